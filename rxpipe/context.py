@@ -1,0 +1,214 @@
+"""What an operator may ask of the run it is part of: clock, state, leases, errors, metrics, threads.
+
+`current()` is called once, when the operator is subscribed. In plain Python, without a run, a context in memory serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextvars import ContextVar
+from typing import Any, Literal, Protocol
+
+from loguru import logger
+from reactivex.abc import SchedulerBase
+from reactivex.disposable import Disposable
+from reactivex.scheduler import EventLoopScheduler
+from reactivex.scheduler.eventloop import AsyncIOScheduler
+
+from rxpipe.elements import ErrorRecord, error_record
+from rxpipe.lease import Flow, Lease
+
+StateKind = Literal["source", "operator", "sink"]
+Change = tuple[bytes, str, bytes | None]
+"""One changed row of a step's state: key, part, and the value, or None to delete it."""
+
+
+class Saved(Protocol):
+    """The saved state of one step, as rows of (key, part) -> value; what was there when the run began, and since."""
+
+    persistent: bool
+    """Whether changes are saved at all: without, an operator need not note what changed."""
+
+    def get(self, key: bytes) -> dict[str, bytes]:
+        """All parts of one key."""
+        ...
+
+    def items(self) -> Iterator[tuple[bytes, str, bytes]]:
+        """All rows: key, part, value."""
+        ...
+
+    def keys_of(self, part: str) -> list[bytes]:
+        """The keys that have this part."""
+        ...
+
+
+class NoState:
+    """The saved state of a step whose run keeps none."""
+
+    persistent = False
+
+    def get(self, key: bytes) -> dict[str, bytes]:
+        """Nothing."""
+        return {}
+
+    def items(self) -> Iterator[tuple[bytes, str, bytes]]:
+        """Nothing."""
+        return iter(())
+
+    def keys_of(self, part: str) -> list[bytes]:
+        """Nothing."""
+        return []
+
+
+class Context:
+    """The world of one step; this one serves in plain Python and keeps everything in memory.
+
+    Attributes:
+        name: The step's name for messages, as `totals[3] debounce`.
+        stream: The name of the stream the step is in.
+        flow: Counts what is leased; sources wait on it.
+        once: Whether sources end when they have emitted what is there.
+    """
+
+    name: str = "python"
+    stream: str = ""
+    once: bool = False
+
+    def __init__(self, flow: Flow | None = None) -> None:
+        self.flow = flow or Flow()
+
+    def scheduler(self, given: SchedulerBase | None) -> SchedulerBase:
+        """The scheduler to take time from: the one given at subscription, else the running loop's, else a shared thread's."""
+        if given is not None:
+            return given
+        try:
+            return AsyncIOScheduler(asyncio.get_running_loop())
+        except RuntimeError:
+            return _thread_scheduler()
+
+    def poster(self, scheduler: SchedulerBase | None) -> Callable[[Callable[[], None]], None]:
+        """How another thread hands a call over to the thread of the dataflow; ask for it on that thread, at subscription."""
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            own = self.scheduler(scheduler)
+            return lambda call: void(own.schedule(lambda *_: call()))
+        return lambda call: void(loop.call_soon_threadsafe(call))
+
+    def now(self) -> float:
+        """The run's clock, in seconds since the epoch."""
+        return time.time()
+
+    def reject(
+        self,
+        reason: str,
+        record: object = None,
+        *,
+        leases: tuple[Lease, ...] = (),
+        path: str | None = None,
+        start: int | None = None,
+        end: int | None = None,
+    ) -> None:
+        """Send one record that cannot be handled, with its origin, to the stream `errors`."""
+        place = {key: value for key, value in {"path": path, "start": start, "end": end}.items() if value is not None}
+        lease = leases[0] if leases else None
+        self.emit_error(error_record(self.name, reason, record, lease, time=self.now(), **place))
+
+    def emit_error(self, error: ErrorRecord) -> None:
+        """Deliver an error record: here, to the log."""
+        where = "" if error.path is None else f" ({error.path}, bytes {error.start} to {error.end})"
+        logger.warning("{}: {}{}", error.step, error.reason, where)
+
+    def fail(self, error: Exception) -> None:
+        """Stop the run for an error met outside a subscription call (in a timer or a thread): here, raise it."""
+        raise error
+
+    def state(self, kind: StateKind, changes: Callable[[], Iterable[Change]], description: str = "") -> Saved:
+        """Take part in checkpoints.
+
+        Args:
+            kind: What the state is: a source's offsets, an operator's memory, a sink's position.
+            changes: Called at each checkpoint; gives the rows that changed since the last. A sink makes its data durable here.
+            description: What a row is, for `rxpipe state`.
+        """
+        return NoState()
+
+    def on_flush(self, flush: Callable[[], None]) -> None:
+        """Call `flush` before each checkpoint: emit now whatever holds a lease."""
+
+    def on_drain(self, stop: Callable[[], None]) -> Disposable:
+        """Call `stop` when the run drains: a source ends now, so that the streams complete."""
+        return Disposable()
+
+    def gauge(self, name: str, read: Callable[[], float]) -> None:
+        """Expose a figure of this step, read when somebody looks: `queue_depth`, `lag_bytes`, `lag_seconds` …"""
+
+    def describe(self, name: str, read: Callable[[], Any]) -> None:
+        """Expose a structured detail of this step in `run.status()`, such as the files and their offsets."""
+
+    def status(self) -> Any:
+        """The status of the run, or None where there is no run."""
+        return None
+
+    def output(self) -> Any:
+        """What the command line asked of sinks that print; see `rxpipe.output`."""
+        return None
+
+    def executor(self) -> Executor:
+        """Threads for blocking calls."""
+        return _shared_executor()
+
+
+def void(_: object) -> None:
+    """Drop a result that nobody needs."""
+
+
+class _Shared:
+    """Made when first needed, one for the process."""
+
+    lock = threading.Lock()
+    executor: ThreadPoolExecutor | None = None
+    scheduler: EventLoopScheduler | None = None
+
+
+def _shared_executor() -> ThreadPoolExecutor:
+    with _Shared.lock:
+        if _Shared.executor is None:
+            _Shared.executor = ThreadPoolExecutor(thread_name_prefix="rxpipe")
+        return _Shared.executor
+
+
+def _thread_scheduler() -> EventLoopScheduler:
+    with _Shared.lock:
+        if _Shared.scheduler is None:
+            _Shared.scheduler = EventLoopScheduler()
+        return _Shared.scheduler
+
+
+_default = Context()
+_current: ContextVar[Context] = ContextVar("rxpipe_context", default=_default)
+
+
+def current() -> Context:
+    """The context of the step that is being subscribed."""
+    return _current.get()
+
+
+class entered:  # noqa: N801  # used as a `with` statement, named like one
+    """Make `context` the current one for the length of a `with` block."""
+
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def __enter__(self) -> Context:
+        self._token = _current.set(self._context)
+        return self._context
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)

@@ -1,0 +1,153 @@
+"""What flows between operators: file events, blocks of lines, batches of records; `table.py` has the live tables."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from rxpipe.lease import Lease
+
+Row = Any
+"""One record: a dict, or a msgspec struct generated from declared fields."""
+
+FileKind = Literal["create", "modify", "delete", "rename", "truncate", "replace"]
+
+
+class FileState(NamedTuple):
+    """What `stat` said of a file: identity, size in bytes, modification time in nanoseconds since the epoch."""
+
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode: the same file under whatever name."""
+        return (self.device, self.inode)
+
+
+class FileEvent(NamedTuple):
+    """Something happened to a file.
+
+    `old` and `new` are its states before and after (None: it did not, or does not, exist); `old_path` is set for a rename.
+    `known` marks a file found by the first scan: it was there before the watch began.
+    """
+
+    kind: FileKind
+    path: str
+    old: FileState | None = None
+    new: FileState | None = None
+    old_path: str | None = None
+    known: bool = False
+
+
+class LineDelta(NamedTuple):
+    """A block of complete new lines of one file: bytes `start` to `end`, ending in a newline.
+
+    `file` is the identity under which the reader keeps the file's offset.
+    """
+
+    path: str
+    file: str
+    start: int
+    end: int
+    data: bytes
+    lease: Lease | None = None
+
+
+class OriginGone(NamedTuple):
+    """All that was read from `path` is void: the file was removed, truncated or replaced.
+
+    Operators that remember records by their origin take them back; all others pass it on.
+    """
+
+    path: str
+
+
+class Batch:
+    """Records that travel together, with the leases of the data they came from.
+
+    Args:
+        rows: The records; all of one type, as a rule. Never changed once emitted: the batch may have several readers.
+        retracted: Records emitted earlier that no longer hold; a reader takes them back before it adds `rows`.
+        leases: Leases of the source blocks; dropped with the batch.
+        retractable: Whether rows of this stream may be retracted later.
+    """
+
+    __slots__ = ("leases", "retractable", "retracted", "rows")
+
+    def __init__(
+        self,
+        rows: list[Row],
+        retracted: list[Row] | None = None,
+        leases: tuple[Lease, ...] = (),
+        *,
+        retractable: bool = False,
+    ) -> None:
+        self.rows = rows
+        self.retracted: list[Row] = [] if retracted is None else retracted
+        self.leases = leases
+        self.retractable = retractable
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Batch):
+            return NotImplemented
+        return self.dicts() == other.dicts() and self.dicts(self.retracted) == other.dicts(other.retracted)
+
+    __hash__ = None  # type: ignore[assignment]  # compared by content, which a set could not rely on
+
+    def __repr__(self) -> str:
+        taken = f", retracted={self.dicts(self.retracted)}" if self.retracted else ""
+        return f"Batch({self.dicts()}{taken})"
+
+    def replace(self, rows: list[Row], retracted: list[Row] | None = None) -> Batch:
+        """A batch with other rows and the same leases."""
+        return Batch(rows, retracted, self.leases, retractable=self.retractable)
+
+    def dicts(self, rows: Sequence[Row] | None = None) -> list[dict[str, Any]]:
+        """The rows as plain dicts."""
+        return [as_dict(row) for row in (self.rows if rows is None else rows)]
+
+
+class ErrorRecord(msgspec.Struct, frozen=True):
+    """A record, line or file that could not be handled: an element of the built-in stream `errors`.
+
+    `start` and `end` are byte offsets in `path`; `time` is in seconds since the epoch.
+    """
+
+    step: str
+    reason: str
+    time: float
+    path: str | None = None
+    start: int | None = None
+    end: int | None = None
+    record: str | None = None
+
+
+def as_dict(row: Row) -> dict[str, Any]:
+    """A row as a plain dict with its declared order of fields."""
+    if isinstance(row, Mapping):
+        return dict(row)
+    return msgspec.structs.asdict(row)
+
+
+def error_record(step: str, reason: str, record: object = None, lease: Lease | None = None, **place: Any) -> ErrorRecord:
+    """Build an `ErrorRecord`; the record is shortened to 1,000 characters, its place is the lease's unless given."""
+    if lease is not None and lease.path:
+        place = {"path": lease.path, "start": lease.start, "end": lease.end} | place
+    text = None if record is None else _shorten(record)
+    return ErrorRecord(step=step, reason=reason, time=place.pop("time", None) or time.time(), record=text, **place)
+
+
+def _shorten(record: object, limit: int = 1000) -> str:
+    if isinstance(record, bytes):
+        record = record[:limit].decode("utf-8", "replace")
+    text = record if isinstance(record, str) else repr(record)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,130 @@
+"""Every exception of rxpipe, and the guess that goes with a misspelt name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+
+class RxpipeError(Exception):
+    """Base of every error that rxpipe raises on purpose."""
+
+
+class UnitError(RxpipeError, ValueError):
+    """A duration, rate or size that cannot be read."""
+
+
+class ExpressionError(RxpipeError, ValueError):
+    """An expression that cannot be compiled.
+
+    Args:
+        message: What must be, and what was found.
+        text: The expression.
+        column: Where in `text` the problem begins, counted from 0.
+        guess: The nearest valid name, if there is one.
+    """
+
+    def __init__(self, message: str, *, text: str = "", column: int = 0, guess: str | None = None) -> None:
+        super().__init__(message + did_you_mean(guess))
+        self.message = message
+        self.text = text
+        self.column = column
+        self.guess = guess
+
+
+class ParameterError(RxpipeError, ValueError):
+    """Parameters that an operator refuses; `problems` holds (path inside the parameters, message, column)."""
+
+    def __init__(self, operator: str, problems: list[ParameterProblem]) -> None:
+        super().__init__("; ".join(f"{operator}: {problem}" for problem in problems))
+        self.operator = operator
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class ParameterProblem:
+    """One refused parameter: where inside the parameters, what must be and what was found."""
+
+    path: tuple[str | int, ...]
+    message: str
+    column: int = 0
+    on_name: bool = False
+
+    def __str__(self) -> str:
+        where = ".".join(str(part) for part in self.path)
+        return f"{where}: {self.message}" if where else self.message
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a graph file: 1-based line and column."""
+
+    file: str
+    line: int
+    column: int
+    text: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+    def moved(self, columns: int) -> Place:
+        """The place some columns further on the same line."""
+        return replace(self, column=self.column + columns)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem of a graph: where it is, and what must be, what was found and a guess.
+
+    Printed as `file:line:column: stream[step]: message`, then the source line with a caret.
+    """
+
+    message: str
+    place: Place | None = None
+    stream: str | None = None
+    step: int | None = None
+
+    @property
+    def where(self) -> str:
+        """The stream and step, as `totals[3]`, or the empty string."""
+        if self.stream is None:
+            return ""
+        return self.stream if self.step is None else f"{self.stream}[{self.step}]"
+
+    def __str__(self) -> str:
+        head = ": ".join(part for part in (str(self.place or ""), self.where, self.message) if part)
+        if self.place is None or not self.place.text:
+            return head
+        return f"{head}\n    {self.place.text}\n    {' ' * (self.place.column - 1)}^"
+
+
+class GraphError(RxpipeError):
+    """A graph that cannot run; all its problems at once."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class RunError(RxpipeError):
+    """A run that failed: names the step, and the line that declared it."""
+
+
+class StateError(RxpipeError):
+    """A state file that cannot be used: locked by another run, of another graph, or damaged."""
+
+
+class MissingExtraError(RxpipeError, ImportError):
+    """A feature needs a library that is not installed; the message names the extra to install."""
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """The valid name most like `name`, or None where nothing is near."""
+    matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def did_you_mean(guess: str | None) -> str:
+    """The end of a message that suggests a name; empty without a guess."""
+    return f", did you mean {guess!r}?" if guess else ""

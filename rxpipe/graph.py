@@ -1,0 +1,214 @@
+"""The graph as inert data: named streams of steps, typed parameters, settings. It does nothing until it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+
+from rxpipe.errors import Place, RxpipeError
+from rxpipe.operator import Source, Step
+
+if TYPE_CHECKING:
+    from rxpipe.plan import Plan
+    from rxpipe.run import AsyncRun, Run
+
+FROM = "from"
+"""The one step that is not an operator: it starts a stream from another."""
+
+ERRORS = "errors"
+"""The built-in stream of records that could not be handled."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a step and its parameters stand in the file: `at()` gives the nearest known place of a path.
+
+    Keys of `values` and `names` are paths inside the step's parameters; the empty path is the step itself.
+    """
+
+    values: Mapping[tuple[str | int, ...], Place] = field(default_factory=dict)
+    names: Mapping[tuple[str | int, ...], Place] = field(default_factory=dict)
+
+    def at(self, path: tuple[str | int, ...], *, name: bool = False) -> Place | None:
+        """The place of a parameter's value, or of its name; where unknown, of what it is in."""
+        if name and path in self.names:
+            return self.names[path]
+        while path and path not in self.values:
+            path = path[:-1]
+        return self.values.get(path)
+
+
+@dataclass(frozen=True)
+class StepSpec:
+    """One step of a stream: an operator's name and its parameters as written, variables not yet replaced.
+
+    Inputs other than the step before are parameters too, given as names of streams. `function` holds a step that exists only
+    in Python (a reactivex operator, an observable), which has no YAML form.
+    """
+
+    operator: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    places: Places = field(default_factory=Places, compare=False, repr=False)
+    function: Callable[[Observable[Any]], Observable[Any]] | Observable[Any] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class Param:
+    """A declared parameter of a graph: `type` is one of str, int, float, bool, list, mapping, duration, rate, size, secret."""
+
+    type: str
+    default: Any = None
+    description: str = ""
+    required: bool = False
+    place: Place | None = field(default=None, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """How a graph makes data to try it on: a Python function `module:name` of a folder, and the parameter to point there."""
+
+    call: str
+    sets: str
+    path: str = "."
+
+
+@dataclass
+class Graph:
+    """Named streams of steps.
+
+    Build it from operators in Python, or load it from YAML with `rxpipe.load`; either way it is the same data.
+
+    Args:
+        name: The graph's name; it names the state file.
+        streams: For each stream its steps: operators, `stream("name")` for another stream, or reactivex operators.
+        params: Declared parameters, which `${name}` in string parameters stands for.
+        settings: Settings of the run, see `rxpipe.settings`.
+        plugins: Folders with further operators, relative to `folder`.
+        sample: How to make sample data, if the graph can.
+        description: What the graph does, in a sentence.
+        folder: What relative paths in the graph are relative to.
+    """
+
+    name: str
+    streams: dict[str, list[StepSpec]]
+    params: dict[str, Param] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    plugins: list[str] = field(default_factory=list)
+    sample: Sample | None = None
+    description: str = ""
+    folder: Path = field(default_factory=Path, compare=False)
+    file: str | None = field(default=None, compare=False)
+
+    def __init__(  # noqa: PLR0913  # the parts of a graph file, all optional but two
+        self,
+        name: str,
+        streams: Mapping[str, Iterable[Any]],
+        *,
+        params: Mapping[str, Param] | None = None,
+        settings: Mapping[str, Any] | None = None,
+        plugins: Iterable[str] = (),
+        sample: Sample | None = None,
+        description: str = "",
+        folder: Path | str = ".",
+        file: str | None = None,
+    ) -> None:
+        self.name = name
+        self.streams = {stream: [as_spec(step) for step in steps] for stream, steps in streams.items()}
+        self.params = dict(params or {})
+        self.settings = dict(settings or {})
+        self.plugins = list(plugins)
+        self.sample = sample
+        self.description = description
+        self.folder = Path(folder)
+        self.file = file
+
+    def plan(self, **values: Any) -> Plan:
+        """The graph with its variables replaced, checked: ready to run.
+
+        Args:
+            values: Values of declared parameters.
+
+        Raises:
+            GraphError: With all problems of the graph.
+        """
+        from rxpipe.check import plan  # noqa: PLC0415  # definition does not depend on execution
+
+        return plan(self, values)
+
+    def run(self, **options: Any) -> Run:
+        """Run the graph in a thread of its own: `with graph.run() as run: …`; see `rxpipe.run.Run`."""
+        from rxpipe.run import Run  # noqa: PLC0415  # definition does not depend on execution
+
+        return Run(self, **options)
+
+    def start(self, **options: Any) -> AsyncRun:
+        """Run the graph on the loop that is running: `async with graph.start() as run: …`; see `rxpipe.run.AsyncRun`."""
+        from rxpipe.run import AsyncRun  # noqa: PLC0415  # definition does not depend on execution
+
+        return AsyncRun(self, **options)
+
+    def to_yaml(self) -> str:
+        """The graph as a file's text; loading it gives an equal graph.
+
+        Raises:
+            RxpipeError: A step exists only in Python.
+        """
+        from rxpipe.config import dump  # noqa: PLC0415  # YAML is needed only by those who write it
+
+        return dump(self)
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        from rxpipe.notebook import graph_bundle  # noqa: PLC0415  # only notebooks call this
+
+        return graph_bundle(self)
+
+
+class StreamReference(Observable[Any]):
+    """Another stream of the same graph; it can be read only as part of a graph."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"stream({self.name!r})"
+
+    def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        msg = f"stream({self.name!r}) is a part of a graph: put it into Graph(…) and run that"
+        raise RxpipeError(msg)
+
+
+def stream(name: str) -> Observable[Any]:
+    """Refer to another stream of the graph, as `from: NAME` does in YAML."""
+    return StreamReference(name)
+
+
+def as_spec(step: Any) -> StepSpec:
+    """What a Python user may write as a step, as a `StepSpec`.
+
+    Raises:
+        RxpipeError: It is no step.
+    """
+    if isinstance(step, StepSpec):
+        return step
+    if isinstance(step, StreamReference):
+        return StepSpec(FROM, {"stream": step.name})
+    if isinstance(step, Step | Source):
+        return StepSpec(step.operator.name, {name: _reference_name(value) for name, value in step.raw.items()})
+    if isinstance(step, Observable) or callable(step):
+        return StepSpec(getattr(step, "__qualname__", type(step).__name__).replace(".<locals>", ""), function=step)
+    msg = f"a step must be an operator, a stream(…) or a function of an observable; got {step!r}"
+    raise RxpipeError(msg)
+
+
+def _reference_name(value: Any) -> Any:
+    if isinstance(value, StreamReference):
+        return value.name
+    if isinstance(value, list) and any(isinstance(item, StreamReference) for item in value):
+        return [_reference_name(item) for item in value]
+    return value

@@ -1,0 +1,95 @@
+"""Record-wise operators: written as a function from rows to rows, lifted to batches and tables, fused with neighbours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import Any, TypeVar
+
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+
+from rxpipe.context import Context, current, entered
+from rxpipe.elements import Batch, Row
+from rxpipe.meter import Meter, blame
+from rxpipe.table import Table
+
+Reject = Callable[[Row, Exception], None]
+"""Takes a row that the function cannot handle, and why."""
+
+RowsFunction = Callable[[list[Row], Reject], list[Row]]
+"""From rows to rows; must give the same for the same rows, since retractions pass through it too."""
+
+Records = TypeVar("Records", Batch, Table)
+"""What record-wise operators take and give: batches, or live tables (whose rows are then computed when read)."""
+
+
+class Lifted(Observable[Any]):
+    """A run of record-wise steps over one source: each element passes through all their functions in one call.
+
+    Args:
+        source: What the steps read.
+        stages: For each step what makes its function at subscription, its context (None: the one then current), its meter.
+    """
+
+    def __init__(
+        self, source: Observable[Any], stages: list[tuple[Callable[[Context], RowsFunction], Context | None, Meter | None]]
+    ) -> None:
+        super().__init__()
+        self.source = source
+        self.stages = stages
+
+    def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        made = []
+        for make, given, meter in self.stages:
+            context = given or current()
+            with entered(context):
+                made.append((make(context), context, meter or Meter()))
+
+        def on_next(element: Any) -> None:
+            if isinstance(element, Batch):
+                for function, context, meter in made:
+                    before = len(element.rows)
+                    started = perf_counter_ns()
+                    try:
+                        element = _through(function, context, element)
+                    except Exception as error:
+                        raise blame(error, context.name) from error.__cause__
+                    meter.rows(before, len(element.rows), perf_counter_ns() - started)
+                    if not element.rows and not element.retracted:
+                        return
+            elif isinstance(element, Table):
+                for function, context, _ in made:
+                    element = element.map(_table_function(function, context))
+            observer.on_next(element)
+
+        return self.source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+
+
+def _through(function: RowsFunction, context: Context, batch: Batch) -> Batch:
+    def reject(row: Row, error: Exception) -> None:
+        context.reject(f"{type(error).__name__}: {error}", row, leases=batch.leases)
+
+    rows = function(batch.rows, reject)
+    return batch.replace(rows, function(batch.retracted, _ignore) if batch.retracted else None)
+
+
+def _table_function(function: RowsFunction, context: Context) -> Callable[[list[Row]], list[Row]]:
+    def reject(row: Row, error: Exception) -> None:
+        context.reject(f"{type(error).__name__}: {error}", row)
+
+    return lambda rows: function(rows, reject)
+
+
+def _ignore(row: Row, error: Exception) -> None:
+    """A retracted row was refused when it came by the first time, and counted then."""
+
+
+def lift(source: Observable[Records], make: Callable[[Context], RowsFunction]) -> Observable[Records]:
+    """Apply a function of rows to every batch and table; all other elements pass.
+
+    Args:
+        source: Batches or tables.
+        make: Called at each subscription; gives the function, with state of its own if it needs any.
+    """
+    return Lifted(source, [(make, None, None)])

@@ -1,0 +1,69 @@
+"""What is measured of every step without its help: records, bytes, blocks, errors, time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from rxpipe.elements import Batch, LineDelta
+
+E = TypeVar("E", bound=BaseException)
+
+
+@dataclass(slots=True)
+class Meter:
+    """Counters of one step. `nanoseconds` is the step's own time, without that of the steps after it."""
+
+    records_in: int = 0
+    records_out: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    blocks_in: int = 0
+    blocks_out: int = 0
+    largest_block: int = 0
+    errors: int = 0
+    nanoseconds: int = 0
+    last: float = 0.0
+    gauges: dict[str, Callable[[], float]] = field(default_factory=dict)
+    details: dict[str, Callable[[], Any]] = field(default_factory=dict)
+
+    def rows(self, before: int, after: int, nanoseconds: int) -> None:
+        """Count one batch through a fused step."""
+        self.records_in += before
+        self.records_out += after
+        self.blocks_in += 1
+        self.blocks_out += 1
+        self.largest_block = max(self.largest_block, before)
+        self.nanoseconds += nanoseconds
+
+    def count_in(self, element: Any) -> None:
+        """Count an element that flows in."""
+        records, nbytes = size(element)
+        self.records_in += records
+        self.bytes_in += nbytes
+        self.blocks_in += 1
+        self.largest_block = max(self.largest_block, records)
+
+    def count_out(self, element: Any) -> None:
+        """Count an element that flows out."""
+        records, nbytes = size(element)
+        self.records_out += records
+        self.bytes_out += nbytes
+        self.blocks_out += 1
+
+
+def size(element: Any) -> tuple[int, int]:
+    """Records and bytes of an element: a batch has its rows, a block of lines its bytes, anything else is one record."""
+    if isinstance(element, Batch):
+        return len(element.rows), 0
+    if isinstance(element, LineDelta):
+        return 1, len(element.data)
+    return 1, 0
+
+
+def blame(error: E, step: str) -> E:
+    """Note on an exception the step that raised it; the first note stays, it is the innermost."""
+    if not hasattr(error, "rxpipe_step"):
+        error.rxpipe_step = step  # type: ignore[attr-defined]  # carried to where the run reports it
+    return error

@@ -1,0 +1,238 @@
+"""The `@operator` decorator: from a function `(source, parameters) -> observable` to a step usable from Python and YAML."""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+
+from rxpipe.errors import ParameterError, ParameterProblem, RxpipeError
+from rxpipe.registry import registry
+
+if typing.TYPE_CHECKING:
+    from pydantic import BaseModel
+
+P = ParamSpec("P")
+A = TypeVar("A")
+B = TypeVar("B")
+
+
+class Operator:
+    """One operator: its function and all that the function's signature and docstring tell.
+
+    Args:
+        function: `(source, parameters) -> observable`, or `(parameters) -> observable` for a source.
+    """
+
+    def __init__(self, function: Callable[..., Observable[Any]]) -> None:
+        self.function = function
+        self.name = function.__name__
+        self.module = function.__module__
+        self.doc = inspect.cleandoc(function.__doc__ or "")
+
+    def __repr__(self) -> str:
+        return f"<operator {self.name}>"
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of the docstring."""
+        return self.doc.split("\n\n")[0].replace("\n", " ")
+
+    @property
+    def family(self) -> str:
+        """The folder the operator is in: `files`, `time`, `records` …"""
+        parts = self.module.split(".")
+        return parts[-2] if len(parts) > 1 else "plugin"
+
+    @property
+    def where(self) -> str:
+        """File and line of the function."""
+        code = self.function.__code__
+        return f"{code.co_filename}:{code.co_firstlineno}"
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        """The function's signature."""
+        return inspect.signature(self.function)
+
+    @cached_property
+    def hints(self) -> dict[str, Any]:
+        """The function's resolved annotations."""
+        return typing.get_type_hints(self.function, include_extras=True)
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the parameters that are observables; the first is the step before, the others are named streams."""
+        return tuple(name for name, hint in self.hints.items() if name != "return" and element_type(hint) is not None)
+
+    @cached_property
+    def variadic_input(self) -> str | None:
+        """The name of a `*sources: Observable[…]` parameter, if there is one."""
+        for parameter in self.signature.parameters.values():
+            if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
+                return parameter.name
+        return None
+
+    @property
+    def is_source(self) -> bool:
+        """Whether the operator starts a stream."""
+        return not self.inputs
+
+    @cached_property
+    def parameters(self) -> list[inspect.Parameter]:
+        """The parameters that are not observables."""
+        return [parameter for name, parameter in self.signature.parameters.items() if name not in self.inputs]
+
+    @cached_property
+    def model(self) -> type[BaseModel]:
+        """The pydantic model of the parameters."""
+        from rxpipe.params import build_model  # noqa: PLC0415  # pydantic is needed by the first use, not by import
+
+        return build_model(self.name, self.parameters, self.hints)
+
+    def accepts(self, name: str) -> Any:
+        """The element type that an input takes."""
+        return element_type(self.hints[name])
+
+    @property
+    def emits(self) -> Any:
+        """The element type that the operator emits."""
+        return element_type(self.hints["return"])
+
+    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Positional and named arguments as named raw parameters, stream inputs included.
+
+        Raises:
+            ParameterError: More positional arguments than parameters, or a name given twice.
+        """
+        bound = dict(kwargs)
+        names = [name for name in self.signature.parameters if name not in self.inputs[:1]]
+        if self.variadic_input is not None:
+            if args:
+                bound[self.variadic_input] = list(args)
+            return bound
+        positional = [n for n in names if self.signature.parameters[n].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+        if len(args) > len(positional):
+            message = f"takes at most {len(positional)} positional parameters; got {len(args)}"
+            raise ParameterError(self.name, [ParameterProblem((), message)])
+        for name, value in zip(positional, args, strict=False):
+            if name in bound:
+                raise ParameterError(self.name, [ParameterProblem((name,), f"parameter {name!r} is given twice")])
+            bound[name] = value
+        return bound
+
+    def validate(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters (without stream inputs) checked and converted.
+
+        Raises:
+            ParameterError: With all problems at once.
+        """
+        from rxpipe.params import validate  # noqa: PLC0415  # pydantic is needed by the first use, not by import
+
+        return validate(self.name, self.model, {k: v for k, v in raw.items() if k not in self.inputs})
+
+    def apply(self, inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Observable[Any]:
+        """Call the function with its inputs (the variadic one as a list) and its checked parameters."""
+        inputs = dict(inputs)
+        rest = inputs.pop(self.variadic_input, []) if self.variadic_input else []
+        ordered = [inputs.pop(name) for name in self.inputs if name in inputs] if rest else []
+        return self.function(*ordered, *rest, **inputs, **parameters)
+
+
+class Step:
+    """An operator with its parameters: call it with a source, or put it into a graph.
+
+    Args:
+        operator: The operator.
+        raw: The parameters as given, by name.
+    """
+
+    def __init__(self, operator: Operator, raw: Mapping[str, Any]) -> None:
+        self.operator = operator
+        self.raw = dict(raw)
+        self.parameters = operator.validate(self.raw)
+
+    def __call__(self, source: Observable[Any]) -> Observable[Any]:
+        """Apply the operator."""
+        others = {name: self.raw[name] for name in self.operator.inputs if name in self.raw}
+        return self.operator.apply({self.operator.inputs[0]: source, **others}, self.parameters)
+
+    def __repr__(self) -> str:
+        return f"{self.operator.name}({', '.join(f'{k}={v!r}' for k, v in self.raw.items())})"
+
+
+class Source(Observable[Any]):
+    """A source operator with its parameters: an observable, and the first step of a stream in a graph."""
+
+    def __init__(self, operator: Operator, raw: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.operator = operator
+        self.raw = dict(raw)
+        self.parameters = operator.validate(self.raw)
+
+    def _subscribe_core(
+        self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None
+    ) -> DisposableBase:
+        return self.operator.apply({}, self.parameters).subscribe(observer, scheduler=scheduler)
+
+    def __repr__(self) -> str:
+        return f"{self.operator.name}({', '.join(f'{k}={v!r}' for k, v in self.raw.items())})"
+
+
+@overload
+def operator(
+    function: Callable[Concatenate[Observable[A], P], Observable[B]],
+) -> Callable[P, Callable[[Observable[A]], Observable[B]]]: ...
+@overload
+def operator(function: Callable[P, Observable[B]]) -> Callable[P, Observable[B]]: ...
+def operator(function: Callable[..., Observable[Any]]) -> Callable[..., Any]:
+    """Register `function` under its name and return the form that is used: parameters first, source later.
+
+    A function without an `Observable` parameter is a source. The parameters are checked when the returned function is
+    called; its names, types, defaults and docstring are the only description of the operator there is.
+
+    Raises:
+        RxpipeError: Another operator has the same name.
+    """
+    made = Operator(function)
+    registry.add(made)
+
+    def make(*args: Any, **kwargs: Any) -> Any:
+        raw = made.bind(args, kwargs)
+        return Source(made, raw) if made.is_source else Step(made, raw)
+
+    make.__name__ = function.__name__
+    make.__qualname__ = function.__qualname__
+    make.__module__ = function.__module__
+    make.__doc__ = function.__doc__
+    make.__wrapped__ = function  # type: ignore[attr-defined]  # inspect and doctest follow it
+    make.operator = made  # type: ignore[attr-defined]
+    return make
+
+
+def operator_of(function: object) -> Operator:
+    """The `Operator` behind a decorated function.
+
+    Raises:
+        RxpipeError: The object is not an operator.
+    """
+    found = getattr(function, "operator", None)
+    if not isinstance(found, Operator):
+        msg = f"an operator was expected; got {function!r}"
+        raise RxpipeError(msg)
+    return found
+
+
+def element_type(hint: Any) -> Any:
+    """The `X` of an annotation `Observable[X]`, or None where the annotation is no observable."""
+    if isinstance(hint, type) and issubclass(hint, Observable):
+        return Any
+    origin = typing.get_origin(hint)
+    if isinstance(origin, type) and issubclass(origin, Observable):
+        return typing.get_args(hint)[0]
+    return None

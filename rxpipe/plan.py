@@ -1,0 +1,68 @@
+"""A checked graph: every operator found, every parameter converted, every edge typed. `rxpipe.check` makes it, `Run` runs it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from reactivex import Observable
+
+from rxpipe.errors import Place
+from rxpipe.graph import Graph
+from rxpipe.operator import Operator
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One step, ready to be applied.
+
+    Attributes:
+        name: For messages and state, as `totals[3] debounce`; steps are counted from 0.
+        operator: The operator, or None where `function` (a Python-only step) or `reads` alone says what to do.
+        parameters: The converted parameters, stream inputs left out.
+        streams: The inputs that are other streams: input name to stream name, or to several for a variadic input.
+        previous: Whether the step before is the first input.
+        reads: For the `from` step: the stream read.
+        accepts: The element type that flows in, for drawing; None for a source.
+        emits: The element type that flows out.
+        fingerprint: The step's operator and parameters as text, with secrets hidden: what its state depends on.
+    """
+
+    name: str
+    operator: Operator | None
+    parameters: Mapping[str, Any]
+    streams: Mapping[str, str | list[str]]
+    previous: bool
+    reads: str | None = None
+    function: Callable[[Observable[Any]], Observable[Any]] | Observable[Any] | None = None
+    accepts: Any = None
+    emits: Any = None
+    fingerprint: str = ""
+    place: Place | None = None
+
+
+@dataclass(frozen=True)
+class PlannedStream:
+    """A stream's steps, and the names of the streams that read it."""
+
+    name: str
+    steps: list[PlannedStep]
+    readers: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A graph ready to run; `streams` is ordered so that a stream stands behind all that it reads."""
+
+    graph: Graph
+    streams: dict[str, PlannedStream]
+    values: Mapping[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what the graph does; state depends on it."""
+        text = orjson.dumps([[name, [step.fingerprint for step in stream.steps]] for name, stream in self.streams.items()])
+        return hashlib.blake2b(text, digest_size=16).hexdigest()

@@ -1,0 +1,193 @@
+"""The state file: one SQLite database per graph with the offsets, operator states and sink positions of the last checkpoint.
+
+The file is in WAL mode with `synchronous=NORMAL`: a power loss may lose the last checkpoints but never tears one, and an
+older checkpoint is as good as a newer one, since every sink goes back to its position in it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import groupby
+from pathlib import Path
+
+from rxpipe.context import Change, StateKind
+from rxpipe.errors import StateError
+
+FORMAT = "1"
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS step (name TEXT PRIMARY KEY, kind TEXT NOT NULL, description TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS state (
+    step TEXT NOT NULL, key BLOB NOT NULL, part TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (step, key, part)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS state_part ON state (step, part) WHERE part <> '';
+"""
+
+
+def default_path(graph: str) -> Path:
+    """Where the state of a graph is kept unless told otherwise: in the user's state directory (XDG)."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "rxpipe" / f"{graph}.sqlite"
+
+
+class StateFile:
+    """One open state file, locked for this process.
+
+    Args:
+        path: The file; made with its folder, private to the user, where it does not exist.
+
+    Raises:
+        StateError: Another run has the file (its process id is named), or the file is no state file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = _locked(path)
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+            self._db.execute("PRAGMA journal_mode=WAL")
+            self._db.execute("PRAGMA synchronous=NORMAL")
+            self._db.executescript(_SCHEMA)
+        except (sqlite3.DatabaseError, OSError) as error:
+            os.close(self._lock)
+            msg = f"state file {path}: cannot be used: {error}; move it away, or name another with --state"
+            raise StateError(msg) from error
+        found = self.meta("format")
+        if found is None:
+            self._db.execute("INSERT INTO meta VALUES ('format', ?)", (FORMAT,))
+        elif found != FORMAT:
+            self.close()
+            msg = f"state file {path}: format must be {FORMAT}; got {found}, written by another version of rxpipe"
+            raise StateError(msg)
+
+    def meta(self, name: str) -> str | None:
+        """A fact about the file."""
+        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        return None if row is None else row[0]
+
+    def adopt(self, graph: str, fingerprint: str) -> bool:
+        """Make the file this graph's; returns whether its state can be used.
+
+        State of a changed graph is of no use to it. It is dropped where nothing but memory depends on it; where a sink's
+        position does, going on would lose or double records, and the file is refused.
+
+        Raises:
+            StateError: The graph changed and the file holds positions of sinks.
+        """
+        old = self.meta("fingerprint")
+        if old not in (None, fingerprint):
+            if any(kind == "sink" for _, kind, _ in self.steps()):
+                msg = (
+                    f"state file {self.path}: written by another definition of graph {self.meta('graph')!r}; its sinks hold "
+                    f"what that one wrote. Undo the change, name another file with --state, or start afresh: "
+                    f"rxpipe state reset {self.path}"
+                )
+                raise StateError(msg)
+            self.reset()
+        with self._transaction():
+            for name, value in (("graph", graph), ("fingerprint", fingerprint)):
+                self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+        return old == fingerprint
+
+    def steps(self) -> list[tuple[str, str, str]]:
+        """Name, kind and description of every step with state."""
+        return self._db.execute("SELECT name, kind, description FROM step ORDER BY name").fetchall()
+
+    def rows(self, step: str) -> Iterator[tuple[bytes, str, bytes]]:
+        """All state rows of one step: key, part, value."""
+        return iter(self._db.execute("SELECT key, part, value FROM state WHERE step = ?", (step,)))
+
+    def reset(self, step: str | None = None) -> int:
+        """Forget the state of one step, or of all; returns how many rows went."""
+        where, arguments = ("", ()) if step is None else (" WHERE step = ?", (step,))
+        with self._transaction():
+            count = self._db.execute(f"DELETE FROM state{where}", arguments).rowcount  # noqa: S608  # no user text in it
+            self._db.execute(f"DELETE FROM step{where.replace('step', 'name')}", arguments)  # noqa: S608
+        return count
+
+    def saved(self, step: str, kind: StateKind, description: str) -> SavedStep:
+        """The saved state of one step."""
+        self._db.execute("INSERT OR REPLACE INTO step VALUES (?, ?, ?)", (step, kind, description))
+        return SavedStep(self._db, step)
+
+    def commit(self, changes: Sequence[tuple[str, list[Change]]]) -> int:
+        """Write one checkpoint, the changes of all steps, in one transaction; returns how many rows it wrote."""
+        count = sum(len(rows) for _, rows in changes)
+        if count:
+            with self._transaction():
+                self._write(changes)
+        return count
+
+    def _write(self, changes: Sequence[tuple[str, list[Change]]]) -> None:
+        """In order: a key that was deleted and came again is there."""
+        for step, rows in changes:
+            for wanted, group in groupby(rows, key=lambda row: row[2] is not None):
+                if wanted:
+                    self._db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)", ((step, *row) for row in group))
+                else:
+                    self._db.executemany(
+                        "DELETE FROM state WHERE step = ? AND key = ? AND part = ?", ((step, k, p) for k, p, _ in group)
+                    )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the file and let go of its lock."""
+        self._db.close()
+        os.close(self._lock)
+
+
+class SavedStep:
+    """The saved rows of one step; see `rxpipe.context.Saved`."""
+
+    persistent = True
+
+    def __init__(self, db: sqlite3.Connection, step: str) -> None:
+        self._db = db
+        self._step = step
+        self._empty = db.execute("SELECT 1 FROM state WHERE step = ? LIMIT 1", (step,)).fetchone() is None
+
+    def get(self, key: bytes) -> dict[str, bytes]:
+        """All parts of one key, as they were when the run began or a checkpoint wrote them since."""
+        if self._empty:
+            return {}
+        return dict(self._db.execute("SELECT part, value FROM state WHERE step = ? AND key = ?", (self._step, key)))
+
+    def items(self) -> Iterator[tuple[bytes, str, bytes]]:
+        """All rows: key, part, value."""
+        return iter(self._db.execute("SELECT key, part, value FROM state WHERE step = ?", (self._step,)).fetchall())
+
+    def keys_of(self, part: str) -> list[bytes]:
+        """The keys that have this part."""
+        query = "SELECT key FROM state WHERE step = ? AND part = ? AND part <> ''"
+        return [key for (key,) in self._db.execute(query, (self._step, part))]
+
+
+def _locked(path: Path) -> int:
+    """Lock the file beside the state file; the kernel lets go of it when the process ends, however it ends."""
+    descriptor = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+        os.close(descriptor)
+        msg = f"state file {path}: in use by another run, process {holder}; stop it, or name another file with --state"
+        raise StateError(msg) from None
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    return descriptor

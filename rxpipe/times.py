@@ -1,0 +1,152 @@
+"""Times in expressions: instants from texts, and local dates fast enough for every record.
+
+A time is a number of seconds since the epoch, an RFC 3339 text or a `datetime`; text and datetime must state their zone.
+A zone is an IANA name; 'local' or None is the system's, taken as it was when first used.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from functools import lru_cache
+from zoneinfo import ZoneInfo, available_timezones
+
+from rxpipe.errors import did_you_mean, nearest
+from rxpipe.units import seconds
+
+clock: ContextVar[Callable[[], float]] = ContextVar("clock", default=time.time)
+"""The clock of the run, in seconds since the epoch; the engine sets it, the default is the system's."""
+
+_QUARTER = 900
+_REMEMBERED = 100_000
+
+
+def now() -> float:
+    """The time of the run's clock, in seconds since the epoch."""
+    return clock.get()()
+
+
+def timestamp(time: object) -> float:
+    """A time as seconds since the epoch; digits beyond the microsecond are cut off.
+
+    Raises:
+        ValueError: The text is no RFC 3339 time, or a text or datetime states no zone.
+        TypeError: It is neither number, text nor datetime.
+    """
+    moment = _read(time) if isinstance(time, str) else time
+    if isinstance(moment, datetime):
+        if moment.tzinfo is None:
+            msg = f"time must state its zone, as in '2026-01-31T12:00:00Z'; got {str(time)!r}"
+            raise ValueError(msg)
+        return moment.timestamp()
+    if isinstance(moment, int | float) and not isinstance(moment, bool):
+        return float(moment)
+    msg = f"time must be seconds, an RFC 3339 text or a datetime; got {type(time).__name__}"
+    raise TypeError(msg)
+
+
+def date(time: object, zone: str | None = None) -> str:
+    """The local date of a time, as 'YYYY-MM-DD'."""
+    return dates_in(zone)(time)
+
+
+@lru_cache(maxsize=512)
+def dates_in(zone: str | None = None) -> Callable[[object], str]:
+    """A function from a time to its local date in a zone.
+
+    A quarter of an hour of epoch time whose seconds all have one date is looked up by its number. One that holds a
+    midnight or a change of the UTC offset (neither need fall on a quarter) is computed exactly every time.
+
+    Raises:
+        ValueError: There is no such zone.
+    """
+    local = _local(zone)
+    known: dict[float, str] = {}
+
+    def local_date(time: object) -> str:
+        moment = time if type(time) is float else timestamp(time)
+        quarter = moment // _QUARTER
+        return known.get(quarter) or computed(moment, quarter)
+
+    def computed(moment: float, quarter: float) -> str:
+        begin = local(int(quarter) * _QUARTER)
+        end = local(int(quarter) * _QUARTER + _QUARTER - 1)
+        if begin.date() != end.date() or begin.utcoffset() != end.utcoffset():
+            return local(math.floor(moment)).date().isoformat()
+        if len(known) >= _REMEMBERED:
+            known.clear()
+        return known.setdefault(quarter, begin.date().isoformat())
+
+    return local_date
+
+
+def format_time(time: object, zone: str | None = None) -> str:
+    """A time as an RFC 3339 text with the offset of a zone."""
+    return formats_in(zone)(time)
+
+
+@lru_cache(maxsize=512)
+def formats_in(zone: str | None = None) -> Callable[[object], str]:
+    """A function from a time to an RFC 3339 text with the offset of a zone."""
+    local = _local(zone)
+    return lambda time: local(timestamp(time)).isoformat()
+
+
+def floor_time(time: object, step: str | float) -> float:
+    """The last multiple of `step`, a duration, that is not after the time."""
+    return floors_to(step)(time)
+
+
+def ceil_time(time: object, step: str | float) -> float:
+    """The first multiple of `step`, a duration, that is not before the time."""
+    return ceils_to(step)(time)
+
+
+@lru_cache(maxsize=512)
+def floors_to(step: str | float) -> Callable[[object], float]:
+    """A function from a time to the last multiple of `step` that is not after it."""
+    period = _period(step)
+    return lambda time: timestamp(time) // period * period
+
+
+@lru_cache(maxsize=512)
+def ceils_to(step: str | float) -> Callable[[object], float]:
+    """A function from a time to the first multiple of `step` that is not before it."""
+    period = _period(step)
+    return lambda time: -(-timestamp(time) // period) * period
+
+
+def _period(step: str | float) -> float:
+    period = seconds(step)
+    if period == 0:
+        msg = f"step must be a duration above 0; got {step!r}"
+        raise ValueError(msg)
+    return period
+
+
+def _local(zone: str | None) -> Callable[[float], datetime]:
+    """A function from seconds since the epoch to the datetime in a zone."""
+    if zone is None or zone == "local":
+        return lambda moment: datetime.fromtimestamp(moment, UTC).astimezone()
+    try:
+        info = ZoneInfo(zone)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        guess = did_you_mean(nearest(str(zone), available_timezones()))
+        msg = f"zone must be an IANA name such as 'Europe/Berlin', or 'local'; got {zone!r}{guess}"
+        raise ValueError(msg) from error
+    return lambda moment: datetime.fromtimestamp(moment, info)
+
+
+def _read(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError as error:
+        if text[16:19] == ":60":  # a leap second: the clock shows the second before it
+            return _read(f"{text[:17]}59{text[19:]}")
+        if text != text.upper():
+            return _read(text.upper())
+        msg = f"time must be an RFC 3339 text such as '2026-01-31T12:00:00Z'; got {text[:80]!r}"
+        raise ValueError(msg) from error
