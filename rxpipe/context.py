@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from loguru import logger
@@ -72,11 +73,13 @@ class Context:
         stream: The name of the stream the step is in.
         flow: Counts what is leased; sources wait on it.
         once: Whether sources end when they have emitted what is there.
+        folder: The graph's folder, where its data files are.
     """
 
     name: str = "python"
     stream: str = ""
     once: bool = False
+    folder: Path = Path()
 
     def __init__(self, flow: Flow | None = None) -> None:
         self.flow = flow or Flow()

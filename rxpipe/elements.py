@@ -143,7 +143,8 @@ def error_record(step: str, reason: str, record: object = None, lease: Lease | N
     if lease is not None and lease.path:
         place = {"path": lease.path, "start": lease.start, "end": lease.end} | place
     text = None if record is None else _shorten(record)
-    return ErrorRecord(step=step, reason=reason, time=place.pop("time", None) or time.time(), record=text, **place)
+    place.setdefault("time", time.time())
+    return ErrorRecord(step=step, reason=reason, record=text, **place)
 
 
 def _shorten(record: object, limit: int = 1000) -> str:

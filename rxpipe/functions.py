@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import math
 import operator
 import re
@@ -256,5 +255,3 @@ FUNCTIONS: dict[str, Function] = {
     )
 }  # fmt: skip
 """The functions by name."""
-
-assert not set(FUNCTIONS) - set(map(str.lower, FUNCTIONS)), builtins

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.errors import Place, RxpipeError
 from rxpipe.operator import Source, Step
+from rxpipe.units import format_duration
 
 if TYPE_CHECKING:
     from rxpipe.plan import Plan
@@ -91,7 +93,10 @@ class Graph:
         plugins: Folders with further operators, relative to `folder`.
         sample: How to make sample data, if the graph can.
         description: What the graph does, in a sentence.
+        tests: Test cases of the graph, kept as they are written.
         folder: What relative paths in the graph are relative to.
+        file: The file that the graph was read from.
+        places: Where the parts of the graph stand in the file; keys are paths such as `("settings", "checkpoint")`.
     """
 
     name: str
@@ -101,8 +106,10 @@ class Graph:
     plugins: list[str] = field(default_factory=list)
     sample: Sample | None = None
     description: str = ""
+    tests: list[Any] = field(default_factory=list)
     folder: Path = field(default_factory=Path, compare=False)
     file: str | None = field(default=None, compare=False)
+    places: Places = field(default_factory=Places, compare=False, repr=False)
 
     def __init__(  # noqa: PLR0913  # the parts of a graph file, all optional but two
         self,
@@ -114,8 +121,10 @@ class Graph:
         plugins: Iterable[str] = (),
         sample: Sample | None = None,
         description: str = "",
+        tests: Iterable[Any] = (),
         folder: Path | str = ".",
         file: str | None = None,
+        places: Places | None = None,
     ) -> None:
         self.name = name
         self.streams = {stream: [as_spec(step) for step in steps] for stream, steps in streams.items()}
@@ -124,8 +133,10 @@ class Graph:
         self.plugins = list(plugins)
         self.sample = sample
         self.description = description
+        self.tests = list(tests)
         self.folder = Path(folder)
         self.file = file
+        self.places = places or Places()
 
     def plan(self, **values: Any) -> Plan:
         """The graph with its variables replaced, checked: ready to run.
@@ -199,16 +210,23 @@ def as_spec(step: Any) -> StepSpec:
     if isinstance(step, StreamReference):
         return StepSpec(FROM, {"stream": step.name})
     if isinstance(step, Step | Source):
-        return StepSpec(step.operator.name, {name: _reference_name(value) for name, value in step.raw.items()})
+        return StepSpec(step.operator.name, {name: _as_written(value) for name, value in step.raw.items()})
     if isinstance(step, Observable) or callable(step):
         return StepSpec(getattr(step, "__qualname__", type(step).__name__).replace(".<locals>", ""), function=step)
     msg = f"a step must be an operator, a stream(…) or a function of an observable; got {step!r}"
     raise RxpipeError(msg)
 
 
-def _reference_name(value: Any) -> Any:
+def _as_written(value: Any) -> Any:
+    """A parameter as a graph file would hold it: names of streams, texts for durations and paths, lists for tuples."""
     if isinstance(value, StreamReference):
         return value.name
-    if isinstance(value, list) and any(isinstance(item, StreamReference) for item in value):
-        return [_reference_name(item) for item in value]
+    if isinstance(value, timedelta):
+        return format_duration(value.total_seconds())
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [_as_written(item) for item in value]
+    if isinstance(value, Mapping):
+        return {key: _as_written(item) for key, item in value.items()}
     return value

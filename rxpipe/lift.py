@@ -60,7 +60,7 @@ class Lifted(Observable[Any]):
                         return
             elif isinstance(element, Table):
                 for function, context, _ in made:
-                    element = element.map(_table_function(function, context))
+                    element = element.map(_table_function(function, context), name=context.stream)
             observer.on_next(element)
 
         return self.source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -42,6 +43,12 @@ class Operator:
     def summary(self) -> str:
         """The first sentence of the docstring."""
         return self.doc.split("\n\n")[0].replace("\n", " ")
+
+    @property
+    def delivery(self) -> str | None:
+        """What a sink promises, the first word of its docstring's `Delivery:`: exactly-once, idempotent, at-least-once, shown."""
+        found = re.search(r"^Delivery:\s+([\w-]+)", self.doc, re.MULTILINE)
+        return found[1] if found else None
 
     @property
     def family(self) -> str:

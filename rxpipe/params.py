@@ -10,8 +10,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError, create_model
 
+from rxpipe.aggregation import parse_aggregation
 from rxpipe.errors import ExpressionError, ParameterError, ParameterProblem, UnitError, did_you_mean, nearest
-from rxpipe.expressions import parse, parse_aggregation
+from rxpipe.expressions import parse
+from rxpipe.hidden import Hidden
 
 _RESERVED = frozenset(dir(BaseModel))
 
@@ -30,6 +32,8 @@ def _secret(value: object) -> SecretStr:
     """Read a secret from where it is: `{env: NAME}` or `{file: PATH}`; a plain text is refused where it would be stored."""
     if isinstance(value, SecretStr):
         return value
+    if isinstance(value, Hidden):
+        return SecretStr(str(value))
     if isinstance(value, Mapping) and len(value) == 1:
         kind, place = next(iter(value.items()))
         if kind == "env":
@@ -52,6 +56,9 @@ Expr = Annotated[str, AfterValidator(_parsed)]
 
 AggregationExpr = Annotated[str, AfterValidator(_parsed_aggregation)]
 """An aggregation such as `sum(tokens)` or `count()`."""
+
+DataFiles = Annotated[str | list[str], "data files"]
+"""One or several files whose content decides what an operator does: state saved under other content is of no use."""
 
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
 """A secret given as `{env: NAME}` or `{file: PATH}`; never printed."""

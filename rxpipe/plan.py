@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 from reactivex import Observable
 
+from rxpipe.datafiles import data_files, digest
 from rxpipe.errors import Place
 from rxpipe.graph import Graph
 from rxpipe.operator import Operator
@@ -55,14 +56,37 @@ class PlannedStream:
 
 @dataclass(frozen=True)
 class Plan:
-    """A graph ready to run; `streams` is ordered so that a stream stands behind all that it reads."""
+    """A graph ready to run.
+
+    Attributes:
+        graph: The graph as declared.
+        streams: Its streams, each behind all that it reads.
+        values: The values of its parameters.
+        settings: Its settings, variables replaced.
+    """
 
     graph: Graph
     streams: dict[str, PlannedStream]
     values: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the graph writes anything that outlasts the run: it has a sink that delivers more than a view."""
+        steps = (step for stream in self.streams.values() for step in stream.steps)
+        return any(step.operator is not None and step.operator.delivery not in (None, "shown") for step in steps)
 
     @property
     def fingerprint(self) -> str:
-        """A hash of what the graph does; state depends on it."""
+        """A hash of what the graph does, with the contents of its data files; state depends on it."""
+        files = [
+            name
+            for stream in self.streams.values()
+            for step in stream.steps
+            if step.operator is not None
+            for key, value in step.parameters.items()
+            for name in data_files(step.operator.hints.get(key), value)
+        ]
         text = orjson.dumps([[name, [step.fingerprint for step in stream.steps]] for name, stream in self.streams.items()])
+        text += digest(files, self.graph.folder).encode()
         return hashlib.blake2b(text, digest_size=16).hexdigest()

@@ -31,6 +31,7 @@ class StepContext(Context):
         self.name = name
         self.stream = stream
         self.once = engine.once
+        self.folder = engine.plan.graph.folder
         self.meter = Meter()
 
     def scheduler(self, given: SchedulerBase | None) -> SchedulerBase:

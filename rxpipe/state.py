@@ -13,6 +13,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
 
 from rxpipe.context import Change, StateKind
 from rxpipe.errors import StateError
@@ -176,6 +180,40 @@ class SavedStep:
         """The keys that have this part."""
         query = "SELECT key FROM state WHERE step = ? AND part = ? AND part <> ''"
         return [key for (key,) in self._db.execute(query, (self._step, part))]
+
+
+@contextmanager
+def open_readonly(path: Path) -> Iterator[sqlite3.Connection]:
+    """A state file to look at, also while a run uses it.
+
+    Raises:
+        StateError: The file is no state file.
+    """
+    db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+    try:
+        db.execute("SELECT 1 FROM step LIMIT 1")
+        yield db
+    except sqlite3.DatabaseError as error:
+        msg = f"{path} is no state file: {error}"
+        raise StateError(msg) from error
+    finally:
+        db.close()
+
+
+def readable(db: sqlite3.Connection) -> Iterator[tuple[str, str, str, Any, str, Any]]:
+    """All state rows as data: step, kind, what the step keeps, key, part, value."""
+    query = (
+        "SELECT step, kind, description, key, part, value FROM state JOIN step ON step.name = state.step ORDER BY kind DESC, step"
+    )
+    for step, kind, description, key, part, value in db.execute(query):
+        yield step, kind, description, _decoded(key), part, _decoded(value)
+
+
+def _decoded(value: bytes) -> Any:
+    try:
+        return msgspec.msgpack.decode(value)
+    except msgspec.DecodeError:
+        return value.decode("utf-8", "replace")
 
 
 def _locked(path: Path) -> int:

@@ -1,0 +1,43 @@
+# The commands of this project; `.ci/run` calls the same ones.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test check bench docs clean
+
+run: $(VENV)/run.stamp  ## Install into .venv and show the live usage of Claude Code sessions
+	$(BIN)/rxpipe run usage
+
+test: $(VENV)/test.stamp  ## Run the whole suite
+	$(BIN)/python -m pytest
+
+check: $(VENV)/check.stamp  ## Lint, format and type checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+bench: $(VENV)/test.stamp  ## Benchmarks with their peers in the same run
+	$(BIN)/python -m tests.benchmarks
+
+docs: $(VENV)/run.stamp  ## Generate the operator reference and the operators' type stubs
+	$(BIN)/python -m rxpipe.reference --write
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rxpipe needs Python 3.11 or later; found " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: $(VENV)/bin/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+$(VENV)/test.stamp: $(VENV)/run.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+$(VENV)/check.stamp: $(VENV)/test.stamp
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check]'
+	touch $@

@@ -1,0 +1,1 @@
+"""The graphs that come with rxpipe."""

@@ -1,0 +1,1 @@
+"""Summarise records into live tables."""

@@ -1,0 +1,52 @@
+"""The rows of a table with the largest values."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from annotated_types import Ge
+from reactivex import Observable
+
+from rxpipe.context import Context
+from rxpipe.elements import Row
+from rxpipe.expressions import parse
+from rxpipe.lift import Records, Reject, RowsFunction, lift
+from rxpipe.operator import operator
+from rxpipe.params import Expr
+from rxpipe.rows import compile_values
+
+
+@operator
+def top(source: Observable[Records], count: Annotated[int, Ge(1)], by: Expr, least: bool = False) -> Observable[Records]:
+    """Keep the rows with the largest values, largest first.
+
+    Of a table, its rows are chosen when it is read; of batches, each batch on its own. Rows of equal value keep their
+    order. Rows whose value is null come last. A row for which the expression fails goes to `errors`.
+
+    Args:
+        count: How many rows to keep.
+        by: What to compare.
+        least: Keep the rows with the least values, least first.
+
+    Example:
+        >>> rows = [{"model": "a", "n": 2}, {"model": "b", "n": 5}, {"model": "c", "n": 1}]
+        >>> rx.of(Batch(rows)).pipe(top(2, by="n")).run()
+        Batch([{'model': 'b', 'n': 5}, {'model': 'a', 'n': 2}])
+    """
+    values_of = compile_values([parse(by)])
+
+    def make(_: Context) -> RowsFunction:
+        def choose(rows: list[Row], reject: Reject) -> list[Row]:
+            kept, values = values_of(rows, reject)
+            known = [pair for pair in zip(kept, values, strict=True) if pair[1] is not None]
+            known.sort(key=_value, reverse=not least)
+            unknown = [row for row, value in zip(kept, values, strict=True) if value is None]
+            return ([row for row, _ in known] + unknown)[:count]
+
+        return choose
+
+    return lift(source, make)
+
+
+def _value(pair: tuple[Row, Any]) -> Any:
+    return pair[1]

@@ -1,0 +1,1 @@
+"""Gather elements into batches."""

@@ -1,0 +1,1 @@
+"""Watch files and read what is new in them."""

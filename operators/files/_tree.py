@@ -1,0 +1,207 @@
+"""What is known of the watched files, and the one place that compares it with what is there now."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TypeVar
+
+from rxpipe.elements import FileEvent, FileState
+
+Identity = tuple[int, int]
+Found = dict[str, FileState | None]
+"""What was seen at paths: the state of a regular file, or None where there is none."""
+
+T = TypeVar("T")
+
+
+def parent(path: str) -> str:
+    """The folder a path is in."""
+    return path.rpartition("/")[0] or "/"
+
+
+def state_of(found: os.stat_result) -> FileState:
+    """The part of a `stat` that matters."""
+    return FileState(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+class Tree:
+    """The known files. `reconcile` takes what was seen and returns what happened, each change once.
+
+    A file is known by device and inode. One that vanishes from a path and is found at another was renamed; one with several
+    names (hard or symbolic links) is known by the first of them only.
+
+    Args:
+        wanted: Whether a path belongs to what is watched.
+        failed: Told of a path that cannot be looked at, and why (None: it can again).
+    """
+
+    def __init__(self, wanted: Callable[[str], bool], failed: Callable[[str, OSError | None], None]) -> None:
+        self.files: dict[str, FileState] = {}
+        self.names: dict[Identity, str] = {}
+        self.in_folder: dict[str, set[str]] = {}
+        self._other_names: dict[Identity, set[str]] = {}
+        self._wanted = wanted
+        self._failed = failed
+
+    def look(self, path: str) -> FileState | None:
+        """The state of the regular file at a path now; where that cannot be told, what is known of it."""
+        try:
+            found = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            self._failed(path, error)
+            return self.files.get(path)
+        return state_of(found) if stat.S_ISREG(found.st_mode) else None
+
+    def first_name(self, path: str) -> str | None:
+        """The name under which a file with several names is known, if `path` is another one of them."""
+        for identity, others in self._other_names.items():
+            if path in others:
+                return self.names.get(identity)
+        return None
+
+    def reconcile(self, found: Found, listed: Iterable[str] = ()) -> list[FileEvent]:
+        """Make known what was found and tell the difference.
+
+        Args:
+            found: What was seen; paths that are not in it are looked at where that matters.
+            listed: Folders of which `found` has every change, so that they need not be searched for a renamed file.
+        """
+        files = self.files
+        changed = {path: new for path, new in found.items() if files.get(path) != new}
+        if not changed:
+            return []
+        self._follow(changed, set(listed))
+        moved, others = self._moves(changed)
+        for path in others:
+            changed[path] = None
+        events = _events(files, changed, moved)
+        for path in changed:
+            self._forget(path)
+        for path, new in changed.items():
+            if new is not None:
+                self._learn(path, new)
+        return events
+
+    def _follow(self, changed: Found, listed: set[str]) -> None:
+        """Look for the files that left their path: under their other names, and beside."""
+        arrived = {new.identity for new in changed.values() if new is not None}
+        listings: dict[str, dict[int, list[str]]] = {}
+        left = deque(path for path in changed if self._left(path, changed))
+        while left:
+            path = left.popleft()
+            identity = self.files[path].identity
+            if identity in arrived:
+                continue
+            for other in self._candidates(path, identity, listed, listings):
+                new = None if other in changed else self.look(other)
+                if new is not None and new.identity == identity:
+                    changed[other] = new
+                    arrived.add(identity)
+                    if self._left(other, changed):
+                        left.append(other)
+                    break
+
+    def _left(self, path: str, changed: Found) -> bool:
+        old, new = self.files.get(path), changed[path]
+        return old is not None and (new is None or new.identity != old.identity)
+
+    def _candidates(
+        self, path: str, identity: Identity, listed: set[str], listings: dict[str, dict[int, list[str]]]
+    ) -> list[str]:
+        """Where a file might be now."""
+        names = sorted(self._other_names.pop(identity, ()))
+        folder = parent(path)
+        if folder in listed:
+            return names
+        if folder not in listings:
+            listings[folder] = _inodes(folder)
+        return names + [name for name in listings[folder].get(identity[1], ()) if self._wanted(name)]
+
+    def _moves(self, changed: Found) -> tuple[dict[str, str], set[str]]:
+        """Which files moved (from old to new path), and which paths are only other names of a known file."""
+        moved: dict[str, str] = {}
+        others: set[str] = set()
+        taken: dict[Identity, str] = {}
+        work = deque(changed)
+        while work:
+            path = work.popleft()
+            new, old = changed[path], self.files.get(path)
+            if new is None or (old is not None and old.identity == new.identity):
+                continue
+            home = self.names.get(new.identity)
+            first = taken.get(new.identity)
+            if home is not None and home != path and first is None:
+                now = self.look(home)
+                if home not in changed:
+                    work.append(home)
+                changed[home] = now
+                if now is not None and now.identity == new.identity:
+                    first = home
+                else:
+                    moved[home] = path
+            if first is not None and first != path:
+                others.add(path)
+                self._other_names.setdefault(new.identity, set()).add(path)
+            else:
+                taken[new.identity] = path
+        return moved, others
+
+    def _forget(self, path: str) -> None:
+        old = self.files.pop(path, None)
+        if old is None:
+            return
+        if self.names.get(old.identity) == path:
+            del self.names[old.identity]
+        self.in_folder[parent(path)].discard(path)
+
+    def _learn(self, path: str, new: FileState) -> None:
+        self.files[path] = new
+        self.names[new.identity] = path
+        self.in_folder.setdefault(parent(path), set()).add(path)
+
+
+def _events(files: dict[str, FileState], changed: Found, moved: dict[str, str]) -> list[FileEvent]:
+    """The events that lead from what was known to what was found: removals, renames, then the rest, each by path."""
+    came_from = {to: path for path, to in moved.items()}
+    removed: list[FileEvent] = []
+    rest: list[FileEvent] = []
+    for path in sorted(changed):
+        old, new = files.get(path), changed[path]
+        if old is not None and new is not None and old.identity == new.identity:
+            if old != new:
+                rest.append(FileEvent("truncate" if new.size < old.size else "modify", path, old, new))
+            continue
+        if old is not None and path not in moved:
+            if new is not None and path not in came_from:
+                rest.append(FileEvent("replace", path, old, new))
+                continue
+            removed.append(FileEvent("delete", path, old))
+        if new is not None and path not in came_from:
+            rest.append(FileEvent("create", path, None, new))
+    renamed: dict[str, FileEvent] = {}
+    for path in sorted(came_from):
+        chain = [path]
+        while chain[-1] in moved and moved[chain[-1]] not in renamed and moved[chain[-1]] not in chain:
+            chain.append(moved[chain[-1]])
+        for to in reversed(chain):
+            if to not in renamed:
+                origin = came_from[to]
+                renamed[to] = FileEvent("rename", to, files[origin], changed[to], origin)
+    return removed + list(renamed.values()) + rest
+
+
+def _inodes(folder: str) -> dict[int, list[str]]:
+    """The paths in a folder by inode."""
+    found: dict[int, list[str]] = {}
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                found.setdefault(entry.inode(), []).append(entry.path)
+    except OSError:
+        return {}
+    return found

@@ -1,0 +1,84 @@
+"""What happens to files: found, created, written to, renamed, removed."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import CompositeDisposable, Disposable
+
+from rxpipe.context import current
+from rxpipe.elements import FileEvent
+from rxpipe.operator import operator
+from rxpipe.operators.files._match import Matcher
+from rxpipe.operators.files._paths import WatchedPaths
+from rxpipe.operators.files._watcher import Watcher
+from rxpipe.units import Duration, Size, nbytes, seconds
+
+
+@operator
+def watch(
+    paths: list[str] | WatchedPaths,
+    patterns: list[str] = ["*"],  # noqa: B006  # never changed; shown as the default
+    ignore: list[str] = [],  # noqa: B006  # never changed; shown as the default
+    hidden: bool = False,  # noqa: FBT001, FBT002  # a parameter of YAML, too
+    max_size: Size | None = None,
+    rescan: Duration = "10s",
+    backend: Literal["auto", "inotify", "polling"] = "auto",
+    poll: Duration = "1s",
+) -> Observable[FileEvent]:
+    """Emit an event for every change of the files in some folders, beginning with those that are there.
+
+    First comes a `create` event with `known=True` for each file that is there, sorted by path; then `create`, `modify`,
+    `delete`, `rename`, `truncate` (it became shorter) and `replace` (another file under the same name), each with the old and
+    new state. An event is emitted only where the state differs from the one last emitted; changes that follow each other
+    quickly may come as one. A file is known by device and inode: one that moves within what is watched is renamed, one that
+    moves out is deleted, one that moves in created; one with several names (hard or symbolic links) is known by one of
+    them, and links to folders are followed once. A path that is not there yet is waited for, with one warning.
+
+    Completes after the first scan where the run reads its sources once, and when the run drains; else never. What cannot be
+    read goes to the stream `errors`, once, and is tried again at each rescan. The step's detail `watch` tells how the files
+    are watched and why, and how many changes only a rescan found; its detail `paths` is a `WatchedPaths`, to add and remove
+    paths while it runs.
+
+    Args:
+        paths: Folders, watched with all below, and files, watched whatever their name; `~` is expanded.
+        patterns: Files that are meant: `*.jsonl` is compared with the name, `logs/**/*.txt` with the path in the folder.
+        ignore: Files and folders that are not.
+        hidden: Watch also files and folders in the folder whose name starts with a dot.
+        max_size: Leave out files that are larger when they are found.
+        rescan: How often to look at everything, in case a notification was missed.
+        backend: How to learn of changes. `auto` takes inotify where the file system notifies, else polling.
+        poll: How often to look where there are no notifications.
+    """
+
+    def subscribe(observer: ObserverBase[FileEvent], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        context = current()
+        watched = paths if isinstance(paths, WatchedPaths) else WatchedPaths(paths)
+        watcher = Watcher(
+            observer,
+            context,
+            context.scheduler(scheduler),
+            scheduler,
+            watched,
+            Matcher(patterns, ignore, hidden=hidden),
+            None if max_size is None else nbytes(max_size),
+            backend,
+            seconds(rescan),
+            seconds(poll),
+        )
+
+        def stop() -> None:
+            watcher.close()
+            observer.on_completed()
+
+        drain = context.on_drain(stop)
+        context.describe("watch", watcher.status)
+        context.describe("paths", watched)
+        context.gauge("files", lambda: len(watcher.scanner.tree.files))
+        context.gauge("missed_changes", lambda: watcher.missed)
+        watcher.start()
+        return CompositeDisposable(Disposable(watcher.close), drain)
+
+    return Observable(subscribe)

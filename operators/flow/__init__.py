@@ -1,0 +1,1 @@
+"""Join streams and look into them."""

@@ -1,0 +1,1 @@
+"""Make, change and pick records."""

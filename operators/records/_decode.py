@@ -1,0 +1,145 @@
+"""Typed decoding: from declared fields to generated structs and the code that flattens nested objects into rows."""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import msgspec
+
+from rxpipe.elements import Row
+from rxpipe.errors import RxpipeError
+
+FieldType = Literal["any", "str", "int", "float", "number", "bool", "list", "object"]
+
+TYPES: dict[str, Any] = {
+    "any": Any,
+    "str": str | None,
+    "int": int | None,
+    "float": float | None,
+    "number": int | float | None,
+    "bool": bool | None,
+    "list": list[Any] | None,
+    "object": dict[str, Any] | None,
+}
+_CONTAINERS = frozenset({"any", "list", "object"})
+_NOT_AN_OBJECT = str | int | float | bool | list[Any] | None
+"""What may stand in a record where a nested object is declared: the fields inside it are then null."""
+
+ORIGIN_PATH = "@path"
+"""The path of the file that a record came from."""
+
+
+class Declared(NamedTuple):
+    """A declared field: the paths to look at, the first that is there counts, and the type."""
+
+    paths: tuple[str, ...]
+    type: str
+
+
+@dataclass
+class _Node:
+    """An object on the way to declared fields: `leaves` by JSON key with their type, `nested` objects by JSON key."""
+
+    leaves: dict[str, str] = field(default_factory=dict)
+    nested: dict[str, _Node] = field(default_factory=dict)
+
+
+Rows = Callable[[list[Any], str], list[Row]]
+
+
+def compile_decoder(declared: Mapping[str, Declared]) -> tuple[Any, Rows | None]:
+    """Generate the struct to decode a line into, and the function from decoded structs (and the file's path) to rows.
+
+    The function is None where the decoded struct is the row: all fields stand at the top of the object.
+
+    Raises:
+        RxpipeError: A name that cannot be a field, or a path that is both a value and an object around other fields.
+    """
+    for name in declared:
+        if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
+            msg = f"a field's name must be a Python name without a leading underscore; got {name!r}"
+            raise RxpipeError(msg)
+    if all(len(d.paths) == 1 and "." not in d.paths[0] and d.paths[0] != ORIGIN_PATH for d in declared.values()):
+        keys = {name: made.paths[0] for name, made in declared.items()}
+        if len(set(keys.values())) == len(keys):
+            return _row_type(declared, rename=keys), None
+    root = _Node()
+    for made in declared.values():
+        for path in made.paths:
+            if path != ORIGIN_PATH:
+                _plant(root, path.split("."), made.type, path)
+    scope: dict[str, Any] = {"Row": _row_type(declared)}
+    decoded = _struct(root, "Line", scope)
+    lines = ["def flatten(objects, path):", "    rows = []", "    for o in objects:"]
+    places: dict[str, str] = {}
+    _flatten(root, "o", (), lines, "        ", places)
+    arguments = []
+    for made in declared.values():
+        names = ["path" if path == ORIGIN_PATH else places[path] for path in made.paths]
+        text = names[-1]
+        for name in reversed(names[:-1]):
+            text = f"({name} if {name} is not None else {text})"
+        arguments.append(text)
+    lines += [f"        rows.append(Row({', '.join(arguments)}))", "    return rows"]
+    exec(compile("\n".join(lines), "<parse_json>", "exec"), scope)  # noqa: S102  # made above; no user text but through names
+    return decoded, scope["flatten"]
+
+
+def _row_type(declared: Mapping[str, Declared], rename: Mapping[str, str] | None = None) -> type[msgspec.Struct]:
+    fields = [(name, TYPES[made.type], None) for name, made in declared.items()]
+    tracked = any(made.type in _CONTAINERS for made in declared.values())
+    return msgspec.defstruct("Row", fields, rename=rename, gc=tracked)
+
+
+def _plant(node: _Node, keys: list[str], kind: str, path: str) -> None:
+    first, *rest = keys
+    if (rest and first in node.leaves) or (not rest and first in node.nested):
+        msg = f"a path must be either a value or an object around other fields; {path!r} is both"
+        raise RxpipeError(msg)
+    if rest:
+        _plant(node.nested.setdefault(first, _Node()), rest, kind, path)
+    elif node.leaves.setdefault(first, kind) != kind:
+        msg = f"a path must have one type; {path!r} is declared as {node.leaves[first]!r} and {kind!r}"
+        raise RxpipeError(msg)
+
+
+def _struct(node: _Node, name: str, scope: dict[str, Any]) -> type[msgspec.Struct]:
+    """The struct of one object; fields are called a0, a1 … and renamed to the JSON keys."""
+    fields: list[tuple[str, Any, Any]] = []
+    rename: dict[str, str] = {}
+    for index, (key, kind) in enumerate(node.leaves.items()):
+        fields.append((f"a{index}", TYPES[kind], None))
+        rename[f"a{index}"] = key
+    for index, (key, inner) in enumerate(node.nested.items()):
+        made = _struct(inner, f"{name}_{index}", scope)
+        fields.append((f"n{index}", made | _NOT_AN_OBJECT, None))
+        rename[f"n{index}"] = key
+    scope[name] = msgspec.defstruct(name, fields, rename=rename, gc=False)
+    return scope[name]  # type: ignore[no-any-return]
+
+
+def _flatten(node: _Node, variable: str, keys: tuple[str, ...], lines: list[str], indent: str, places: dict[str, str]) -> None:
+    """Code that puts each leaf below `variable` into a variable of its own."""
+    for index, key in enumerate(node.leaves):
+        name = f"{variable}_a{index}"
+        places[".".join((*keys, key))] = name
+        lines.append(f"{indent}{name} = {variable}.a{index}")
+    for index, (key, inner) in enumerate(node.nested.items()):
+        name = f"{variable}_n{index}"
+        kind = "Line" + name[1:].replace("_n", "_")
+        lines.append(f"{indent}{name} = {variable}.n{index}")
+        lines.append(f"{indent}if type({name}) is {kind}:")
+        _flatten(inner, name, (*keys, key), lines, indent + "    ", places)
+        leaves = list(_leaves(inner, name))
+        lines.append(f"{indent}else:")
+        lines.append(f"{indent}    {' = '.join(leaves)} = None")
+
+
+def _leaves(node: _Node, variable: str) -> list[str]:
+    found = [f"{variable}_a{index}" for index in range(len(node.leaves))]
+    for index, inner in enumerate(node.nested.values()):
+        found += _leaves(inner, f"{variable}_n{index}")
+    return found

@@ -1,0 +1,142 @@
+"""Lines of JSON into batches of records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, TypedDict
+
+import msgspec
+import orjson
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+
+from rxpipe.context import Context, current
+from rxpipe.elements import Batch, LineDelta, Row
+from rxpipe.operator import operator
+from rxpipe.operators.records._decode import Declared, FieldType, compile_decoder
+
+_BOM = b"\xef\xbb\xbf"
+_BAD_LINE = (msgspec.MsgspecError, ValueError, RecursionError)
+
+
+class FieldSpec(TypedDict, total=False):
+    """One declared field, written out: `path` is one path or several to try in order."""
+
+    path: str | list[str]
+    type: FieldType
+
+
+@operator
+def parse_json(
+    source: Observable[LineDelta], fields: dict[str, str | FieldSpec] | None = None, containing: str | None = None
+) -> Observable[Batch]:
+    """Turn blocks of JSON lines into batches of records, one batch a block.
+
+    With `fields` a record is a typed struct of just these fields, and all others are skipped without being built: a field
+    is a dotted path into the object, or `{path, type}` with the types any, str, int, float, number, bool, list and object.
+    Of several paths the first that is there and not null counts. A field that is not there is null. The path `@path` is
+    the file the record came from. Without `fields` a record is the object as a dict.
+
+    A line that is no JSON object, or where a field has another type than declared, goes to `errors` with its path and byte
+    range; the lines around it are not harmed. Empty lines are skipped. With `containing`, only lines that have this text in
+    them are looked at; the search runs over the whole block before anything is decoded, and what it passes over is not
+    an error. Completion and errors pass through; nothing is held back.
+
+    Args:
+        fields: The fields of a record: a name and where to find it.
+        containing: Text that a line must have to be decoded.
+
+    Example:
+        >>> lines = LineDelta("a.jsonl", "1", 0, 30, b'{"usage":{"out":5},"junk":[]}\\n')
+        >>> rx.of(lines).pipe(parse_json(fields={"tokens": {"path": "usage.out", "type": "int"}})).run()
+        Batch([{'tokens': 5}])
+
+    Raises:
+        RxpipeError: A field's name or path cannot be used.
+    """
+    declared = None if fields is None else {name: _declared(name, spec) for name, spec in fields.items()}
+    decoder, to_rows = (None, None) if declared is None else compile_decoder(declared)
+    marker = containing.encode() if containing else None
+
+    def subscribe(observer: ObserverBase[Batch], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        decode = _dict_decoder() if decoder is None else msgspec.json.Decoder(decoder)
+        context = current()
+
+        def on_next(element: Any) -> None:
+            if not isinstance(element, LineDelta):
+                observer.on_next(element)
+                return
+            objects = _decoded(decode, element, marker, context)
+            if objects:
+                rows = objects if to_rows is None else to_rows(objects, element.path)
+                observer.on_next(Batch(rows, leases=() if element.lease is None else (element.lease,)))
+
+        return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+
+    return Observable(subscribe)
+
+
+def _declared(name: str, spec: str | FieldSpec) -> Declared:
+    if isinstance(spec, str):
+        return Declared((spec,), "any")
+    paths = spec.get("path", name)
+    return Declared((paths,) if isinstance(paths, str) else tuple(paths), spec.get("type", "any"))
+
+
+class _dict_decoder:  # noqa: N801  # stands where a msgspec Decoder stands
+    """Decodes objects to dicts with orjson."""
+
+    @staticmethod
+    def decode(line: bytes) -> Row:
+        record = orjson.loads(line)
+        if not isinstance(record, dict):
+            msg = f"a line must be a JSON object; got {type(record).__name__}"
+            raise ValueError(msg)  # noqa: TRY004  # a bad record, as any other that orjson refuses
+        return record
+
+    def decode_lines(self, data: bytes) -> list[Row]:
+        return [self.decode(line) for line in data.split(b"\n") if line and not line.isspace()]
+
+
+def _decoded(decoder: Any, block: LineDelta, marker: bytes | None, context: Context) -> list[Any]:
+    """The objects of a block; bad lines are rejected one by one when the block as a whole does not decode."""
+    data = block.data
+    if block.start == 0 and data.startswith(_BOM):
+        data = b"   " + data[3:]
+    if marker is None:
+        try:
+            return decoder.decode_lines(data)  # type: ignore[no-any-return]
+        except _BAD_LINE:
+            pass
+    decode: Callable[[bytes], Any] = decoder.decode
+    objects = []
+    for start, line in _lines(data) if marker is None else _lines_containing(data, marker):
+        try:
+            objects.append(decode(line))
+        except _BAD_LINE as error:
+            first = block.start + start
+            context.reject(f"no valid record: {error}", line, path=block.path, start=first, end=first + len(line))
+    return objects
+
+
+def _lines(data: bytes) -> Iterator[tuple[int, bytes]]:
+    start = 0
+    for line in data.split(b"\n"):
+        if line and not line.isspace():
+            yield start, line
+        start += len(line) + 1
+
+
+def _lines_containing(data: bytes, marker: bytes) -> Iterator[tuple[int, bytes]]:
+    """The lines that have the marker in them, found without looking at the others."""
+    find, rfind = data.find, data.rfind
+    behind = 0
+    position = find(marker)
+    while position >= 0:
+        start = rfind(b"\n", behind, position) + 1 or behind
+        end = find(b"\n", position)
+        if end < 0:
+            end = len(data)
+        yield start, data[start:end]
+        behind = end + 1
+        position = find(marker, behind)

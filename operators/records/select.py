@@ -1,0 +1,36 @@
+"""Make records of chosen fields only."""
+
+from __future__ import annotations
+
+from reactivex import Observable
+
+from rxpipe.expressions import parse
+from rxpipe.lift import Records, lift
+from rxpipe.operator import operator
+from rxpipe.params import Expr
+from rxpipe.rows import compile_derive
+
+
+@operator
+def select(source: Observable[Records], fields: list[str] | None = None, **columns: Expr) -> Observable[Records]:
+    """Make each record anew of the fields named and of computed ones.
+
+    Of a table, the rows are made when it is read. A record for which an expression fails goes to `errors`. Completion and
+    errors pass through; nothing is held back.
+
+        source                           -a-|
+        select(["model"], double="n * 2") -b-|
+        a: {"model": "m", "n": 2, "other": 0}
+        b: {"model": "m", "double": 4}
+
+    Args:
+        fields: Fields to keep as they are.
+        columns: Fields to compute: each one's name and expression.
+
+    Example:
+        >>> rx.of(Batch([{"a": 1, "b": 2}])).pipe(select(["b"], c="a + b")).run()
+        Batch([{'b': 2, 'c': 3}])
+    """
+    chosen = {name: parse(name) for name in fields or []} | {name: parse(text) for name, text in columns.items()}
+    compute = compile_derive(chosen, only=True)
+    return lift(source, lambda _: compute)

@@ -1,0 +1,58 @@
+"""Send records that break a rule to the errors stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reactivex import Observable
+
+from rxpipe.context import Context
+from rxpipe.elements import Row
+from rxpipe.expressions import parse
+from rxpipe.lift import Records, Reject, RowsFunction, lift
+from rxpipe.operator import operator
+from rxpipe.params import Expr
+from rxpipe.rows import compile_values
+
+
+class BrokenRuleError(ValueError):
+    """A record breaks a rule."""
+
+
+@operator
+def validate(source: Observable[Records], **rules: Expr) -> Observable[Records]:
+    """Let the records through that fulfil all rules; the others go to `errors` with the name of the rule they break.
+
+    A rule is a condition over the record's fields; it is broken where it is false, null, or cannot be computed. Retracted
+    records that broke a rule never got through, and are dropped. Completion and errors pass through; nothing is held back.
+
+    Args:
+        rules: Each rule's name and condition.
+
+    Example:
+        >>> rx.of(Batch([{"n": 1}, {"n": -1}])).pipe(validate(positive="n > 0")).run()
+        Batch([{'n': 1}])
+    """
+    checks = [(name, text, compile_values([parse(text)])) for name, text in rules.items()]
+
+    def make(_: Context) -> RowsFunction:
+        def validated(rows: list[Row], reject: Reject) -> list[Row]:
+            for name, text, check in checks:
+
+                def broken(row: Row, error: Exception, name: str = name, text: str = text) -> None:
+                    reject(row, BrokenRuleError(f"rule {name!r} ({text}) cannot be computed: {error}"))
+
+                kept, results = check(rows, broken)
+                for row, result in zip(kept, results, strict=True):
+                    if not result:
+                        reject(row, BrokenRuleError(f"rule {name!r} ({text}) is not fulfilled"))
+                rows = _fulfilled(kept, results)
+            return rows
+
+        return validated
+
+    return lift(source, make)
+
+
+def _fulfilled(rows: list[Row], results: list[Any]) -> list[Row]:
+    return rows if all(results) else [row for row, result in zip(rows, results, strict=True) if result]

@@ -1,0 +1,34 @@
+"""Keep the records that fulfil a condition."""
+
+from __future__ import annotations
+
+from reactivex import Observable
+
+from rxpipe.expressions import parse
+from rxpipe.lift import Records, lift
+from rxpipe.operator import operator
+from rxpipe.params import Expr
+from rxpipe.rows import compile_filter
+
+
+@operator
+def where(source: Observable[Records], condition: Expr) -> Observable[Records]:
+    """Keep the records for which the condition is true.
+
+    Batches that become empty are dropped. Of a table, the rows are chosen when it is read. A record for which the condition
+    fails goes to `errors`. Completion and errors pass through; nothing is held back.
+
+        source                      -a-b-a-|
+        where("level != 'DEBUG'")   -a---a-|
+        a: {"level": "INFO"}
+        b: {"level": "DEBUG"}
+
+    Args:
+        condition: An expression over the fields of a record.
+
+    Example:
+        >>> rx.of(Batch([{"n": 1}, {"n": 5}])).pipe(where("n > 2")).run()
+        Batch([{'n': 5}])
+    """
+    keep = compile_filter(parse(condition))
+    return lift(source, lambda _: keep)

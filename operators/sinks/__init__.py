@@ -1,0 +1,1 @@
+"""Where data goes: the terminal, files, databases, functions."""

@@ -1,0 +1,1 @@
+"""When elements pass: debounce, throttle, interval."""

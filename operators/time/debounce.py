@@ -1,0 +1,154 @@
+"""The last element of a burst, once it is over."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from itertools import islice, takewhile
+from typing import Any, TypeVar
+
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import CompositeDisposable, Disposable
+
+from rxpipe.alarm import Alarm
+from rxpipe.context import Context, current
+from rxpipe.operator import operator
+from rxpipe.operators.time._held import conflate, hold, key_function, leased, passes_alone, reject, release
+from rxpipe.params import Expr
+from rxpipe.units import Duration, seconds
+
+T = TypeVar("T")
+
+
+@operator
+def debounce(
+    source: Observable[T], quiet: Duration, by: Expr | None = None, at_most: Duration | None = None
+) -> Observable[T]:
+    """Emit the last element of a key once there was no further one for a time.
+
+    An element is held until its key has been quiet for `quiet`, and never longer than `at_most` after the first element
+    held for that key: a file that is written to without pause still gets through. A later element takes the place of the
+    held one of its key, but nothing is lost that has to be known: modifications of a file become one event from the first
+    old to the last new state, a creation and its modifications one creation; any other file event (delete, rename,
+    truncate, replace) is emitted by itself, in order; batches of records become one batch; blocks of lines and
+    `OriginGone` are not held longer than until the next element. Completion emits what is held, in order; an error drops
+    it. Before a checkpoint what holds leases is emitted. An element without a key is rejected.
+
+        source               -a-b----c-|
+        debounce("200ms")    -----b----(c|)
+
+        source                                -a-b-c-d-e--------|
+        debounce("200ms", at_most="400ms")    -----c-----e------|
+
+    Args:
+        quiet: How long a key must be quiet.
+        by: The key: an attribute or field of the element, or an expression of these; one key for all (for tables: one for
+            each table) by default.
+        at_most: How long an element may be held while its key is not quiet; without limit by default.
+
+    Example:
+        >>> import reactivex as rx
+        >>> rx.of(1, 2, 3).pipe(debounce("100ms")).run()
+        3
+    """
+
+    def subscribe(observer: ObserverBase[T], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        context = current()
+        state = _Debounce(observer, context, context.scheduler(scheduler), quiet, by, at_most)
+        upstream = source.subscribe(state.on_next, state.on_error, state.on_completed, scheduler=scheduler)
+        return CompositeDisposable(upstream, state.alarm, Disposable(state.clear))
+
+    return Observable(subscribe)
+
+
+class _Debounce:
+    """One subscription. `held` is ordered by the time of the last element, `first` by that of the first: oldest in front."""
+
+    def __init__(
+        self,
+        observer: ObserverBase[Any],
+        context: Context,
+        scheduler: SchedulerBase,
+        quiet: Duration,
+        by: str | None,
+        at_most: Duration | None,
+    ) -> None:
+        self.observer = observer
+        self.context = context
+        self.quiet = seconds(quiet)
+        self.at_most = None if at_most is None else seconds(at_most)
+        self.key = key_function(by)
+        self.alarm = Alarm(context, scheduler, self.ring)
+        self.held: dict[Hashable, tuple[float, Any]] = {}
+        self.first: dict[Hashable, float] = {}
+        context.on_flush(self.flush)
+        context.gauge("queue_depth", lambda: len(self.held))
+
+    def on_next(self, element: Any) -> None:
+        """Hold an element, in the place of the one held for its key."""
+        if passes_alone(element):
+            self.emit_all()
+            self.observer.on_next(element)
+            return
+        try:
+            key = self.key(element)
+            hash(key)
+            before = self.held.pop(key, None)
+        except Exception as error:  # noqa: BLE001  # whatever an expression or a hash raises concerns this element
+            reject(self.context, element, error)
+            return
+        now = self.alarm.now()
+        due = now + self.quiet
+        merged = None if before is None else conflate(before[1], element)
+        self.held[key] = (now, hold(element) if merged is None else merged)
+        if merged is None and self.at_most is not None:
+            self.first.pop(key, None)
+            self.first[key] = now
+            due = min(due, now + self.at_most)
+        self.alarm.by(due)
+        if merged is None and before is not None:
+            self.observer.on_next(release(before[1]))
+
+    def ring(self, now: float) -> float | None:
+        """Emit what is due; the next deadline."""
+        at_most = math.inf if self.at_most is None else self.at_most
+        for key in list(takewhile(lambda key: self.first[key] + at_most <= now, self.first)):
+            self.emit(key)
+        for key in list(takewhile(lambda key: self.held[key][0] + self.quiet <= now, self.held)):
+            self.emit(key)
+        deadlines = [last + self.quiet for last, _ in islice(self.held.values(), 1)]
+        deadlines += [began + at_most for began in islice(self.first.values(), 1)]
+        return min(deadlines, default=None)
+
+    def emit(self, key: Hashable) -> None:
+        """Emit what is held for a key."""
+        self.first.pop(key, None)
+        found = self.held.pop(key, None)
+        if found is not None:
+            self.observer.on_next(release(found[1]))
+
+    def emit_all(self) -> None:
+        """Emit all that is held, in order."""
+        for key in list(self.held):
+            self.emit(key)
+
+    def flush(self) -> None:
+        """Emit what holds a lease."""
+        for key in [key for key, (_, held) in self.held.items() if leased(held)]:
+            self.emit(key)
+
+    def on_completed(self) -> None:
+        """Emit what is held, then complete."""
+        self.emit_all()
+        self.observer.on_completed()
+
+    def on_error(self, error: Exception) -> None:
+        """Drop what is held."""
+        self.clear()
+        self.observer.on_error(error)
+
+    def clear(self) -> None:
+        """Let go of all that is held."""
+        self.held.clear()
+        self.first.clear()

@@ -1,0 +1,129 @@
+"""At most so many elements per second, the last one always among them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from itertools import islice, takewhile
+from typing import Any, TypeVar
+
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import CompositeDisposable, Disposable
+
+from rxpipe.alarm import Alarm
+from rxpipe.context import Context, current
+from rxpipe.operator import operator
+from rxpipe.operators.time._held import conflate, hold, key_function, leased, passes_alone, reject, release
+from rxpipe.params import Expr
+from rxpipe.units import Duration, Rate, hertz
+
+T = TypeVar("T")
+
+NOTHING: Any = object()
+"""Held for a key whose period runs and that has nothing new."""
+
+
+@operator
+def throttle(source: Observable[T], rate: Rate, by: Expr | None = None) -> Observable[T]:
+    """Emit at most `rate` elements per second and key, always ending with the last one.
+
+    The first element of a key passes at once. What follows within one period is held, a later element in the place of an
+    earlier one, and emitted at the period's end; so no last value is ever lost or later than one period. Completion emits
+    what is held, in order; an error drops it. Replacing values is the purpose, but records are no values: batches of one
+    period are merged into one batch (rows and retractions), file events as by `debounce`. What cannot be merged without a
+    loss (a file's deletion, blocks of lines), `OriginGone`, and before a checkpoint what holds leases, is emitted above the
+    rate. An element without a key is rejected.
+
+        source             -abc------d-e-f|
+        throttle("2Hz")    -a----c----d---(f|)
+
+    Args:
+        rate: How many elements per second and key.
+        by: The key: an attribute or field of the element, or an expression of these; one key for all (for tables: one for
+            each table) by default.
+
+    Example:
+        >>> import reactivex as rx
+        >>> from reactivex import operators as rxo
+        >>> rx.of(1, 2, 3).pipe(throttle("1Hz"), rxo.to_list()).run()
+        [1, 3]
+    """
+
+    def subscribe(observer: ObserverBase[T], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        context = current()
+        state = _Throttle(observer, context, context.scheduler(scheduler), 1 / hertz(rate), by)
+        upstream = source.subscribe(state.on_next, state.on_error, state.on_completed, scheduler=scheduler)
+        return CompositeDisposable(upstream, state.alarm, Disposable(state.held.clear))
+
+    return Observable(subscribe)
+
+
+class _Throttle:
+    """One subscription. `held` has the keys whose period runs, ordered by its end, with what is held for them."""
+
+    def __init__(
+        self, observer: ObserverBase[Any], context: Context, scheduler: SchedulerBase, period: Duration, by: str | None
+    ) -> None:
+        self.observer = observer
+        self.context = context
+        self.period = period
+        self.key = key_function(by)
+        self.alarm = Alarm(context, scheduler, self.ring)
+        self.held: dict[Hashable, tuple[float, Any]] = {}
+        context.on_flush(self.flush)
+        context.gauge("queue_depth", lambda: sum(held is not NOTHING for _, held in self.held.values()))
+
+    def on_next(self, element: Any) -> None:
+        """Emit an element, or hold it in the place of the one held for its key."""
+        if passes_alone(element):
+            self.emit_all()
+            self.observer.on_next(element)
+            return
+        try:
+            key = self.key(element)
+            hash(key)
+            before = self.held.get(key)
+        except Exception as error:  # noqa: BLE001  # whatever an expression or a hash raises concerns this element
+            reject(self.context, element, error)
+            return
+        if before is None:
+            end = self.alarm.now() + self.period
+            self.held[key] = (end, NOTHING)
+            self.alarm.by(end)
+            self.observer.on_next(element)
+            return
+        end, held = before
+        merged = None if held is NOTHING else conflate(held, element)
+        self.held[key] = (end, hold(element) if merged is None else merged)
+        if merged is None and held is not NOTHING:
+            self.observer.on_next(release(held))
+
+    def ring(self, now: float) -> float | None:
+        """End the periods that are over: emit what is held and begin another; the next deadline."""
+        for key in list(takewhile(lambda key: self.held[key][0] <= now, self.held)):
+            end, held = self.held.pop(key)
+            if held is not NOTHING:
+                self.held[key] = (max(end + self.period, now), NOTHING)
+                self.observer.on_next(release(held))
+        return next((end for end, _ in islice(self.held.values(), 1)), None)
+
+    def emit_all(self, *, only_leased: bool = False) -> None:
+        """Emit what is held, in order; the periods run on."""
+        for key, (end, held) in list(self.held.items()):
+            if held is not NOTHING and (leased(held) or not only_leased):
+                self.held[key] = (end, NOTHING)
+                self.observer.on_next(release(held))
+
+    def flush(self) -> None:
+        """Emit what holds a lease."""
+        self.emit_all(only_leased=True)
+
+    def on_completed(self) -> None:
+        """Emit what is held, then complete."""
+        self.emit_all()
+        self.observer.on_completed()
+
+    def on_error(self, error: Exception) -> None:
+        """Drop what is held."""
+        self.held.clear()
+        self.observer.on_error(error)

@@ -1,0 +1,99 @@
+"""Reactive dataflow graphs over things that keep changing: declared in YAML, composed in Python, explored in notebooks.
+
+```python
+import rxpipe
+
+graph = rxpipe.load("graph.yaml")
+with graph.run() as run:
+    print(run.status())
+```
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rxpipe.check import problems
+    from rxpipe.config import dump, load, load_text
+    from rxpipe.elements import Batch, ErrorRecord, FileEvent, FileState, LineDelta, OriginGone
+    from rxpipe.errors import GraphError, ParameterError, RunError, RxpipeError, StateError
+    from rxpipe.graph import Graph, Param, Sample, stream
+    from rxpipe.operator import operator
+    from rxpipe.params import AggregationExpr, Expr, Secret
+    from rxpipe.table import Table
+    from rxpipe.units import Duration, Rate, Size
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "check": ("problems",),
+    "config": ("dump", "load", "load_text"),
+    "elements": ("Batch", "ErrorRecord", "FileEvent", "FileState", "LineDelta", "OriginGone"),
+    "errors": ("GraphError", "ParameterError", "RunError", "RxpipeError", "StateError"),
+    "graph": ("Graph", "Param", "Sample", "stream"),
+    "operator": ("operator",),
+    "params": ("AggregationExpr", "Expr", "Secret"),
+    "table": ("Table",),
+    "units": ("Duration", "Rate", "Size"),
+}
+"""Where the public names are defined; each module is imported when one of its names is first asked for."""
+
+_MODULES = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AggregationExpr",
+    "Batch",
+    "Duration",
+    "ErrorRecord",
+    "Expr",
+    "FileEvent",
+    "FileState",
+    "Graph",
+    "GraphError",
+    "LineDelta",
+    "OriginGone",
+    "Param",
+    "ParameterError",
+    "Rate",
+    "RunError",
+    "RxpipeError",
+    "Sample",
+    "Secret",
+    "Size",
+    "StateError",
+    "Table",
+    "dump",
+    "load",
+    "load_text",
+    "operator",
+    "problems",
+    "stream",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        msg = f"module 'rxpipe' has no attribute {name!r}"
+        raise AttributeError(msg)
+    found = getattr(importlib.import_module(f"rxpipe.{_MODULES[name]}"), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+class _Package(ModuleType):
+    """Keeps `rxpipe.operator` the decorator: importing the module of that name would otherwise put itself there."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if not (name in _MODULES and isinstance(value, ModuleType)):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

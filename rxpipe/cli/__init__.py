@@ -1,0 +1,64 @@
+"""The command line: `rxpipe run|check|show|operators|state`.
+
+Exit codes: 0 done, 1 a run failed, 2 wrong usage, 78 a graph that is wrong, 128 and more ended by a signal (130 Ctrl-C).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+COMMANDS = ("run", "check", "show", "operators", "state")
+FAILED = 1
+USAGE = 2
+GRAPH_WRONG = 78
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code.
+
+    Args:
+        arguments: What stands behind `rxpipe`; that of the process by default.
+    """
+    from rxpipe.errors import GraphError, RxpipeError  # noqa: PLC0415  # `--help` needs none of it
+
+    parsed = parser().parse_args(arguments)
+    command = importlib.import_module(f"rxpipe.cli.{parsed.command}")
+    try:
+        code: int = command.execute(parsed)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # whoever read our output has gone, as `head` does; the interpreter must not try to flush it again
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except GraphError as error:
+        print(error, file=sys.stderr)
+        return GRAPH_WRONG
+    except RxpipeError as error:
+        print(f"rxpipe: {error}", file=sys.stderr)
+        return FAILED
+    return code
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line."""
+    from rxpipe import __version__  # noqa: PLC0415
+
+    made = argparse.ArgumentParser(
+        prog="rxpipe",
+        description="Run reactive dataflow graphs over things that keep changing: log files, queues, APIs, sockets.",
+        epilog="exit codes: 0 done, 1 the run failed, 2 wrong usage, 78 the graph is wrong, 130 Ctrl-C",
+    )
+    made.add_argument("--version", action="version", version=f"rxpipe {__version__}")
+    commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        importlib.import_module(f"rxpipe.cli.{name}").add(commands)
+    return made

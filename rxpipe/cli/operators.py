@@ -1,0 +1,38 @@
+"""`rxpipe operators`: all operators by family, or the reference of one."""
+
+from __future__ import annotations
+
+import argparse
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "operators",
+        help="list the operators, or explain one",
+        description="List the operators by family, or explain one: what it does, what goes in and out, its parameters.",
+    )
+    parser.add_argument("name", nargs="?", help="an operator")
+    parser.add_argument("--markdown", action="store_true", help="write Markdown")
+    parser.add_argument("--plugins", action="append", default=[], metavar="FOLDER", help="a folder with further operators")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
+    from pathlib import Path  # noqa: PLC0415  # each command imports only what it needs
+
+    from rxpipe import reference  # noqa: PLC0415
+    from rxpipe.errors import RxpipeError  # noqa: PLC0415
+    from rxpipe.registry import registry  # noqa: PLC0415
+
+    for folder in args.plugins:
+        if not Path(folder).is_dir():
+            msg = f"--plugins: no folder {folder!r}"
+            raise RxpipeError(msg)
+        registry.load_folder(Path(folder))
+    if args.name is None:
+        print(reference.listing_markdown() if args.markdown else reference.listing())
+    else:
+        operator = reference.find(args.name)
+        print(reference.markdown(operator) if args.markdown else reference.text(operator))
+    return 0

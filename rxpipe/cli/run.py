@@ -1,0 +1,148 @@
+"""`rxpipe run`: run a graph until it ends, is interrupted, or its time is up."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rxpipe.units import seconds
+
+if TYPE_CHECKING:
+    from rxpipe.graph import Graph
+    from rxpipe.plan import Plan
+    from rxpipe.run import AsyncRun
+    from rxpipe.sample import SampleData
+    from rxpipe.settings import Settings
+
+SAMPLE_SECONDS = 30.0
+"""How long sample data plays unless told otherwise."""
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command."""
+    parser = commands.add_parser("run", help="run a graph", description="Run a graph, given by file or by the name of a shipped one.")
+    parser.add_argument("graph", help="a YAML file, or the name of a shipped graph")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="set a parameter of the graph")
+    parser.add_argument("--once", action="store_true", help="process what is there, print the final tables, end")
+    parser.add_argument("--json", action="store_true", help="print the final tables as one JSON object")
+    parser.add_argument("--for", dest="duration", type=_duration, metavar="DURATION", help="drain and end after this time, as 30s")
+    parser.add_argument("--sample", action="store_true", help="run on generated data that keeps growing, for 30 s")
+    parser.add_argument("--state", metavar="FILE", help="where to keep offsets and states (default: the user's state directory)")
+    parser.add_argument("--metrics", metavar="[HOST]:PORT", help="expose Prometheus metrics")
+    parser.add_argument("--log-format", choices=["text", "json"], help="form of the log on standard error")
+    parser.add_argument("--log-level", choices=["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"], help="least level of the log")
+
+
+def execute(args: argparse.Namespace) -> int:
+    """Run the command; returns the exit code."""
+    from rxpipe.config import load  # noqa: PLC0415  # each command imports only what it needs
+    from rxpipe.logs import configure  # noqa: PLC0415
+    from rxpipe.settings import load_settings  # noqa: PLC0415
+    from rxpipe.values import read_sets  # noqa: PLC0415
+
+    configure(args.log_level or "INFO", args.log_format or "text")
+    graph = load(args.graph, sets=args.set)
+    given = {"state": args.state, "metrics": args.metrics, "log_format": args.log_format, "log_level": args.log_level}
+    settings = load_settings(graph.settings, given)
+    configure(settings.log_level, settings.log_format)
+    values = read_sets(graph, args.set)
+    with _sample(args, graph, values) as sample:
+        return asyncio.run(_run(args, graph, settings, values, sample))
+
+
+def _duration(text: str) -> float:
+    try:
+        return seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _sample(
+    args: argparse.Namespace, graph: Graph, values: dict[str, Any]
+) -> contextlib.AbstractContextManager[SampleData | None]:
+    """Sample data where it is asked for, or where there is nothing else to see."""
+    from rxpipe.sample import SampleData  # noqa: PLC0415
+
+    if args.sample:
+        return SampleData(graph)
+    if graph.sample is None or args.once or graph.sample.sets in values:
+        return contextlib.nullcontext()
+    places = graph.plan(**values).values.get(graph.sample.sets)
+    wanted = [Path(str(place)).expanduser() for place in places] if isinstance(places, list) else []
+    if any(next(place.rglob("*.jsonl"), None) is not None for place in wanted if place.is_dir()):
+        return contextlib.nullcontext()
+    listed = ", ".join(str(place) for place in wanted)
+    print(f"nothing to read in {listed}: running on generated sample data, as --sample does", file=sys.stderr)
+    return SampleData(graph)
+
+
+async def _run(
+    args: argparse.Namespace, graph: Graph, settings: Settings, values: dict[str, Any], sample: SampleData | None
+) -> int:
+    from rxpipe.output import Output  # noqa: PLC0415
+    from rxpipe.run import AsyncRun  # noqa: PLC0415
+
+    duration = args.duration
+    if sample is not None:
+        values = values | sample.values
+        if duration is None and not args.once:
+            duration = SAMPLE_SECONDS
+    run = AsyncRun(
+        graph,
+        values=values,
+        state=None if sample is not None else state_path(graph.plan(**values), settings, once=args.once),
+        once=args.once,
+        output=Output.detect(json=args.json, once=args.once),
+        duration=duration,
+        settings=settings,
+    )
+    interrupted = _Interrupts(run)
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(run)
+        interrupted.install()
+        if sample is not None and not args.once:
+            sample.play()
+        await run.wait()
+    return interrupted.exit_code
+
+
+def state_path(plan: Plan, settings: Settings, *, once: bool) -> Path | None:
+    """Where a run keeps its state: where it was told to, else in the user's state directory.
+
+    A single pass (`once`) over a graph that only shows something needs no state, and keeps none unless told where.
+    """
+    from rxpipe.state import default_path  # noqa: PLC0415
+
+    if settings.state is not None:
+        return Path(settings.state).expanduser()
+    return None if once and not plan.lasting else default_path(plan.graph.name)
+
+
+class _Interrupts:
+    """Ctrl-C drains the run, and pressed twice stops it; SIGTERM drains it."""
+
+    def __init__(self, run: AsyncRun) -> None:
+        self._run = run
+        self._tasks: list[asyncio.Task[None]] = []
+        self.exit_code = 0
+
+    def install(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._interrupted, number)
+
+    def _interrupted(self, number: signal.Signals) -> None:
+        self.exit_code = 128 + number
+        if self._tasks:
+            self._run.stop()
+            return
+        self._tasks.append(asyncio.get_running_loop().create_task(self._drain()))
+
+    async def _drain(self) -> None:
+        with contextlib.suppress(Exception):  # the run reports its failure itself
+            await self._run.drain(seconds(self._run.settings.drain_timeout))

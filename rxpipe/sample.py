@@ -1,0 +1,73 @@
+"""Sample data for a graph: a generator that makes files in a temporary folder, driven by the loop of the run."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rxpipe.calls import function_named
+from rxpipe.errors import RxpipeError
+from rxpipe.graph import Graph
+
+
+class SampleData:
+    """A folder that a graph's sample function fills: first what was there before, then live changes.
+
+    The function takes the folder and returns an iterator; each step of it changes something and gives the seconds until the
+    next step.
+
+    Args:
+        graph: A graph with a `sample:` section.
+
+    Raises:
+        RxpipeError: The graph has none, or its function cannot be found.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        if graph.sample is None:
+            msg = f"graph {graph.name!r} has no sample data: its file needs a section 'sample: {{call: module:function, sets: parameter}}'"
+            raise RxpipeError(msg)
+        self._function = function_named(graph.sample.call)
+        self._path = graph.sample.path
+        self.sets = graph.sample.sets
+        self.folder = Path(tempfile.mkdtemp(prefix="rxpipe-sample-"))
+        self._steps: Iterator[float] = iter(self._function(self.folder))
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __enter__(self) -> Self:
+        """Write what was there before the run began."""
+        self._delay = next(self._steps)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Remove the folder."""
+        self.end()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The parameter values that point the graph at the folder."""
+        return {self.sets: [str(self.folder / self._path)]}
+
+    def play(self) -> None:
+        """Go on making changes, on the loop that is running."""
+        self._timer = asyncio.get_running_loop().call_later(self._delay, self._step)
+
+    def end(self) -> None:
+        """Make no more changes."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _step(self) -> None:
+        delay = next(self._steps, None)
+        if delay is not None:
+            self._delay = delay
+            self.play()
