@@ -131,7 +131,12 @@ def _response(rng: Random, session: Session, now: Callable[[], float]) -> Iterat
     if session.model == "claude-opus-4-6":
         usage["speed"] = rng.choice(["standard", "fast"])
     session.context = min(session.context + written + output, 170_000)
-    message = {"model": session.model, "id": f"msg_01{_hex(rng, 20)}", "type": "message", "role": "assistant"}
+    message: dict[str, Any] = {
+        "model": session.model,
+        "id": f"msg_01{_hex(rng, 20)}",
+        "type": "message",
+        "role": "assistant",
+    }
     request = f"req_01{_hex(rng, 20)}"
     for index in range(blocks):
         known = output if index == blocks - 1 else rng.randint(1, 8)

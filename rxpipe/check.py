@@ -8,12 +8,11 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from rxpipe.checkstep import StepChecker
-from rxpipe.config import in_order
-from rxpipe.edges import union
+from rxpipe.config import in_order, plugin_folder
 from rxpipe.elements import Batch
 from rxpipe.errors import GraphError, Place, Problem, did_you_mean, nearest
-from rxpipe.graph import ERRORS, FROM, Graph
-from rxpipe.plan import Plan, PlannedStep, PlannedStream
+from rxpipe.graph import ERRORS, Graph
+from rxpipe.plan import Plan, PlannedStream
 from rxpipe.registry import registry
 from rxpipe.values import resolve
 from rxpipe.variables import Scope
@@ -91,7 +90,9 @@ class _Checker:
         self.order = self._ordered()
         self.streams = {name: checker.stream(name) for name in self.order}
 
-    def note(self, message: str, place: Place | None = None, stream: str | None = None, step: int | None = None) -> None:
+    def note(
+        self, message: str, place: Place | None = None, stream: str | None = None, step: int | None = None
+    ) -> None:
         """Add a problem."""
         self.problems.append(Problem(message, place, stream, step))
 
@@ -112,11 +113,15 @@ class _Checker:
             self.note(f"{must}; got {graph.name!r}", at(("graph",)))
         for index, plugin in enumerate(graph.plugins):
             place = at(("plugins", index))
-            folder = (graph.folder / str(plugin)).expanduser()
+            folder = plugin_folder(graph.folder, plugin) if isinstance(plugin, str) else None
             if not isinstance(plugin, str):
                 self.note(f"plugins: a folder's name must be a text; got {plugin!r}", place)
-            elif not folder.is_dir():
-                beside = [f"./{found.name}" for found in graph.folder.iterdir() if found.is_dir()] if graph.folder.is_dir() else []
+            elif folder is None:
+                beside = (
+                    [f"./{found.name}" for found in graph.folder.iterdir() if found.is_dir()]
+                    if graph.folder.is_dir()
+                    else []
+                )
                 guess = nearest(plugin, [*beside, *(name[2:] for name in beside)])
                 self.note(f"plugins: no folder {plugin!r} in {str(graph.folder)!r}{did_you_mean(guess)}", place)
             else:
@@ -124,17 +129,21 @@ class _Checker:
         if graph.sample is not None:
             if graph.sample.sets not in graph.params:
                 guess = nearest(graph.sample.sets, graph.params)
-                message = f"sample: 'sets' must name a parameter of the graph; got {graph.sample.sets!r}{did_you_mean(guess)}"
+                message = (
+                    f"sample: 'sets' must name a parameter of the graph; got {graph.sample.sets!r}{did_you_mean(guess)}"
+                )
                 self.note(message, at(("sample", "sets")))
             if not _CALL.fullmatch(graph.sample.call):
                 message = f"sample: 'call' must be written module:function; got {graph.sample.call!r}"
                 self.note(message, at(("sample", "call")))
         if not graph.streams:
-            self.note("a graph needs at least one stream", at(("streams",)))
+            self.note("a graph needs at least one stream, as in 'streams: {NAME: [steps]}'", at(("streams",)))
         for name, steps in graph.streams.items():
             place = at(("streams", name), name=True)
             if name == ERRORS:
-                self.note(f"{ERRORS!r} is the built-in stream of what could not be handled; name yours otherwise", place, name)
+                self.note(
+                    f"{ERRORS!r} is the built-in stream of what could not be handled; name yours otherwise", place, name
+                )
             elif not _NAME.fullmatch(name):
                 self.note(f"a stream's name is made of letters, digits, '_' and '-'; got {name!r}", place)
             if not steps:
@@ -192,7 +201,7 @@ class _Checker:
                     names = [entry for entry, _ in path]
                     circle = [*names[names.index(target) :], target]
                     # written in the direction the data flows
-                    self.note(f"streams read each other in a circle: {' -> '.join(reversed(circle))}", place, name, step)
+                    self.note(
+                        f"streams read each other in a circle: {' -> '.join(reversed(circle))}", place, name, step
+                    )
         return order
-
-

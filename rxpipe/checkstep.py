@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from reactivex import Observable
 from rxpipe.edges import Bindings, emitted, fits, type_name, union
 from rxpipe.errors import ParameterError, ParameterProblem, Place, did_you_mean, nearest
 from rxpipe.graph import ERRORS, FROM, StepSpec
+from rxpipe.guesses import between, unknown_operator
 from rxpipe.operator import Operator
 from rxpipe.plan import PlannedStep
 from rxpipe.registry import registry
@@ -52,7 +52,9 @@ class StepChecker:
         for stream, steps in self.graph.streams.items():
             for index, spec in enumerate(steps):
                 known = (stream, index) not in self.checker.broken
-                self.found[stream, index] = self._look_up(spec, stream, index) if known else _Found(None, {}, known=False)
+                self.found[stream, index] = (
+                    self._look_up(spec, stream, index) if known else _Found(None, {}, known=False)
+                )
 
     def stream(self, name: str) -> list[PlannedStep]:
         """Second pass, one stream: its steps with converted parameters, and the types on its edges."""
@@ -104,7 +106,7 @@ class StepChecker:
             self._note(message, spec.places.at(()), stream, index)
             return _Found(None, {}, known=False)
         if operator is None:
-            self._note(_unknown_operator(spec.operator), spec.places.at(()), stream, index)
+            self._note(unknown_operator(spec.operator), spec.places.at(()), stream, index)
             return _Found(None, {}, known=False)
         streams = self._inputs(spec, operator, stream, index)
         self._position(operator, streams, spec, stream, index)
@@ -152,8 +154,9 @@ class StepChecker:
             streams[name] = [str(target) for target in names] if name == operator.variadic_input else str(value)
         variadic = operator.variadic_input
         if variadic is not None and index == 0 and operator.inputs[0] != variadic:
-            first, *rest = streams.get(variadic) or [""]
-            streams = {**streams, operator.inputs[0]: first, variadic: rest} if first else streams
+            named = list(streams.get(variadic, []))
+            if named:
+                streams = {**streams, operator.inputs[0]: named[0], variadic: named[1:]}
         return streams
 
     def _reads(self, target: str, place: Place | None, stream: str, index: int) -> bool:
@@ -175,14 +178,16 @@ class StepChecker:
         """A source first, and nowhere else."""
         place = spec.places.at(())
         if operator.is_source and index > 0:
-            message = f"{operator.name!r} is a source and can only be the first step; give it a stream of its own and merge that"
+            message = f"{operator.name!r} is a source and can only be the first step; give it a stream and merge that"
             self._note(message, place, stream, index)
         if operator.is_source or index > 0:
             return
         if operator.variadic_input is None:
             takes = type_name(operator.accepts(operator.inputs[0]))
             must = "the first step must be a source, 'from: NAME' or 'merge: [A, B]'"
-            self._note(f"{must}; got {operator.name!r}, which takes {takes} from a step before it", place, stream, index)
+            self._note(
+                f"{must}; got {operator.name!r}, which takes {takes} from a step before it", place, stream, index
+            )
         elif not any(streams.values()):
             self._note(f"{operator.name!r} as the first step takes names of streams; got none", place, stream, index)
 
@@ -206,7 +211,7 @@ class StepChecker:
             which = "" if name == operator.inputs[0] else f" as {name!r}"
             message = f"{operator.name} takes {type_name(accepted)}{which}, got {type_name(arriving)} from {origin}"
             if name == operator.inputs[0]:
-                message += _between(arriving, accepted)
+                message += between(arriving, accepted)
             self._note(message, spec.places.at(path), stream, index)
         if operator.variadic_input is not None and operator.accepts(operator.inputs[0]) == operator.emits:
             return union([arriving for _, arriving, _, _ in incoming]) if incoming else Any
@@ -252,35 +257,6 @@ class StepChecker:
 
     def _note(self, message: str, place: Place | None, stream: str, index: int) -> None:
         self.checker.note(message, place, stream, index)
-
-
-def _unknown_operator(name: str) -> str:
-    guess = nearest(name, [*registry.names(), FROM])
-    message = f"unknown operator {name!r}{did_you_mean(guess)}"
-    failures = registry.failures()
-    if failures:
-        reasons = "; ".join(f"{where}: {reason}" for where, reason in failures.items())
-        message += f" (plugins that could not be loaded: {reasons})"
-    elif guess is None:
-        message += "; 'rxpipe operators' lists all"
-    return message
-
-
-def _between(arriving: Any, accepted: Any) -> str:
-    """Operators that would make what arrives into what is accepted."""
-    if arriving is Any:
-        return ""
-    names = []
-    for name in registry.names():
-        operator = None
-        with suppress(ImportError):
-            operator = registry.get(name)
-        if operator is None or operator.is_source or len(operator.inputs) != 1 or operator.emits is Any:
-            continue
-        takes, bindings = operator.accepts(operator.inputs[0]), {}
-        if takes is not Any and fits(arriving, takes, bindings) and fits(emitted(operator.emits, bindings), accepted):
-            names.append(operator.name)
-    return f"; {' or '.join(map(repr, names[:3]))} could stand between them" if names else ""
 
 
 def _required(operator: Operator, name: str) -> bool:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rxpipe import shipped
+from rxpipe.configstep import StepReader, mark
 from rxpipe.dump import dump
-from rxpipe.errors import GraphError, ParameterError, Place, Problem, did_you_mean, nearest
-from rxpipe.graph import FROM, Graph, Param, Places, Sample, StepSpec
-from rxpipe.operator import Operator
+from rxpipe.errors import GraphError, Place, Problem, did_you_mean, nearest
+from rxpipe.graph import Graph, Param, Places, Sample, StepSpec
 from rxpipe.registry import registry
 from rxpipe.values import TYPES, inferred, read_sets
 from rxpipe.yamltext import Node, compose
@@ -94,6 +94,12 @@ def in_order(problems: Iterable[Problem]) -> list[Problem]:
     return sorted(unique, key=lambda p: (p.place.line, p.place.column) if p.place else (0, 0))
 
 
+def plugin_folder(folder: Path, plugin: str) -> Path | None:
+    """The folder of a plugin, or None if there is none; relative ones are relative to the graph's."""
+    found = folder / os.path.expanduser(plugin)  # noqa: PTH111  # that of pathlib raises for an unknown user
+    return found if os.path.isdir(found) else None  # noqa: PTH112  # that of pathlib raises for a name that is too long
+
+
 @dataclass
 class Draft:
     """A graph as far as its file could be read.
@@ -115,7 +121,9 @@ def read(text: str, *, file: str = "<text>", folder: Path | str = ".") -> Draft:
     if node is None:
         return Draft(None, problems)
     if node.kind != "mapping":
-        problems.append(Problem(f"a graph file is a mapping that begins with 'graph: NAME'; got {node.describe()}", node.place))
+        problems.append(
+            Problem(f"a graph file is a mapping that begins with 'graph: NAME'; got {node.describe()}", node.place)
+        )
         return Draft(None, problems)
     return _Reader(node, Path(folder), file, problems).draft
 
@@ -132,12 +140,13 @@ class _Reader:
         for part, value in self.parts.items():
             mark(value, (part,), self.values, self.names)
         name = self._text("graph")
-        if not name and "graph" not in self.parts:
+        if not name and ("graph" not in self.parts or self.parts["graph"].value == ""):
             self._note("'graph: NAME' is missing", node.place)
         plugins = self._list("plugins")
         for plugin in plugins:
-            if isinstance(plugin, str) and (folder / plugin).expanduser().is_dir():
-                registry.load_folder((folder / plugin).expanduser())
+            found = plugin_folder(folder, plugin) if isinstance(plugin, str) else None
+            if found is not None:
+                registry.load_folder(found)
         graph = Graph(
             name or "graph",
             self._streams(),
@@ -238,9 +247,6 @@ class _Reader:
         return None if missing or wrong else Sample(**{name: part.value for name, part in parts.items()})
 
     def _streams(self) -> dict[str, list[StepSpec]]:
-        if "streams" not in self.parts:
-            self._note("'streams: {NAME: [steps]}' is missing", self.values[()])
-            return {}
         node = self._part("streams", "mapping")
         if node is None:
             return {}
@@ -265,97 +271,7 @@ class _Reader:
 
     def _step(self, stream: str, index: int, node: Node) -> StepSpec:
         before = len(self.problems)
-        spec = _StepReader(self, stream, index).read(node)
+        spec = StepReader(self._note, stream, index).read(node)
         if len(self.problems) > before:
             self.broken.add((stream, index))
         return spec
-
-    def step_problem(self, message: str, place: Place, stream: str, index: int) -> None:
-        """Note a problem of one step."""
-        self._note(message, place, stream, index)
-
-
-@dataclass
-class _StepReader:
-    """Reads one step: a name, or a name with parameters."""
-
-    reader: _Reader
-    stream: str
-    index: int
-
-    def read(self, node: Node) -> StepSpec:
-        if node.kind == "scalar" and isinstance(node.value, str):
-            return StepSpec(node.value, {}, Places({(): node.place}))
-        if node.kind != "mapping" or not node.value:
-            return self._refuse(f"a step is an operator's name, alone or with parameters; got {node.describe()}", node.place)
-        if len(node.value) > 1:
-            names = ", ".join(repr(key.value) for key, _ in node.value)
-            rest = node.value[1][0].place
-            must = "a step is one operator; begin another step with '-', or indent parameters below the operator"
-            return self._refuse(f"{must}; got {names}", rest)
-        key, value = node.value[0]
-        if not isinstance(key.value, str):
-            return self._refuse(f"an operator's name is a text; got {key.value!r}", key.place)
-        return self._parameters(key, value)
-
-    def _refuse(self, message: str, place: Place) -> StepSpec:
-        self.reader.step_problem(message, place, self.stream, self.index)
-        return StepSpec("?", {}, Places({(): place}))
-
-    def _parameters(self, key: Node, value: Node) -> StepSpec:
-        name: str = key.value
-        values: dict[tuple[str | int, ...], Place] = {}
-        names: dict[tuple[str | int, ...], Place] = {}
-        mark(value, (), values, names)
-        values[()] = key.place
-        places = Places(values, names)
-        if value.kind == "mapping":
-            raw = value.plain()
-            for inner, _ in value.value:
-                if not isinstance(inner.value, str):
-                    return self._refuse(f"a parameter's name is a text; got {inner.value!r}", inner.place)
-            return StepSpec(name, raw, places)
-        if value.kind == "scalar" and value.value is None:
-            return StepSpec(name, {}, Places({(): key.place}))
-        if name == FROM:
-            raw = {"stream": value.plain()}
-        else:
-            operator = None
-            with suppress(Exception):  # an operator that cannot be imported is reported by the check
-                operator = registry.get(name)
-            if operator is None:
-                return StepSpec(name, {}, Places({(): key.place}))
-            raw = self._bound(operator, value)
-        if raw:
-            mark(value, (next(iter(raw)),), values, names)
-        return StepSpec(name, raw, places)
-
-    def _bound(self, operator: Operator, value: Node) -> dict[str, Any]:
-        """A value without a name, bound as Python binds a positional argument."""
-        plain = value.plain()
-        args = plain if operator.variadic_input is not None and isinstance(plain, list) else [plain]
-        try:
-            return operator.bind(args, {})
-        except ParameterError as error:
-            for problem in error.problems:
-                self.reader.step_problem(f"{operator.name} {problem.message}", value.place, self.stream, self.index)
-            return {}
-
-
-def mark(
-    node: Node,
-    path: tuple[str | int, ...],
-    values: dict[tuple[str | int, ...], Place],
-    names: dict[tuple[str | int, ...], Place],
-) -> None:
-    """Note the places of a node and of all inside it."""
-    values[path] = node.place
-    if node.kind == "list":
-        for index, item in enumerate(node.value):
-            mark(item, (*path, index), values, names)
-    elif node.kind == "mapping":
-        for key, item in node.value:
-            names[(*path, key.value)] = key.place
-            mark(item, (*path, key.value), values, names)
-
-

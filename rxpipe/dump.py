@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ from rxpipe.yamltext import scalar
 
 WIDTH = 100
 _TAG = "tag:yaml.org,2002:"
+_UNSEEN = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
+"""Characters that YAML takes for line ends or does not allow: only escapes keep them."""
 
 
 def dump(graph: Graph) -> str:
@@ -37,7 +40,8 @@ def dump(graph: Graph) -> str:
         path = {} if graph.sample.path == "." else {"path": graph.sample.path}
         parts["sample"] = {"call": graph.sample.call, "sets": graph.sample.sets, **path}
     parts["streams"] = {
-        name: [_step(spec, f"{name}[{index}]") for index, spec in enumerate(steps)] for name, steps in graph.streams.items()
+        name: [_step(spec, f"{name}[{index}]") for index, spec in enumerate(steps)]
+        for name, steps in graph.streams.items()
     }
     if graph.tests:
         parts["tests"] = graph.tests
@@ -112,7 +116,9 @@ def _node(value: Any, where: str, indent: int, *, block: int = 0) -> yaml.Node:
         return yaml.MappingNode(f"{_TAG}map", pairs, flow_style=flow or not pairs)
     if isinstance(value, list | tuple):
         flow = indent + _width(value) <= WIDTH
-        return yaml.SequenceNode(f"{_TAG}seq", [_node(item, where, indent + 2) for item in value], flow_style=flow or not value)
+        return yaml.SequenceNode(
+            f"{_TAG}seq", [_node(item, where, indent + 2) for item in value], flow_style=flow or not value
+        )
     return _scalar(value, where)
 
 
@@ -136,7 +142,8 @@ def _scalar(value: Any, where: str = "") -> yaml.ScalarNode:
     if isinstance(value, str):
         text = str.__str__(value)
         quoted = not isinstance(scalar(text), str) or text == "<<"
-        return yaml.ScalarNode(f"{_TAG}str", text, style="'" if quoted else None)
+        style = "'" if quoted else "|" if "\n" in text else None
+        return yaml.ScalarNode(f"{_TAG}str", text, style='"' if _UNSEEN.search(text) else style)
     msg = f"{where}: a {type(value).__name__} exists only in Python and has no YAML form"
     raise RxpipeError(msg)
 

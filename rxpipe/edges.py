@@ -77,7 +77,7 @@ def emitted(hint: Any, bindings: Bindings) -> Any:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return union(replaced)
     try:
-        return typing.get_origin(hint)[replaced]  # type: ignore[index]  # generic classes can be subscribed
+        return typing.get_origin(hint)[replaced]
     except TypeError:
         return hint
 

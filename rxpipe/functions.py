@@ -29,7 +29,7 @@ class Function(NamedTuple):
     """A function of the expression language.
 
     Args:
-        signature: How it is called: `=` marks an optional argument, `...` any number more, those after `*` are keywords.
+        signature: How it is called: `=` marks an optional argument, `...` more of them; after `*` come keywords.
         doc: What it gives, in one sentence.
         example: A call without fields.
         result: What the example gives; None where that depends on the moment.
@@ -127,7 +127,9 @@ def _join(texts: Sequence[str], separator: str) -> str:
     return str.join(separator, texts)
 
 
-def _round(digits: int) -> Callable[[Any], Any]:
+def _round(digits: int | None = None) -> Callable[[Any], Any]:
+    if digits is None:
+        return round
     if type(digits) is not int or abs(digits) > _ROUND_DIGITS:
         msg = f"digits must be a whole number of -{_ROUND_DIGITS} to {_ROUND_DIGITS}; got {digits!r}"
         raise ValueError(msg)
@@ -194,8 +196,8 @@ FUNCTIONS: dict[str, Function] = {
     function.name: function
     for function in (
         _F("abs(number)", "The number without its sign.", "abs(-2)", 2, abs, Number),
-        _F("round(number, digits=)", "The nearest whole number, or number of that many constant digits; halves go to even.",
-           "round(2.675, 1)", 2.7, round, Number, _round),
+        _F("round(number, digits=)", "The nearest whole number, or number of so many digits; halves go to even.",
+           "round(2.675, 1)", 2.7, None, Number, _round),
         _F("floor(number)", "The greatest whole number that is not above.", "floor(-1.5)", -2, math.floor, Number),
         _F("ceil(number)", "The least whole number that is not below.", "ceil(-1.5)", -1, math.ceil, Number),
         _F("min(value, ..., *, default)", "The least of the arguments, or of one list; `default` if that is empty.",
@@ -206,7 +208,8 @@ FUNCTIONS: dict[str, Function] = {
         _F("len(value)", "The number of items or characters.", "len('abc')", 3, len, Number, takes_generator=True),
         _F("any(values)", "Whether one of them is true.", "any([False, 1])", True, any, Truth, takes_generator=True),
         _F("all(values)", "Whether all of them are true.", "all([True, 0])", False, all, Truth, takes_generator=True),
-        _F("int(value)", "A number without its fraction, or a text read as a whole number.", "int('42')", 42, int, Number),
+        _F("int(value)", "A number without its fraction, or a text read as a whole number.", "int('42')", 42,
+           int, Number),
         _F("float(value)", "A number or text as a floating-point number.", "float('1.5')", 1.5, float, Number),
         _F("str(value)", "The value as a text.", "str(1.5)", "1.5", str, Text),
         _F("bool(value)", "Whether it is not 0, empty, False or None.", "bool('')", False, bool, Truth),
@@ -239,7 +242,8 @@ FUNCTIONS: dict[str, Function] = {
         _F("stem(path)", "The last component of a path without its suffix.", "stem('a/b.txt')", "b", _stem, Text),
         _F("name(path)", "The last component of a path.", "name('a/b.txt')", "b.txt", _name, Text),
         _F("parent(path)", "The path without its last component.", "parent('a/b.txt')", "a", _parent, Text),
-        _F("parts(path)", "The list of a path's components.", "parts('/a/b')", ["/", "a", "b"], _parts, list[str] | None),
+        _F("parts(path)", "The list of a path's components.", "parts('/a/b')", ["/", "a", "b"],
+           _parts, list[str] | None),
         _F("now()", "The time of the run's clock, in seconds since the epoch.", "now()", None, times.now, Number),
         _F("timestamp(time)", "A time in seconds since the epoch.", f"timestamp({_MOMENT})", 1769902200.5,
            times.timestamp, Number),

@@ -1,6 +1,6 @@
 """Times in expressions: instants from texts, and local dates fast enough for every record.
 
-A time is a number of seconds since the epoch, an RFC 3339 text or a `datetime`; text and datetime must state their zone.
+A time is a number of seconds since the epoch, an RFC 3339 text or a `datetime`; text and datetime must state a zone.
 A zone is an IANA name; 'local' or None is the system's, taken as it was when first used.
 """
 

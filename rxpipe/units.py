@@ -1,6 +1,6 @@
 """Durations, rates and sizes as people write them: `100ms`, `1h30m`, `0.75Hz`, `60/min`, `64KB`.
 
-Duration: a number of seconds, a `timedelta`, or numbers with units, largest first: ns, us (µs), ms, s, m (min), h, d, w.
+Duration: seconds, a `timedelta`, or numbers with units, largest first: w, d, h, m (min), s, ms, us (µs), ns.
 Rate: a number of hertz, above 0; `0.75Hz` (mHz, Hz, kHz, MHz); or a number per unit of time: `60/min`, `1000/day`.
 Size: a whole number of bytes, or a number with a unit: B; KB, MB, GB, TB, PB are powers of 1000, KiB to PiB of 1024.
 A text without a unit is read as the bare number. Each formatter writes a text that reads back as the very same value.
@@ -203,7 +203,7 @@ def _duration(text: str) -> Fraction:
     """The sum of the parts of a duration; their units must come largest first."""
     total, place, above = Fraction(0), 0, Fraction(10**9)
     parts = [*_QUANTITY.finditer(text)]
-    if len(parts) < 2:  # noqa: PLR2004 - one part is a plain quantity, a unit may be missing
+    if len(parts) < 2:  # a plain quantity, whose unit may be missing
         return _quantity(text, _DURATIONS, _DURATION_MUST)
     guess = ""
     for part in parts:
@@ -246,7 +246,7 @@ def _finite(value: object, given: object, must: str) -> float:
 
 def _unit_guess(unit: str, units: Mapping[str, Fraction]) -> str:
     """The unit that was meant, or the empty string."""
-    other = _OTHER_SPELLINGS.get(unit.lower())
+    other = _OTHER_SPELLINGS.get(unit.lower(), "")
     if other in units:
         return other
     by_case = {name.lower(): name for name in units}
@@ -255,7 +255,7 @@ def _unit_guess(unit: str, units: Mapping[str, Fraction]) -> str:
 
 def _refuse(given: object, must: str, guess: str | None = None) -> NoReturn:
     shown = repr(given)
-    msg = f"{must}; got {shown if len(shown) <= 80 else shown[:77] + '…'}{did_you_mean(guess)}"  # noqa: PLR2004 - a line
+    msg = f"{must}; got {shown if len(shown) <= 80 else shown[:77] + '…'}{did_you_mean(guess)}"
     raise UnitError(msg)
 
 

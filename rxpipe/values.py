@@ -200,4 +200,3 @@ def _secret(value: Any, environ: Mapping[str, str]) -> Hidden:
         return Hidden(value, HIDDEN)
     msg = "must be a secret: {env: NAME}, {file: PATH}, or set from outside"
     raise RxpipeError(msg)
-

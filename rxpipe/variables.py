@@ -1,6 +1,6 @@
 """Variables: `${name}` and `${name:-default}` in string leaves, from the graph's parameters and the environment.
 
-`$$` stands for `$`. A leaf that is nothing but one variable takes its typed value; inside a longer text stands its text.
+`$$` stands for `$`. A leaf that is nothing but one variable takes its typed value; inside a longer text it is the text.
 What came from the environment or a secret parameter is never shown: messages have the text as written.
 """
 
@@ -132,7 +132,9 @@ class Scope:
             unset = unset or found.value is UNSET
             hidden = hidden or found.hidden
             if match[0] == text:
-                return self._whole(found, text, path, filled, from_text=name not in self.values or found.value is default)
+                return self._whole(
+                    found, text, path, filled, from_text=name not in self.values or found.value is default
+                )
             parts.append("" if unset else as_text(found.value))
         value = "".join([*parts, text[end:]])
         if unset:
@@ -200,7 +202,7 @@ def _replaced(value: Any, path: Path, new: Any) -> Any:
     if not path:
         return new
     changed = list(value) if isinstance(value, list) else dict(value)
-    changed[path[0]] = _replaced(changed[path[0]], path[1:], new)  # type: ignore[index,call-overload]
+    changed[path[0]] = _replaced(changed[path[0]], path[1:], new)  # type: ignore[index]
     return changed
 
 

@@ -18,7 +18,7 @@ from rxpipe.errors import Place, Problem
 try:
     from yaml import CSafeLoader as Loader
 except ImportError:  # PyYAML without libyaml: slower, and reads the same
-    from yaml import SafeLoader as Loader  # type: ignore[assignment]
+    from yaml import SafeLoader as Loader
 
 MAX_CHARACTERS = 1_000_000
 MAX_DEPTH = 60
@@ -135,7 +135,9 @@ class _Composer:
             if isinstance(event, yaml.NodeEvent):
                 found = self._node(event, 0)
         if found is None:
-            self.problems.append(Problem("the file is empty; a graph begins with 'graph: NAME'", Place(self.file, 1, 1)))
+            self.problems.append(
+                Problem("the file is empty; a graph begins with 'graph: NAME'", Place(self.file, 1, 1))
+            )
         return found
 
     def _node(self, event: Any, depth: int) -> Node:
@@ -180,7 +182,9 @@ class _Composer:
             if key.kind != "scalar":
                 self.problems.append(Problem(f"a key must be a name; got {key.describe()}", key.place))
             elif key.value == "<<" and isinstance(key.place, LeafPlace) and key.place.style is None:
-                self.problems.append(Problem("merge keys ('<<') are not used in a graph; write the keys out", key.place))
+                self.problems.append(
+                    Problem("merge keys ('<<') are not used in a graph; write the keys out", key.place)
+                )
             elif key.value in seen:
                 first = seen[key.value].place
                 message = f"key {key.value!r} is given twice, first in line {first.line}, column {first.column}"

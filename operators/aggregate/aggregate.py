@@ -84,7 +84,7 @@ class Groups:
         self._aggregations = {name: parse_aggregation(text) for name, text in columns.items()}
         expressions = [parse(text) for text in self._by]
         expressions += [made.expression for made in self._aggregations.values() if made.expression is not None]
-        self._values = compile_values(expressions) if expressions else None
+        self._values = compile_values(expressions, tuples=True) if expressions else None
         self._groups: dict[Key, list[Any]] = {}
         self._rows: dict[Key, dict[str, Any]] = {}
         self._stale: set[Key] = set()
@@ -144,7 +144,7 @@ class Groups:
         def reject(row: Row, error: Exception) -> None:
             self._context.reject(f"{type(error).__name__}: {error}", row, leases=batch.leases)
 
-        return self._values(rows, reject)
+        return self._values(rows, reject)[1]
 
     def _become_exact(self) -> None:
         """The first batch whose rows may be retracted: from now on keep all values."""

@@ -67,7 +67,14 @@ def translate(pattern: str) -> str:
 
 def _token(token: str) -> str:
     if len(token) > 1 and token[0] == "[":
-        inner = token[1:-1].replace("\\", "\\\\").replace("[", "\\[").replace("&", "\\&").replace("~", "\\~").replace("|", "\\|")
+        inner = (
+            token[1:-1]
+            .replace("\\", "\\\\")
+            .replace("[", "\\[")
+            .replace("&", "\\&")
+            .replace("~", "\\~")
+            .replace("|", "\\|")
+        )
         negated, inner = inner.startswith("!"), inner.removeprefix("!")
         if inner.startswith(("]", "^")):
             inner = "\\" + inner

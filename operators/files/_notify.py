@@ -14,6 +14,7 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from rxpipe.errors import RxpipeError
 
@@ -51,7 +52,14 @@ class Inotify:
 
             bits = binding.InotifyConstants
             self._add, self._remove = binding.inotify_add_watch, binding.inotify_rm_watch
-            changes = bits.IN_MODIFY | bits.IN_ATTRIB | bits.IN_CREATE | bits.IN_DELETE | bits.IN_MOVED_FROM | bits.IN_MOVED_TO
+            changes = (
+                bits.IN_MODIFY
+                | bits.IN_ATTRIB
+                | bits.IN_CREATE
+                | bits.IN_DELETE
+                | bits.IN_MOVED_FROM
+                | bits.IN_MOVED_TO
+            )
             self._mask = changes | bits.IN_DELETE_SELF | bits.IN_MOVE_SELF | _IN_EXCL_UNLINK
             self._fd = binding.inotify_init()
         except Exception as error:  # whatever is missing in this version or on this system
@@ -64,8 +72,8 @@ class Inotify:
         self._stop_read, self._stop_write = os.pipe()
         self._post = post
         self._hints = hints
-        self._paths: dict[int, str] = {}
-        self._watches: dict[str, int] = {}
+        self._paths: dict[Any, str] = {}
+        self._watches: dict[str, Any] = {}
         self._read: deque[bytes] = deque()
         self._thread = threading.Thread(target=self._wait, name="rxpipe-inotify", daemon=True)
         self._thread.start()

@@ -236,7 +236,12 @@ class Scanner:
                 found[path] = self.tree.look(path)
                 continue
             known: FileState = files[path]
-            if now.st_mtime_ns != known[3] or now.st_size != known[2] or now.st_ino != known[1] or now.st_dev != known[0]:
+            if (
+                now.st_mtime_ns != known[3]
+                or now.st_size != known[2]
+                or now.st_ino != known[1]
+                or now.st_dev != known[0]
+            ):
                 found[path] = state_of(now) if stat.S_ISREG(now.st_mode) else None
 
     def _enter(self, folder: Folder, now: os.stat_result, found: Found) -> None:

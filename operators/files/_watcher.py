@@ -121,7 +121,11 @@ class Watcher:
             return
         known = self.scanner.folders
         roots = self.scanner.roots
-        hints = {path for path in paths if path in known or path in roots or parent(path) in known or path in self.scanner.tree.files}
+        hints = {
+            path
+            for path in paths
+            if path in known or path in roots or parent(path) in known or path in self.scanner.tree.files
+        }
         for path in paths - hints:
             for root in self.anchors.get(parent(path), ()):
                 if root == path or root.startswith(path + "/"):

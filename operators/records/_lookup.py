@@ -76,15 +76,22 @@ class Lookup:
         files: The files they come from.
         on: The column that holds the key.
         columns: The columns to give; None gives all but the key.
+        prefix: Put before the columns' names.
     """
 
     def __init__(
-        self, load: Callable[[], list[dict[str, Any]]], files: list[Path], on: str, columns: list[str] | None
+        self,
+        load: Callable[[], list[dict[str, Any]]],
+        files: list[Path],
+        on: str,
+        columns: list[str] | None,
+        prefix: str = "",
     ) -> None:
         self._load = load
         self._files = files
         self._on = on
         self._wanted = columns
+        self._prefix = prefix
         self._stamp: list[tuple[int, int, int]] = []
         self.columns: Columns = ()
         self.rows: dict[Any, tuple[Any, ...]] = {}
@@ -104,7 +111,7 @@ class Lookup:
                 msg = f"look-up: each row must have the key column {self._on!r}; got {', '.join(map(repr, row))}"
                 raise RxpipeError(msg)
         columns = self._wanted or [name for name in dict.fromkeys(name for row in rows for name in row) if name != self._on]
-        self.columns = tuple(columns)
+        self.columns = tuple(self._prefix + name for name in columns)
         self.rows = {row[self._on]: tuple(row.get(name) for name in columns) for row in rows}
         self._stamp = stamp
         self.version += 1

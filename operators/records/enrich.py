@@ -32,6 +32,7 @@ def enrich(
     on: str | None = None,
     inside: str | None = None,
     columns: list[str] | None = None,
+    prefix: str = "",
 ) -> Observable[Records]:
     """Add the columns of the look-up row that has the record's key; where there is none, they are null.
 
@@ -50,6 +51,7 @@ def enrich(
         on: The look-up's key column; by default named like the key, and `key` for a mapping.
         inside: Dotted path to the rows inside a JSON file.
         columns: Columns to add; by default all but the key.
+        prefix: What the added fields' names begin with.
 
     Example:
         >>> prices = {"small": {"price": 0.8}, "large": {"price": 15}}
@@ -74,7 +76,7 @@ def enrich(
                 return rows_of(table, "enrich")
             return [row for path in paths for row in read_rows(path, inside)]
 
-        lookup = Lookup(load, paths, on or ("key" if mapping else key), columns)
+        lookup = Lookup(load, paths, on or ("key" if mapping else key), columns, prefix)
         joins: dict[tuple[type, int], Callable[..., list[Row]]] = {}
         due = context.now() + CHECK_SECONDS
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypedDict
+from typing import Any
 
 import msgspec
 import orjson
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from typing_extensions import TypedDict
 
 from rxpipe.context import Context, current
 from rxpipe.elements import Batch, LineDelta, Row

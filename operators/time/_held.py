@@ -16,9 +16,9 @@ MERGING_KINDS = ("create", "modify")
 
 
 def key_function(by: str | None) -> Callable[[Any], Hashable]:
-    """A function from an element to its key: the attribute, field or expression `by`, else a table's name, else None."""
+    """A function from an element to its key: the attribute, field or expression `by`, else what the element is about."""
     if by is None:
-        return lambda element: element.name if isinstance(element, Table) else None
+        return _natural_key
     if by.isidentifier():
         return lambda element: element[by] if isinstance(element, Mapping) else getattr(element, by)
     expression = parse(by)
@@ -31,6 +31,12 @@ def key_function(by: str | None) -> Callable[[Any], Hashable]:
         return bound[kind](element)  # type: ignore[no-any-return]  # an expression gives whatever it gives
 
     return key
+
+
+def _natural_key(element: Any) -> Hashable:
+    if isinstance(element, FileEvent):
+        return element.path
+    return element.name if isinstance(element, Table) else None
 
 
 def hold(element: Any) -> Any:

@@ -43,8 +43,8 @@ def debounce(
 
     Args:
         quiet: How long a key must be quiet.
-        by: The key: an attribute or field of the element, or an expression of these; one key for all (for tables: one for
-            each table) by default.
+        by: The key: an attribute or field of the element, or an expression of these. By default a file event's path, a
+            table's name, and one key for all other elements.
         at_most: How long an element may be held while its key is not quiet; without limit by default.
 
     Example:

@@ -41,6 +41,7 @@ def interval(period: Annotated[Duration, Gt(0)], first: Duration | None = None) 
     def subscribe(observer: ObserverBase[int], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = current()
         count = 0
+        due = 0.0
         waiting = False
 
         def emit() -> None:

@@ -15,7 +15,7 @@ from rxpipe.context import Context, current
 from rxpipe.operator import operator
 from rxpipe.operators.time._held import conflate, hold, key_function, leased, passes_alone, reject, release
 from rxpipe.params import Expr
-from rxpipe.units import Duration, Rate, hertz
+from rxpipe.units import Rate, hertz
 
 T = TypeVar("T")
 
@@ -39,8 +39,8 @@ def throttle(source: Observable[T], rate: Rate, by: Expr | None = None) -> Obser
 
     Args:
         rate: How many elements per second and key.
-        by: The key: an attribute or field of the element, or an expression of these; one key for all (for tables: one for
-            each table) by default.
+        by: The key: an attribute or field of the element, or an expression of these. By default a file event's path, a
+            table's name, and one key for all other elements.
 
     Example:
         >>> import reactivex as rx
@@ -62,7 +62,7 @@ class _Throttle:
     """One subscription. `held` has the keys whose period runs, ordered by its end, with what is held for them."""
 
     def __init__(
-        self, observer: ObserverBase[Any], context: Context, scheduler: SchedulerBase, period: Duration, by: str | None
+        self, observer: ObserverBase[Any], context: Context, scheduler: SchedulerBase, period: float, by: str | None
     ) -> None:
         self.observer = observer
         self.context = context

@@ -1,6 +1,6 @@
 """The command line: `rxpipe run|check|show|operators|state`.
 
-Exit codes: 0 done, 1 a run failed, 2 wrong usage, 78 a graph that is wrong, 128 and more ended by a signal (130 Ctrl-C).
+Exit codes: 0 done, 1 a run failed, 2 wrong usage, 78 a graph that is wrong, 130 ended by Ctrl-C.
 """
 
 from __future__ import annotations

@@ -14,7 +14,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("name", nargs="?", help="an operator")
     parser.add_argument("--markdown", action="store_true", help="write Markdown")
-    parser.add_argument("--plugins", action="append", default=[], metavar="FOLDER", help="a folder with further operators")
+    parser.add_argument(
+        "--plugins", action="append", default=[], metavar="FOLDER", help="a folder with further operators"
+    )
 
 
 def execute(args: argparse.Namespace) -> int:

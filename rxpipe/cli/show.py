@@ -10,7 +10,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "show",
         help="draw a graph",
-        description="Draw a graph as a text tree, as Mermaid, as DOT (Graphviz) or as SVG, with the element types on its edges.",
+        description="Draw a graph as a text tree, as Mermaid, DOT (Graphviz) or SVG, with the types on its edges.",
     )
     parser.add_argument("graph", help="a YAML file, or the name of a shipped graph")
     parser.add_argument("--format", choices=["text", "mermaid", "dot", "svg"], default="text", help="default: text")

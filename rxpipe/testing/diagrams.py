@@ -171,7 +171,7 @@ def element(value: Any, hint: Any, *, letter: str | None = None) -> Any:
         hint: The element type; of a union the first type counts.
         letter: The letter, where the legend has none.
     """
-    kind = _first(hint)
+    kind = element_kind(hint)
     if kind is FileEvent:
         if letter is not None:
             return FileEvent("modify", letter)
@@ -184,10 +184,11 @@ def element(value: Any, hint: Any, *, letter: str | None = None) -> Any:
     return value
 
 
-def _first(hint: Any) -> Any:
+def element_kind(hint: Any) -> Any:
+    """The class that an element type stands for: of a union the first, of a type variable its first constraint."""
     if isinstance(hint, typing.TypeVar):
-        return _first(hint.__constraints__[0]) if hint.__constraints__ else Any
+        return element_kind(hint.__constraints__[0]) if hint.__constraints__ else Any
     arguments = typing.get_args(hint)
     if arguments and not isinstance(hint, type):
-        return _first(arguments[0])
+        return element_kind(arguments[0])
     return hint

@@ -47,7 +47,7 @@ class VirtualTimeScheduler(ReactivexVirtualTimeScheduler):
         return self._nanoseconds / 1e9
 
     @property
-    def clock(self) -> float:  # type: ignore[override]  # the base class has it as an untyped property object
+    def clock(self) -> float:
         """The time in seconds, under the name it has in reactivex."""
         return self.time
 

@@ -1,6 +1,6 @@
 """Random trees of session logs, realistic down to what makes counting them hard.
 
-`tree(random.Random(seed))` yields (path below the config folder, lines with their line ends). Concatenated in any order of
+`tree(random.Random(seed))` yields (path below the config folder, lines with their line ends). Written in any order of
 files, and in pieces torn anywhere, they make the same history.
 """
 
@@ -289,8 +289,8 @@ def _resume(rng: Random, session: Session) -> Session:
     copy = Session(**{**vars(session), "name": name, "lines": [], "responses": []})
     copy.path = f"{slug(session.cwd)}/{name}.jsonl"
     for line in session.lines:
-        line = line.replace(session.name.encode(), name.encode())
-        copy.lines.append(line.replace(b',"speed":"standard"', b"") if rng.random() < 0.2 else line)
+        told = line.replace(session.name.encode(), name.encode())
+        copy.lines.append(told.replace(b',"speed":"standard"', b"") if rng.random() < 0.2 else told)
     copy.side = False
     _converse(rng, copy, START + timedelta(days=rng.randint(1, 4)), rng.randint(1, 4), odd=False)
     return copy

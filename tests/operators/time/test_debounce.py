@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -118,7 +119,7 @@ def test_batches_are_merged_and_blocks_pass(context: TestContext) -> None:
 
 
 def test_a_checkpoint_gets_its_leases(context: TestContext) -> None:
-    source: Subject[object] = Subject()
+    source: Subject[Any] = Subject()
     seen: list[int] = []
     source.pipe(debounce("5s", by="retractable")).subscribe(lambda element: seen.append(len(element)))
     source.on_next(Batch([{"n": 1}], leases=(Lease(context.flow, 1),)))
@@ -129,7 +130,7 @@ def test_a_checkpoint_gets_its_leases(context: TestContext) -> None:
 
 def test_an_error_and_disposal_let_go_of_leases(context: TestContext) -> None:
     for end in ("error", "dispose"):
-        source: Subject[object] = Subject()
+        source: Subject[Any] = Subject()
         subscription = source.pipe(debounce("5s")).subscribe(lambda _: None, lambda _: None)
         source.on_next(Batch([{"n": 1}], leases=(Lease(context.flow, 1),)))
         if end == "error":
@@ -182,3 +183,8 @@ def test_second_subscription_is_its_own() -> None:
     context = TestContext()
     observable = MarbleSource("-ab---|", scheduler=context.virtual).pipe(debounce("200ms"))
     assert record(observable, context=context) == record(observable, context=context) == parse_marbles("----b-|")
+
+
+def test_files_have_their_own_key() -> None:
+    values = {name: FileEvent("modify", name) for name in "fg"}
+    assert run_marbles(debounce("200ms"), "-fgfg----|", values) == "-----fg--|"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,7 +79,7 @@ def test_what_cannot_be_merged_passes_above_the_rate() -> None:
 
 
 def test_flush_and_letting_go(context: TestContext) -> None:
-    source: Subject[object] = Subject()
+    source: Subject[Any] = Subject()
     seen: list[int] = []
     subscription = source.pipe(throttle("1Hz")).subscribe(lambda element: seen.append(len(element)))
 
@@ -123,3 +125,8 @@ def test_rate_and_last_value(moments: list[int], period: int) -> None:
     for event in got[1:]:
         before = sum(at / 10 < event.time - 1e-6 for at in moments)  # what comes at that very time may be held or not
         assert before - 1 <= event.value <= sum(at / 10 <= event.time + 1e-6 for at in moments) - 1
+
+
+def test_files_have_their_own_key() -> None:
+    values = {name: FileEvent("modify", name) for name in "fg"}
+    assert run_marbles(throttle("5Hz"), "-fgfg----|", values) == "-fgfg----|"

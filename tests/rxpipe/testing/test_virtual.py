@@ -118,7 +118,7 @@ def test_context_collects(context: TestContext) -> None:
 def test_a_wrong_diagram_is_found() -> None:
     made = operator_of(tap)
     check_diagram(made, Diagram({"source": "-a-|"}, "tap()", "-a-|"))
-    with pytest.raises(AssertionError, match="must give -a--|"):
+    with pytest.raises(AssertionError, match=r"must give -a--\|"):
         check_diagram(made, Diagram({"source": "-a-|"}, "tap()", "-a--|"))
 
 

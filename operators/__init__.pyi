@@ -1,0 +1,45 @@
+"""The operators by name. Made by `python -m rxpipe.reference --stubs`; do not edit."""
+
+from rxpipe.operators.aggregate.aggregate import aggregate as aggregate
+from rxpipe.operators.aggregate.sessionize import sessionize as sessionize
+from rxpipe.operators.aggregate.top import top as top
+from rxpipe.operators.batching.buffer import buffer as buffer
+from rxpipe.operators.files.watch import watch as watch
+from rxpipe.operators.flow.merge import merge as merge
+from rxpipe.operators.flow.tap import tap as tap
+from rxpipe.operators.records.call import call as call
+from rxpipe.operators.records.dedupe import dedupe as dedupe
+from rxpipe.operators.records.derive import derive as derive
+from rxpipe.operators.records.enrich import enrich as enrich
+from rxpipe.operators.records.explode import explode as explode
+from rxpipe.operators.records.of_type import of_type as of_type
+from rxpipe.operators.records.parse_json import parse_json as parse_json
+from rxpipe.operators.records.select import select as select
+from rxpipe.operators.records.validate import validate as validate
+from rxpipe.operators.records.where import where as where
+from rxpipe.operators.time.debounce import debounce as debounce
+from rxpipe.operators.time.interval import interval as interval
+from rxpipe.operators.time.throttle import throttle as throttle
+
+__all__ = [
+    "aggregate",
+    "buffer",
+    "call",
+    "debounce",
+    "dedupe",
+    "derive",
+    "enrich",
+    "explode",
+    "interval",
+    "merge",
+    "of_type",
+    "parse_json",
+    "select",
+    "sessionize",
+    "tap",
+    "throttle",
+    "top",
+    "validate",
+    "watch",
+    "where",
+]

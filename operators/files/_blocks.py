@@ -1,0 +1,70 @@
+"""Reading the next complete lines of an open file."""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from rxpipe.operators.files._tail import Tail
+
+
+class Found(NamedTuple):
+    """What one read gave: complete lines, or a line to pass over (from `start` to the tail's offset), or nothing yet."""
+
+    data: bytes = b""
+    start: int = 0
+    too_long: bool = False
+    more: bool = False
+    """Whether there is more to read now."""
+
+
+def read_block(fd: int, tail: Tail, block: int, max_line: int) -> Found:
+    """Read the next block of complete lines and move the tail's offset behind it.
+
+    A line longer than a block is looked for in blocks without keeping them, and read once its end is known; a line longer
+    than `max_line` is passed over. An unfinished line at the end of the file stays, and is not searched again.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    start = tail.offset
+    data = os.pread(fd, block, tail.scanned)
+    more = len(data) == block
+    end = data.rfind(b"\n") + 1
+    if not end:
+        tail.scanned += len(data)
+        return Found(more=more)
+    if tail.scanned > start:
+        searched = tail.scanned
+        first = data.find(b"\n") + 1
+        if searched + first - start > max_line:
+            tail.advance(fd, searched + first)
+            return Found(start=start, too_long=True, more=True)
+        if searched + end - start > max(block, max_line):
+            end = first
+        kept = os.pread(fd, searched - start, start)
+        if len(kept) < searched - start:
+            tail.scanned = start
+            return Found(more=True)
+        data = kept + data[:end]
+        tail.advance(fd, searched + end, data)
+        return Found(data, start, more=True)
+    read_to = start + len(data)
+    if end < len(data):
+        data = data[:end]
+    tail.advance(fd, start + end, data)
+    if not more:
+        tail.scanned = read_to
+    return Found(data, start, more=more)
+
+
+def read_rest(fd: int, tail: Tail, max_line: int) -> Found:
+    """Read a last line that has no newline, as far as it is there."""
+    start = tail.offset
+    if tail.scanned - start > max_line:
+        tail.advance(fd, tail.scanned)
+        return Found(start=start, too_long=True)
+    data = os.pread(fd, tail.scanned - start, start)
+    if data:
+        tail.advance(fd, start + len(data), data)
+    return Found(data, start)

@@ -1,0 +1,234 @@
+"""Which files a reader knows: where they are, where they were, and what is saved of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+from rxpipe.context import Change, Context
+from rxpipe.elements import FileEvent, FileState
+from rxpipe.operators.files._tail import Row, Tail
+
+_STARTED = b"\0started"
+
+
+class Known:
+    """The files of one reader, and their rows in the state.
+
+    Args:
+        context: Where the rows are kept.
+        follow: Whether a renamed file is read on.
+        from_end: Whether files that were there before the first run are read from their end.
+        dirty: Called with a file that may have something to read, and its size as far as known.
+        forget: Called with a file that is not read any more.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        dirty: Callable[[Tail, int], None],
+        forget: Callable[[Tail], None],
+        *,
+        follow: bool,
+        from_end: bool,
+    ) -> None:
+        self.live: dict[str, Tail] = {}
+        self.leaving: dict[str, Tail] = {}
+        """By path: a file that was there before the one that is there now, and is not yet done with."""
+        self.by_identity: dict[tuple[int, int], Tail] = {}
+        self.lost: set[Tail] = set()
+        """Files that were saved and are no longer where they were: renamed while nobody looked, or gone."""
+        self._dirty = dirty
+        self._forget = forget
+        self._follow = follow
+        self._changed: set[str] = set()
+        saved = context.state("source", self.changes, "offset of a file")
+        self._persistent = saved.persistent
+        rows = list(saved.items())
+        self.saved = self._restore(rows)
+        self._from_end = self._note_start = from_end and not rows
+
+    def _restore(self, rows: list[tuple[bytes, str, bytes]]) -> dict[str, Row]:
+        """The saved rows of files that are still where they were; the others become `lost`."""
+        decoder = msgspec.msgpack.Decoder(Row)
+        found: dict[str, Row] = {}
+        for key, _, value in rows:
+            if key == _STARTED:
+                continue
+            path, row = os.fsdecode(key), decoder.decode(value)
+            try:
+                now = os.stat(path)
+            except PermissionError:
+                found[path] = row
+                continue
+            except OSError:
+                now = None
+            if now is not None and now.st_ino == row.inode and now.st_dev == row.device:
+                found[path] = row
+                continue
+            tail = Tail.restored(path, row)
+            self.leaving[path] = self.by_identity[tail.identity] = tail
+            self.lost.add(tail)
+        return found
+
+    def changes(self) -> Iterator[Change]:
+        """The rows that changed since the last checkpoint."""
+        changed, self._changed = self._changed, set()
+        if self._note_start:
+            self._note_start = False
+            yield _STARTED, "", b"\xc0"
+        for path in changed:
+            tail = self.leaving.get(path) or self.live.get(path)
+            yield os.fsencode(path), "", None if tail is None else msgspec.msgpack.encode(tail.row())
+
+    def on_event(self, event: FileEvent) -> None:
+        """Take note of an event."""
+        if event.kind == "delete" or event.new is None:
+            self._left(event.path)
+            return
+        if event.kind == "rename" and event.old_path is not None:
+            tail = self.by_identity.get(event.new.identity)
+            if tail is None or tail.path != event.path:
+                self._renamed(event.old_path, event.path, event.new)
+        elif event.kind == "replace":
+            self._replaced(event.path, event.new)
+        self._seen(event.path, event.new, known=event.known)
+
+    def settle(self) -> None:
+        """What was saved and did not turn up is gone."""
+        for tail in list(self.lost):
+            self._remove(tail)
+
+    def note(self, path: str) -> None:
+        """Save the row of a path with the next checkpoint."""
+        if self._persistent:
+            self._changed.add(path)
+
+    def done(self, tail: Tail) -> Tail | None:
+        """A file that is gone is done with; returns the file whose way is free now."""
+        if self.leaving.get(tail.path) is not tail:
+            return None
+        self.note(tail.path)
+        return self._release(tail.path)
+
+    def waits(self, tail: Tail) -> bool:
+        """Whether a file has to wait until the one that was at its path before is done with."""
+        return not tail.gone and tail.path in self.leaving
+
+    def _left(self, path: str) -> None:
+        """The file at a path is no longer there."""
+        self._unsaved(path)
+        tail = self.live.get(path)
+        if tail is not None:
+            self._remove(tail)
+
+    def _replaced(self, path: str, state: FileState) -> None:
+        """Another file is at a path, and the one before is nowhere."""
+        self._unsaved(path)
+        tail = self.live.get(path)
+        if tail is not None and tail.identity != state.identity:
+            self._remove(tail)
+
+    def _unsaved(self, path: str) -> None:
+        """Bring a file to life that is known from the state only."""
+        row = self.saved.pop(path, None)
+        if row is not None:
+            self.live[path] = self.by_identity[row.device, row.inode] = Tail.restored(path, row)
+
+    def _renamed(self, old_path: str, path: str, state: FileState) -> None:
+        """A file has another name now."""
+        self._unsaved(old_path)
+        tail = self.by_identity.get(state.identity)
+        if tail is not None:
+            self._move(tail, path)
+
+    def _seen(self, path: str, state: FileState, *, known: bool) -> None:
+        """There is a file in this state."""
+        tail = self.live.get(path)
+        if tail is not None and tail.identity != state.identity:
+            self._displace(tail)
+            tail = self.live.get(path)
+        if tail is None:
+            tail = self._tail_at(path, state, known=known)
+        if not tail.unchanged(state):
+            self._dirty(tail, state.size)
+
+    def _tail_at(self, path: str, state: FileState, *, known: bool) -> Tail:
+        """The file that turned up at a path: a saved one, one that was elsewhere before, or a new one."""
+        row = self.saved.pop(path, None)
+        if row is not None and (row.device, row.inode) == state.identity:
+            tail = Tail.restored(path, row)
+        else:
+            if row is not None:
+                old = self.leaving[path] = self.by_identity[row.device, row.inode] = Tail.restored(path, row)
+                self.lost.add(old)
+            other = self.by_identity.get(state.identity)
+            if other is not None and not other.gone:
+                self._move(other, path)
+                if path in self.live:
+                    return self.live[path]
+            tail = Tail(path, *state.identity)
+            tail.from_end = self._from_end and known
+            self.note(path)
+        self.live[path] = self.by_identity[state.identity] = tail
+        return tail
+
+    def _displace(self, tail: Tail) -> None:
+        """Another file is where this one was: it was renamed beside, or is gone."""
+        folder = os.path.dirname(tail.path)
+        try:
+            with os.scandir(folder) as entries:
+                beside = [entry.path for entry in entries if entry.inode() == tail.inode and entry.path != tail.path]
+        except OSError:
+            beside = []
+        for path in beside:
+            if tail.same_at(path):
+                self._move(tail, path)
+                return
+        self._remove(tail)
+
+    def _move(self, tail: Tail, path: str) -> None:
+        """A file is read on under another path; one that only took over its inode, or is to be read anew, is not."""
+        if tail.path == path and self.live.get(path) is tail:
+            return
+        if not self._follow or not tail.same_at(path):
+            self._remove(tail, rest=False)
+            return
+        old_path = tail.path
+        if self.live.get(old_path) is tail:
+            del self.live[old_path]
+        self.lost.discard(tail)
+        there = self.live.get(path)
+        tail.path = path
+        if there is not None:
+            self._displace(there)
+        self.live[path] = tail
+        self.note(old_path)
+        self.note(path)
+        if self.leaving.get(old_path) is tail:
+            waiting = self._release(old_path)
+            if waiting is not None:
+                self._dirty(waiting, waiting.size)
+
+    def _remove(self, tail: Tail, *, rest: bool = True) -> None:
+        """A file is gone: its turn comes to read what is left and to tell."""
+        path = tail.path
+        if self.live.get(path) is tail:
+            del self.live[path]
+        if self.by_identity.get(tail.identity) is tail:
+            del self.by_identity[tail.identity]
+        self.lost.discard(tail)
+        tail.gone = True
+        tail.rest = rest
+        if self.leaving.get(path) not in (None, tail):
+            self._forget(tail)
+            return
+        self.leaving[path] = tail
+        self._dirty(tail, tail.size)
+
+    def _release(self, path: str) -> Tail | None:
+        del self.leaving[path]
+        tail = self.live.get(path)
+        return tail if tail is not None and tail.dirty else None

@@ -1,0 +1,289 @@
+"""One running reader: which files there are, which of them have something to read, and whose turn it is."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from typing import Any
+
+from loguru import logger
+from reactivex.abc import ObserverBase, SchedulerBase
+from reactivex.disposable import CompositeDisposable, SerialDisposable
+
+from rxpipe.context import Context
+from rxpipe.elements import FileEvent, LineDelta, OriginGone
+from rxpipe.lease import Lease
+from rxpipe.operators.files._blocks import Found, read_block, read_rest
+from rxpipe.operators.files._known import Known
+from rxpipe.operators.files._tail import Descriptors, Tail, last_line_end
+
+_SETTLE = 2.0
+"""Seconds without news of a file that was there before the watch began, after which all of those have been seen."""
+_LONGEST_WAIT = 30.0
+_SMALLEST_READ = 16_384
+
+
+class Reader:
+    """One subscription of `read_lines`. Events only say what to read; all reading and emitting is done by `_pump`."""
+
+    def __init__(
+        self,
+        observer: ObserverBase[Any],
+        context: Context,
+        scheduler: SchedulerBase,
+        start: str,
+        block: int,
+        max_line: int,
+        follow: bool,  # noqa: FBT001
+        last_line: bool,  # noqa: FBT001
+        descriptors: int,
+    ) -> None:
+        self.observer = observer
+        self.context = context
+        self.flow = context.flow
+        self.scheduler = scheduler
+        self.block = max(1, min(block, max_line))
+        self.max_line = max_line
+        self.last_line = last_line
+        self.descriptors = Descriptors(descriptors)
+        self.queue: deque[Tail] = deque()
+        self.since: dict[Tail, float] = {}
+        """When each file with something to read became so, oldest first."""
+        self.held: set[Tail] = set()
+        self.retrying: set[Tail] = set()
+        self.timers = {"settle": SerialDisposable(), "retry": SerialDisposable()}
+        self.disposables = CompositeDisposable(*self.timers.values())
+        self.read_bytes = self.lag_bytes = 0
+        self.completing = self.closed = self._scheduled = self._waiting = self._settling = False
+        self.known = Known(context, self._dirty, self._forget, follow=follow, from_end=start == "end")
+        self._settle_later()
+
+    def on_next(self, element: Any) -> None:
+        """Take note of an event; what is no event passes."""
+        if not isinstance(element, FileEvent):
+            self.observer.on_next(element)
+            return
+        self.known.on_event(element)
+        if element.known or not self._settling:
+            self._settle_later()
+
+    def _settle_later(self) -> None:
+        """Give files that were saved some more time to turn up."""
+        self._settling = bool(self.known.lost)
+        if self._settling:
+            self.timers["settle"].disposable = self.scheduler.schedule_relative(_SETTLE, self._settle)
+
+    def _settle(self, *_: Any) -> None:
+        self._settling = False
+        self.known.settle()
+
+    def _dirty(self, tail: Tail, size: int) -> None:
+        """There may be something to read."""
+        if not tail.dirty:
+            tail.dirty = True
+            tail.checked = False
+            self.since[tail] = self.context.now()
+        self._lag(tail, size - tail.offset)
+        self._enqueue(tail)
+
+    def _enqueue(self, tail: Tail) -> None:
+        if not tail.queued and not self.known.waits(tail):
+            tail.queued = True
+            self.queue.append(tail)
+            self._wake()
+
+    def _wake(self) -> None:
+        if not (self._scheduled or self._waiting or self.closed):
+            self._scheduled = True
+            self.scheduler.schedule(self._pump)
+
+    def _resume(self) -> None:
+        self._waiting = False
+        self._wake()
+
+    def _pump(self, *_: Any) -> None:
+        """One turn of the dataflow: read one block, or some small files."""
+        self._scheduled = False
+        budget = self.block
+        while self.queue and budget > 0 and not self.closed:
+            if not self.flow.open:
+                self._waiting = True
+                self.flow.wait(self._resume)
+                return
+            tail = self.queue.popleft()
+            tail.queued = False
+            if not tail.dirty or self.known.waits(tail):
+                continue
+            before = self.read_bytes
+            try:
+                self._read(tail)
+            except OSError as error:
+                self._failed(tail, error)
+            budget -= max(_SMALLEST_READ, self.read_bytes - before)
+        if self.queue:
+            self._wake()
+        elif self.completing and not self.closed:
+            self.close()
+            self.observer.on_completed()
+
+    def _read(self, tail: Tail) -> None:
+        """Give one file its turn."""
+        if tail.gone and (tail.fd < 0 or not tail.rest):
+            self._finish(tail)
+            return
+        fd = self.descriptors.get(tail)
+        if not tail.checked and (not self._check(fd, tail) or self.closed):
+            return
+        found = read_block(fd, tail, self.block, self.max_line)
+        more = found.more
+        unfinished = not more and not found.data and tail.scanned > tail.offset
+        if unfinished and self.last_line and (tail.gone or self.completing):
+            found, more = read_rest(fd, tail, self.max_line), True
+        if more:
+            self._enqueue(tail)
+        elif not tail.gone:
+            self._idle(tail)
+        self._emit(tail, found)
+        if tail.gone and not more:
+            self._finish(tail)
+
+    def _check(self, fd: int, tail: Tail) -> bool:
+        """Before the first read since a change: is it still the same file? If only its content is not, start it again."""
+        now = os.fstat(fd)
+        if (now.st_dev, now.st_ino) != tail.identity:
+            self.descriptors.close(tail)
+            tail.size = -1
+            self._idle(tail)
+            return False
+        tail.checked = True
+        if tail.tries:
+            tail.tries = 0
+            logger.info("{}: {} can be read again", self.context.name, tail.path)
+        tail.size, tail.mtime_ns = now.st_size, now.st_mtime_ns
+        self.known.note(tail.path)
+        if tail.from_end:
+            tail.from_end = False
+            tail.advance(fd, last_line_end(fd, now.st_size))
+        voided = tail.offset > 0 and (now.st_size < tail.offset or not tail.same_content(fd))
+        if voided:
+            tail.restart()
+        if tail.scanned - tail.offset < self.block or tail.scanned > now.st_size:
+            tail.scanned = tail.offset
+        self._lag(tail, now.st_size - tail.offset)
+        if voided:
+            self.observer.on_next(OriginGone(tail.path))
+        return True
+
+    def _emit(self, tail: Tail, found: Found) -> None:
+        path, start, end = tail.path, found.start, tail.offset
+        if not found.data and not found.too_long:
+            return
+        self.read_bytes += end - start
+        self._lag(tail, max(tail.size, tail.scanned) - end)
+        self.known.note(path)
+        if found.too_long:
+            reason = f"line of {end - start} bytes: at most max_line, {self.max_line}, are read; passed over"
+            self.context.reject(reason, path=path, start=start, end=end)
+            return
+        name = f"{tail.device:x}:{tail.inode:x}"
+        lease = Lease(self.flow, end - start, path, start, end)
+        delta = LineDelta(path, name, start, end, found.data, lease)
+        del lease, found
+        self.observer.on_next(delta)
+
+    def _idle(self, tail: Tail) -> None:
+        """Nothing to read for now."""
+        tail.dirty = tail.checked = False
+        self.since.pop(tail, None)
+        held = tail.scanned - tail.offset
+        self._lag(tail, held)
+        if held:
+            self.held.add(tail)
+        else:
+            self.held.discard(tail)
+        self.known.note(tail.path)
+
+    def _finish(self, tail: Tail) -> None:
+        """All that could be read of a file that is gone was read."""
+        self._forget(tail)
+        waiting = self.known.done(tail)
+        if waiting is not None:
+            self._enqueue(waiting)
+        if tail.offset > 0:
+            self.observer.on_next(OriginGone(tail.path))
+
+    def _forget(self, tail: Tail) -> None:
+        """Nothing more is read of a file."""
+        self.descriptors.close(tail)
+        self.since.pop(tail, None)
+        self.held.discard(tail)
+        self.retrying.discard(tail)
+        self._lag(tail, 0)
+
+    def _lag(self, tail: Tail, lag: int) -> None:
+        self.lag_bytes += max(0, lag) - tail.lag
+        tail.lag = max(0, lag)
+
+    def _failed(self, tail: Tail, error: OSError) -> None:
+        """A file cannot be opened or read: tell once, and try again later."""
+        self.descriptors.close(tail)
+        if tail.gone:
+            self._finish(tail)
+            return
+        if isinstance(error, FileNotFoundError):
+            tail.size = -1
+            self._idle(tail)
+            return
+        if not tail.tries:
+            self.context.reject(
+                f"cannot be read: {error.strerror or error}", path=tail.path, start=tail.offset, end=tail.size
+            )
+        tail.tries += 1
+        tail.checked = False
+        tail.due = self.context.now() + min(_LONGEST_WAIT, 0.5 * 2 ** min(tail.tries, 10))
+        self.retrying.add(tail)
+        self._retry_later()
+
+    def _retry_later(self) -> None:
+        due = min((tail.due for tail in self.retrying), default=None)
+        if due is not None:
+            wait = max(0.0, due - self.context.now())
+            self.timers["retry"].disposable = self.scheduler.schedule_relative(wait, lambda *_: self._retry())
+
+    def _retry(self) -> None:
+        for tail in [tail for tail in self.retrying if tail.due <= self.context.now()]:
+            self.retrying.discard(tail)
+            self._enqueue(tail)
+        self._retry_later()
+
+    def on_completed(self) -> None:
+        """The source is done: read on to the end, then complete."""
+        self.completing = True
+        self.known.settle()
+        if self.last_line:
+            for tail in list(self.held):
+                self._dirty(tail, tail.size)
+        self._wake()
+
+    def on_error(self, error: Exception) -> None:
+        """Nothing more comes of a source that failed."""
+        self.close()
+        self.observer.on_error(error)
+
+    def close(self) -> None:
+        """Stop, for good."""
+        self.closed = True
+        self.disposables.dispose()
+        self.descriptors.close_all()
+
+    def files(self) -> dict[str, dict[str, int]]:
+        """Offset, size and lag of each file."""
+        return {
+            path: {"offset": tail.offset, "size": max(tail.size, tail.offset), "lag": tail.lag}
+            for path, tail in self.known.live.items()
+        }
+
+    def lag_seconds(self) -> float:
+        """How long the oldest unread byte has been known."""
+        oldest = next(iter(self.since.values()), None)
+        return 0.0 if oldest is None else max(0.0, self.context.now() - oldest)

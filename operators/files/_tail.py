@@ -1,0 +1,185 @@
+"""How far one file has been read, and how to know it again."""
+
+from __future__ import annotations
+
+import errno
+import os
+from hashlib import blake2b
+
+import msgspec
+
+from rxpipe.elements import FileState
+
+SAMPLE = 1024
+"""Bytes at the head, and before the offset, by which a file is known again."""
+
+
+class Row(msgspec.Struct, array_like=True):
+    """What is saved of a file: identity, offset, what `stat` said when it was last read, digests of head and before the offset."""
+
+    device: int
+    inode: int
+    offset: int
+    size: int
+    mtime_ns: int
+    head: bytes
+    before: bytes
+
+
+class Tail:
+    """One file that is being read.
+
+    Attributes:
+        path: Its name now.
+        offset: Where the next line starts; all before was emitted.
+        scanned: Up to here there is no newline behind `offset`.
+        size, mtime_ns: What `stat` said when it was last read.
+        head: Digest of the first 1,024 bytes, once so many were read.
+        before: Digest of the last 1,024 bytes before the offset, or of all if they are fewer.
+        fd: Its descriptor while it is open, else -1.
+        lag: Bytes known and not yet emitted.
+        dirty: Whether there may be something to read.
+        checked: Whether it was found to be the same file since it became dirty.
+        gone: Whether it was removed: what is left is read from the open descriptor, then it is forgotten.
+        from_end: Whether to start at the end of its last complete line.
+        rest: Whether what is left of it then counts.
+    """
+
+    __slots__ = (
+        "before", "checked", "device", "dirty", "due", "fd", "from_end", "gone", "head", "inode", "lag", "mtime_ns",
+        "offset", "path", "queued", "rest", "scanned", "size", "tries",
+    )  # fmt: skip
+
+    def __init__(self, path: str, device: int, inode: int) -> None:
+        self.path = path
+        self.device = device
+        self.inode = inode
+        self.offset = self.scanned = self.lag = self.tries = 0
+        self.size = self.mtime_ns = -1
+        self.head = self.before = b""
+        self.fd = -1
+        self.due = 0.0
+        self.dirty = self.queued = self.checked = self.gone = self.from_end = False
+        self.rest = True
+
+    @classmethod
+    def restored(cls, path: str, row: Row) -> Tail:
+        """A file as it was saved."""
+        tail = cls(path, row.device, row.inode)
+        tail.offset = tail.scanned = row.offset
+        tail.size, tail.mtime_ns, tail.head, tail.before = row.size, row.mtime_ns, row.head, row.before
+        return tail
+
+    @property
+    def identity(self) -> tuple[int, int]:
+        """Device and inode."""
+        return (self.device, self.inode)
+
+    def row(self) -> Row:
+        """What to save."""
+        return Row(self.device, self.inode, self.offset, self.size, self.mtime_ns, self.head, self.before)
+
+    def unchanged(self, state: FileState) -> bool:
+        """Whether a file with this state holds nothing new, so that it need not be opened."""
+        return state.size == self.size and state.mtime_ns == self.mtime_ns
+
+    def same_content(self, fd: int) -> bool:
+        """Whether an open file begins, and goes on up to the offset, as this one did."""
+        if self.offset == 0:
+            return True
+        length = min(SAMPLE, self.offset)
+        if digest(os.pread(fd, length, self.offset - length)) != self.before:
+            return False
+        return not self.head or digest(os.pread(fd, SAMPLE, 0)) == self.head
+
+    def same_at(self, path: str) -> bool:
+        """Whether the file at a path, which has this one's device and inode, is this one: nobody took over its inode."""
+        if self.fd >= 0 or self.offset == 0:
+            return True
+        try:
+            fd = open_file(path)
+        except OSError:
+            return True
+        try:
+            found = os.fstat(fd)
+            return (
+                (found.st_dev, found.st_ino) == self.identity and found.st_size >= self.offset and self.same_content(fd)
+            )
+        finally:
+            os.close(fd)
+
+    def advance(self, fd: int, to: int, data: bytes = b"") -> None:
+        """Move the offset; `data` are the bytes before it, as far as they are at hand."""
+        self.offset = self.scanned = to
+        length = min(SAMPLE, to)
+        sample = data[-length:] if len(data) >= length else os.pread(fd, length, to - length)
+        self.before = digest(sample)
+        if not self.head and to >= SAMPLE:
+            self.head = digest(os.pread(fd, SAMPLE, 0))
+
+    def restart(self) -> None:
+        """Start again from the beginning."""
+        self.offset = self.scanned = 0
+        self.head = self.before = b""
+
+
+class Descriptors:
+    """The open files: a limited number, the one not used for the longest time is closed first."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._open: dict[Tail, None] = {}
+
+    def get(self, tail: Tail) -> int:
+        """The descriptor of a file, opened if need be.
+
+        Raises:
+            OSError: It cannot be opened.
+        """
+        if tail.fd < 0:
+            if len(self._open) >= self._limit:
+                self.close(next(iter(self._open)))
+            try:
+                tail.fd = open_file(tail.path)
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._open:
+                    raise
+                self.close_all()
+                tail.fd = open_file(tail.path)
+        self._open.pop(tail, None)
+        self._open[tail] = None
+        return tail.fd
+
+    def close(self, tail: Tail) -> None:
+        """Close a file."""
+        if tail.fd >= 0:
+            self._open.pop(tail, None)
+            os.close(tail.fd)
+            tail.fd = -1
+
+    def close_all(self) -> None:
+        """Close every file."""
+        for tail in list(self._open):
+            self.close(tail)
+
+
+def open_file(path: str) -> int:
+    """Open a file for reading, without waiting should it have become a pipe."""
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+
+
+def digest(data: bytes) -> bytes:
+    """A short digest."""
+    return blake2b(data, digest_size=8).digest()
+
+
+def last_line_end(fd: int, size: int, block: int = 1 << 16) -> int:
+    """The offset behind the last newline of an open file, 0 without one."""
+    end = size
+    while end > 0:
+        start = max(0, end - block)
+        found = os.pread(fd, end - start, start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0

@@ -1,0 +1,276 @@
+"""`watch` with real notifications: each test waits for what must come, with a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from reactivex.scheduler import EventLoopScheduler
+
+from rxpipe.context import Context, entered
+from rxpipe.elements import FileEvent, LineDelta, OriginGone
+from rxpipe.operators.files import _notify
+from rxpipe.operators.files._notify import Inotify, NotifyError
+from rxpipe.operators.files.read_lines import read_lines
+from rxpipe.operators.files.watch import watch
+
+DEADLINE = 10
+
+
+class Recording(Context):
+    """A context that keeps the details."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.details: dict[str, Callable[[], Any]] = {}
+
+    def describe(self, name: str, read: Callable[[], Any]) -> None:
+        """Keep a detail."""
+        self.details[name] = read
+
+
+class Live:
+    """What has come so far, and waiting for more."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.seen: list[Any] = []
+        self.news = asyncio.Event()
+        self.context = Recording()
+
+    def note(self, element: Any) -> None:
+        """Take an element."""
+        self.seen.append(element._replace(lease=None) if isinstance(element, LineDelta) else element)
+        self.news.set()
+
+    def words(self) -> list[str]:
+        """The events in words."""
+        return [
+            f"{event.kind} {event.path.removeprefix(f'{self.folder}/')}" for event in self.seen if isinstance(event, FileEvent)
+        ]
+
+    def lines(self) -> list[bytes]:
+        """The lines read."""
+        return b"".join(element.data for element in self.seen if isinstance(element, LineDelta)).splitlines()
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until something holds."""
+        async with asyncio.timeout(DEADLINE):
+            while not condition():
+                self.news.clear()
+                await self.news.wait()
+
+
+@asynccontextmanager
+async def live(folder: Path, *, read: bool = False, **options: Any) -> AsyncIterator[Live]:
+    found = Live(folder)
+    with entered(found.context):
+        source = watch(**({"paths": [str(folder)], "rescan": "1h", "backend": "inotify"} | options))
+        stream = source.pipe(read_lines()) if read else source
+        subscription = stream.subscribe(found.note)
+    # the first scan, a turn of the loop each, and the watches it sets
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    yield found
+    subscription.dispose()
+
+
+def test_every_kind_of_event(tmp_path: Path) -> None:
+    async def main() -> None:
+        (tmp_path / "a").write_text("1\n")
+        async with live(tmp_path) as found:
+            await found.until(lambda: found.words() == ["create a"])
+            assert found.context.details["watch"]()["backend"] == "inotify"
+            for change, word in (
+                (lambda: (tmp_path / "a").open("a").write("2\n"), "modify a"),
+                (lambda: (tmp_path / "b").write_text("1\n"), "create b"),
+                (lambda: (tmp_path / "b").rename(tmp_path / "c"), "rename c"),
+                (lambda: (tmp_path / "a").write_text(""), "truncate a"),
+                (lambda: (tmp_path / "c").unlink(), "delete c"),
+            ):
+                change()
+                await found.until(lambda word=word: found.words()[-1] == word or word in found.words()[-2:])
+
+    asyncio.run(main())
+
+
+def test_folders_come_move_and_go(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with live(tmp_path) as found:
+            (tmp_path / "x" / "y").mkdir(parents=True)
+            (tmp_path / "x" / "y" / "f").write_text("f")
+            await found.until(lambda: found.words() == ["create x/y/f"])
+            (tmp_path / "x").rename(tmp_path / "z")
+            await found.until(lambda: found.words()[-1] == "rename z/y/f")
+            with (tmp_path / "z" / "y" / "f").open("a") as file:
+                file.write("more")
+            await found.until(lambda: found.words()[-1] == "modify z/y/f")
+            shutil.rmtree(tmp_path / "z")
+            await found.until(lambda: found.words()[-1] == "delete z/y/f")
+
+    asyncio.run(main())
+
+
+def test_a_root_that_goes_and_comes_back(tmp_path: Path) -> None:
+    async def main() -> None:
+        root = tmp_path / "a" / "b"
+        async with live(root) as found:
+            root.mkdir(parents=True)
+            (root / "f").write_text("f")
+            await found.until(lambda: found.words() == ["create f"])
+            shutil.rmtree(tmp_path / "a")
+            await found.until(lambda: found.words()[-1] == "delete f")
+            root.mkdir(parents=True)
+            (root / "g").write_text("g")
+            await found.until(lambda: found.words()[-1] == "create g")
+
+    asyncio.run(main())
+
+
+def test_single_files_and_links_to_files_outside(tmp_path: Path) -> None:
+    async def main() -> None:
+        (tmp_path / "logs").mkdir()
+        (tmp_path / "outside").write_text("1\n")
+        (tmp_path / "logs" / "link").symlink_to(tmp_path / "outside")
+        (tmp_path / "single").write_text("1\n")
+        async with live(tmp_path, paths=[str(tmp_path / "logs"), str(tmp_path / "single")]) as found:
+            await found.until(lambda: found.words() == ["create logs/link", "create single"])
+            for target, word in (("outside", "modify logs/link"), ("single", "modify single")):
+                with (tmp_path / target).open("a") as file:
+                    file.write("2\n")
+                await found.until(lambda word=word: found.words()[-1] == word)
+            (tmp_path / "single").unlink()
+            await found.until(lambda: found.words()[-1] == "delete single")
+            (tmp_path / "single").write_text("3\n")
+            await found.until(lambda: found.words()[-1] == "create single")
+
+    asyncio.run(main())
+
+
+def test_a_writer_at_full_speed_with_rotations(tmp_path: Path) -> None:
+    written = [b"%d" % number for number in range(20_000)]
+
+    def write() -> None:
+        for start in range(0, len(written), 500):
+            with (tmp_path / "x.log").open("ab", buffering=0) as file:
+                for line in written[start : start + 500]:
+                    file.write(line + b"\n")
+            if start % 2000 == 1500:
+                for old in range(start // 2000, 0, -1):
+                    (tmp_path / f"x.log.{old}").rename(tmp_path / f"x.log.{old + 1}")
+                (tmp_path / "x.log").rename(tmp_path / "x.log.1")
+
+    async def main() -> None:
+        async with live(tmp_path, read=True) as found:
+            writer = threading.Thread(target=write)
+            writer.start()
+            await found.until(lambda: len(found.lines()) >= len(written))
+            writer.join()
+            assert sorted(found.lines()) == sorted(written)
+            assert not [element for element in found.seen if isinstance(element, OriginGone)]
+
+    asyncio.run(main())
+
+
+def test_a_burst_of_files_and_no_doubles(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with live(tmp_path, read=True) as found:
+            for number in range(100):
+                (tmp_path / f"{number}").write_text(f"{number}\n")
+            await found.until(lambda: len(found.lines()) >= 100)
+            assert sorted(map(int, found.lines())) == list(range(100))
+
+    asyncio.run(main())
+
+
+def test_the_rescan_finds_what_was_not_notified(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with live(tmp_path, rescan="20ms") as found:
+            original = Inotify._deliver
+            Inotify._deliver = lambda self: self._read.clear()  # type: ignore[method-assign]
+            try:
+                (tmp_path / "f").write_text("f")
+                await found.until(lambda: found.words() == ["create f"])
+            finally:
+                Inotify._deliver = original  # type: ignore[method-assign]
+            assert found.context.details["watch"]()["missed"] == 1
+
+    asyncio.run(main())
+
+
+def test_lost_notifications_lead_to_a_scan_at_once(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with live(tmp_path) as found:
+            original = Inotify._deliver
+
+            def overflow(self: Inotify) -> None:
+                self._read.clear()
+                self._hints(set(), True)
+
+            Inotify._deliver = overflow  # type: ignore[method-assign]
+            try:
+                (tmp_path / "f").write_text("f")
+                await found.until(lambda: found.words() == ["create f"])
+            finally:
+                Inotify._deliver = original  # type: ignore[method-assign]
+
+    asyncio.run(main())
+
+
+def test_the_overflow_of_the_queue_is_recognised(tmp_path: Path) -> None:
+    calls: list[tuple[set[str], bool]] = []
+    notify = Inotify(lambda call: None, lambda paths, lost: calls.append((paths, lost)))
+    notify._read.append(_notify._HEADER.pack(-1, _notify._IN_Q_OVERFLOW, 0, 0))
+    notify._deliver()
+    notify.close()
+    notify.close()
+    assert calls == [(set(), True)]
+
+
+def test_without_a_running_loop_a_thread_of_its_own_serves(tmp_path: Path) -> None:
+    scheduler = EventLoopScheduler()
+    news = threading.Event()
+    seen: list[Any] = []
+
+    def note(element: Any) -> None:
+        seen.append(element)
+        news.set()
+
+    subscription = watch([str(tmp_path)], backend="inotify", rescan="1h").subscribe(note, scheduler=scheduler)
+    (tmp_path / "f").write_text("f")
+    assert news.wait(DEADLINE)
+    assert seen[0].path == str(tmp_path / "f")
+    before = threading.active_count()
+    subscription.dispose()
+    assert threading.active_count() == before - 1
+    scheduler.dispose()
+
+
+def test_no_instance_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    import ctypes
+    import errno
+
+    from watchdog.observers import inotify_c
+
+    def none_left() -> int:
+        ctypes.set_errno(errno.EMFILE)
+        return -1
+
+    monkeypatch.setattr(inotify_c, "inotify_init", none_left)
+    with pytest.raises(NotifyError, match="limit of inotify instances is reached; raise fs.inotify.max_user_instances"):
+        Inotify(lambda call: call(), lambda paths, lost: None)
+
+
+def test_mounts_with_spaces_and_without_a_list(tmp_path: Path) -> None:
+    mounts = tmp_path / "mounts"
+    share = tmp_path / "a share"
+    mounts.write_text(f"/dev/x / ext4 rw 0 0\nhost:/x {str(share).replace(' ', chr(92) + '040')} cifs rw 0 0\n")
+    assert _notify.silent_filesystem(str(share / "deep"), str(mounts)) == "cifs"
+    assert _notify.silent_filesystem(str(tmp_path / "a"), str(mounts)) is None
+    assert _notify.silent_filesystem(str(share), str(tmp_path / "none")) is None
