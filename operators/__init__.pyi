@@ -4,6 +4,7 @@ from rxpipe.operators.aggregate.aggregate import aggregate as aggregate
 from rxpipe.operators.aggregate.sessionize import sessionize as sessionize
 from rxpipe.operators.aggregate.top import top as top
 from rxpipe.operators.batching.buffer import buffer as buffer
+from rxpipe.operators.files.read_lines import read_lines as read_lines
 from rxpipe.operators.files.watch import watch as watch
 from rxpipe.operators.flow.merge import merge as merge
 from rxpipe.operators.flow.tap import tap as tap
@@ -17,6 +18,9 @@ from rxpipe.operators.records.parse_json import parse_json as parse_json
 from rxpipe.operators.records.select import select as select
 from rxpipe.operators.records.validate import validate as validate
 from rxpipe.operators.records.where import where as where
+from rxpipe.operators.sinks.to_jsonl import to_jsonl as to_jsonl
+from rxpipe.operators.sinks.to_sqlite import to_sqlite as to_sqlite
+from rxpipe.operators.sinks.to_terminal import to_terminal as to_terminal
 from rxpipe.operators.time.debounce import debounce as debounce
 from rxpipe.operators.time.interval import interval as interval
 from rxpipe.operators.time.throttle import throttle as throttle
@@ -34,10 +38,14 @@ __all__ = [
     "merge",
     "of_type",
     "parse_json",
+    "read_lines",
     "select",
     "sessionize",
     "tap",
     "throttle",
+    "to_jsonl",
+    "to_sqlite",
+    "to_terminal",
     "top",
     "validate",
     "watch",

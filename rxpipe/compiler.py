@@ -50,6 +50,7 @@ class Compiler:
     Attributes:
         columns: Columns computed before, which stand in for fields of their names.
         names: The fields that were used.
+        fields: The declared fields with their types; none for a dict.
 
     Raises:
         TypeError: It is no type of rows.
@@ -59,21 +60,27 @@ class Compiler:
         self.columns: dict[str, Code] = {}
         self.names: set[str] = set()
         self._row_type = row_type
-        self._fields = None if issubclass(row_type, dict) else field_types(row_type)
+        self.fields: dict[str, Any] = field_types(row_type)
         self._globals: dict[str, Any] = dict(_GLOBALS)
         self._source = ""
         self._locals: list[str] = []
         self._loops = 0
-        self._only_expressions = False
+        self._plain = False
         self._temporaries = 0
 
-    def write(self, tree: ast.expr, text: str) -> Code:
+    def write(self, tree: ast.expr, text: str, *, temporaries: bool = True) -> Code:
         """The source of an expression.
+
+        Args:
+            tree: Its syntax tree.
+            text: Its text, for errors.
+            temporaries: Whether the source may name values with `:=`, which Python does not allow everywhere.
 
         Raises:
             ExpressionError: Something in it is not allowed, or a field does not exist.
         """
         self._source = text
+        self._plain = not temporaries
         return self.part(tree)
 
     def build(self, source: str, **names: object) -> dict[str, Any]:
@@ -108,7 +115,7 @@ class Compiler:
         """Source that computes a value and names it, and the name; None where no name can be given."""
         if code.text.isidentifier():
             return code.text, code.text
-        if self._only_expressions:
+        if self._plain:
             return None
         self._temporaries += 1
         name = f"_t{self._temporaries}"
@@ -128,15 +135,15 @@ class Compiler:
         self.names.add(name)
         if name in self.columns:
             return self.columns[name]
-        if self._fields is None:
+        if issubclass(self._row_type, dict):
             return Code(f"_r.get({name!r})")
-        if name not in self._fields:
-            guess = nearest(name, self._fields)
-            there = "" if guess else f"; there are {', '.join(self._fields) or 'none'}"
+        if name not in self.fields:
+            guess = nearest(name, self.fields)
+            there = "" if guess else f"; there are {', '.join(self.fields) or 'none'}"
             self.refuse(node, f"unknown field {name!r}{there}", guess)
         if name in DICT_NAMES:  # a dict among the rows must fail here, not give its method of that name
-            return Code(f"{self.keep(getattr(self._row_type, name).__get__)}(_r)", self._fields[name])
-        return Code(f"_r.{name}", self._fields[name])
+            return Code(f"{self.keep(getattr(self._row_type, name).__get__)}(_r)", self.fields[name])
+        return Code(f"_r.{name}", self.fields[name])
 
     def _write_attribute(self, node: ast.Attribute) -> Code:
         value = self.part(node.value)
@@ -241,12 +248,12 @@ class Compiler:
         loop = node.generators[0]
         if not isinstance(loop.target, ast.Name):
             self.refuse(loop.target, "the variable of a comprehension must be one name")
-        outside, self._only_expressions = (
-            self._only_expressions,
+        outside, self._plain = (
+            self._plain,
             True,
         )  # Python allows no := where a loop's list is made
         items = self.part(loop.iter).text
-        self._only_expressions = outside
+        self._plain = outside
         self._loops += 1
         if self._loops > _NESTED_LOOPS:
             self.refuse(node, f"comprehensions must be nested at most {_NESTED_LOOPS} deep")

@@ -14,13 +14,13 @@ from rxpipe.dump import dump
 from rxpipe.errors import GraphError, Place, Problem, did_you_mean, nearest
 from rxpipe.graph import Graph, Param, Places, Sample, StepSpec
 from rxpipe.registry import registry
-from rxpipe.values import TYPES, inferred, read_sets
+from rxpipe.values import DECLARING, TYPES, inferred, read_sets
 from rxpipe.yamltext import Node, compose
 
 __all__ = ["Draft", "dump", "load", "load_text", "read"]
 
 _TOP = ("graph", "description", "params", "settings", "plugins", "sample", "streams", "tests")
-_DECLARATION = ("type", "default", "description", "required")
+_DECLARATION = ("type", "default", "description", "required", "choices")
 
 
 def load(
@@ -212,7 +212,7 @@ class _Reader:
         if not name.isidentifier():
             self._note(f"params: a parameter's name is made of letters, digits and '_'; got {name!r}", key.place)
         keys = {k.value for k, _ in node.value} if node.kind == "mapping" else set()
-        if not keys & {"type", "default", "required"}:
+        if not keys & DECLARING:
             default = node.plain()
             return Param(inferred(default), default, place=node.place)
         path = ("params", name)
@@ -231,7 +231,11 @@ class _Reader:
             self._note(f"params: {name}: a required parameter has no default; remove one", parts["default"].place)
         text = parts["description"].plain() if "description" in parts else ""
         place = parts["default"].place if "default" in parts else node.place
-        return Param(kind, default, str(text), required=bool(required), place=place)
+        choices = parts["choices"].plain() if "choices" in parts else []
+        if not isinstance(choices, list):
+            self._note(f"params: {name}: 'choices' must be a list; got {choices!r}", parts["choices"].place)
+            choices = []
+        return Param(kind, default, str(text), required=bool(required), choices=tuple(choices), place=place)
 
     def _sample(self) -> Sample | None:
         node = self._part("sample", "mapping")

@@ -29,6 +29,7 @@ class StepReader:
     index: int
 
     def read(self, node: Node) -> StepSpec:
+        """The step; of one that cannot be read, its place."""
         if node.kind == "scalar" and isinstance(node.value, str):
             return StepSpec(node.value, {}, Places({(): node.place}))
         if node.kind != "mapping" or not node.value:

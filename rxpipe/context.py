@@ -119,10 +119,10 @@ class Context:
         """Send one record that cannot be handled, with its origin, to the stream `errors`."""
         place = {key: value for key, value in {"path": path, "start": start, "end": end}.items() if value is not None}
         lease = leases[0] if leases else None
-        self.emit_error(error_record(self.name, reason, record, lease, time=self.now(), **place))
+        self.emit_error(error_record(self.name, reason, record, lease, time=self.now(), **place), leases)
 
-    def emit_error(self, error: ErrorRecord) -> None:
-        """Deliver an error record: here, to the log."""
+    def emit_error(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:
+        """Deliver an error record, with the leases of the data that it is about: here, to the log."""
         where = "" if error.path is None else f" ({error.path}, bytes {error.start} to {error.end})"
         logger.warning("{}: {}{}", error.step, error.reason, where)
 
@@ -192,13 +192,12 @@ def _thread_scheduler() -> EventLoopScheduler:
         return _Shared.scheduler
 
 
-_default = Context()
-_current: ContextVar[Context] = ContextVar("rxpipe_context", default=_default)
+_current: ContextVar[Context | None] = ContextVar("rxpipe_context", default=None)
 
 
 def current() -> Context:
-    """The context of the step that is being subscribed."""
-    return _current.get()
+    """The context of the step that is being subscribed; without a run, one of its own."""
+    return _current.get() or Context()
 
 
 class entered:  # noqa: N801  # used as a `with` statement, named like one

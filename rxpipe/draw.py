@@ -17,6 +17,7 @@ _ROW_GAP = 28
 _MARGIN = 20
 _SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 _MONO = "ui-monospace, 'SF Mono', Menlo, 'DejaVu Sans Mono', monospace"
+_LINE = 'fill="none" stroke="#66738c" stroke-width="1.4"'
 _COLOURS = {
     "source": ("#e7f6ee", "#2f9e6b"),
     "step": ("#ffffff", "#9aa7bd"),
@@ -51,7 +52,8 @@ def svg(drawn: Drawing) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" role="img" font-family="{_SANS}">',
         f"<title>{escape(drawn.title)}</title>",
-        '<defs><marker id="rxpipe-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
+        '<defs><marker id="rxpipe-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+        'orient="auto">'
         '<path d="M0,0.5 L8,4 L0,7.5 z" fill="#66738c"/></marker></defs>',
         f'<rect width="{width:.0f}" height="{height:.0f}" rx="10" fill="#ffffff"/>',
     ]
@@ -152,7 +154,7 @@ def _curve(arrow: Arrow, layout: _Layout, places: dict[int, tuple[float, float]]
         path += _bend(x1, y1, left, lane) + f" H{right:.1f}"
         x1, y1 = right, lane
     path += _bend(x1, y1, x2, y2)
-    return f'<path d="{path}" fill="none" stroke="#66738c" stroke-width="1.4"/>'
+    return f'<path d="{path}" {_LINE}/>'
 
 
 def _bend(x1: float, y1: float, x2: float, y2: float) -> str:
@@ -179,21 +181,15 @@ def _curve_label(arrow: Arrow, layout: _Layout, places: dict[int, tuple[float, f
     start, end = layout.boxes[arrow.start], layout.boxes[arrow.end]
     y1, y2 = places[id(arrow)]
     x1, x2 = start.x + start.width, end.x
-    ends = f'<path d="M{x1:.1f},{y1:.1f} h{_PADDING}" stroke="#66738c" stroke-width="1.4" fill="none"/>'
-    ends += (
-        f'<path d="M{x2 - _PADDING - 1:.1f},{y2:.1f} h{_PADDING}" stroke="#66738c" stroke-width="1.4" fill="none" '
-        'marker-end="url(#rxpipe-arrow)"/>'
-    )
+    ends = f'<path d="M{x1:.1f},{y1:.1f} h{_PADDING}" {_LINE}/>'
+    ends += f'<path d="M{x2 - _PADDING - 1:.1f},{y2:.1f} h{_PADDING}" {_LINE} marker-end="url(#rxpipe-arrow)"/>'
     return ends + _label(arrow.label, x2 - _PADDING - 6, y2 - 6, "end")
 
 
 def _straight(arrow: Arrow, layout: _Layout) -> str:
     start, end = layout.boxes[arrow.start], layout.boxes[arrow.end]
     x = start.x + start.width / 2
-    line = (
-        f'<path d="M{x:.1f},{start.y + start.height:.1f} V{end.y - 1:.1f}" stroke="#66738c" stroke-width="1.4" fill="none" '
-        'marker-end="url(#rxpipe-arrow)"/>'
-    )
+    line = f'<path d="M{x:.1f},{start.y + start.height:.1f} V{end.y - 1:.1f}" {_LINE} marker-end="url(#rxpipe-arrow)"/>'
     return line + _label(arrow.label, x + 8, start.y + start.height + _GAP / 2 + 3, "start")
 
 
@@ -208,7 +204,8 @@ def _group(name: str, rectangle: _Rectangle) -> str:
     return (
         f'<rect x="{r.x:.1f}" y="{r.y:.1f}" width="{r.width:.1f}" height="{r.height:.1f}" rx="10" '
         f'fill="#f6f8fb" stroke="#d5dce8"/>'
-        f'<text x="{r.x + _PADDING:.1f}" y="{r.y + 20:.1f}" font-size="13" font-weight="600" fill="#33415c">{escape(name)}</text>'
+        f'<text x="{r.x + _PADDING:.1f}" y="{r.y + 20:.1f}" font-size="13" font-weight="600" fill="#33415c">'
+        f"{escape(name)}</text>"
     )
 
 
@@ -224,6 +221,7 @@ def _box(box: Box, rectangle: _Rectangle) -> str:
     ]
     if box.detail:
         parts.append(
-            f'<text {text} y="{r.y + 35:.1f}" font-size="10.5" font-family="{_MONO}" fill="#5a6781">{escape(box.detail)}</text>'
+            f'<text {text} y="{r.y + 35:.1f}" font-size="10.5" font-family="{_MONO}" fill="#5a6781">'
+            f"{escape(box.detail)}</text>"
         )
     return "".join(parts)

@@ -12,7 +12,7 @@ import yaml
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import FROM, Graph, Param, StepSpec
 from rxpipe.registry import registry
-from rxpipe.values import inferred
+from rxpipe.values import DECLARING, inferred
 from rxpipe.yamltext import scalar
 
 WIDTH = 100
@@ -61,14 +61,17 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _param(param: Param) -> Any:
-    declared = isinstance(param.default, Mapping) and bool(set(param.default) & {"type", "default", "required"})
-    if param.type == inferred(param.default) and not param.description and not param.required and not declared:
+    declared = isinstance(param.default, Mapping) and bool(set(param.default) & DECLARING)
+    plain = not (param.description or param.required or param.choices or declared)
+    if plain and param.type == inferred(param.default):
         return param.default
     parts: dict[str, Any] = {"type": param.type}
     if param.required:
         parts["required"] = True
     else:
         parts["default"] = param.default
+    if param.choices:
+        parts["choices"] = list(param.choices)
     return parts | ({"description": param.description} if param.description else {})
 
 

@@ -123,7 +123,7 @@ def _tree(text: str) -> ast.expr:
     except ExpressionError:
         raise
     except SyntaxError as error:
-        column = min(indent + max((error.offset or 1) - 1, 0), len(text))
+        column = min(indent + error.offset - 1, len(text)) if error.offset else len(text)
         guess = (
             "==" if "'=='" in error.msg else next((new for old, new in _OTHER_OPERATORS.items() if old in text), None)
         )

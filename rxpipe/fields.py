@@ -39,6 +39,8 @@ def fields_of(row_type: type) -> tuple[str, ...]:
 def field_types(row_type: type) -> dict[str, Any]:
     """The declared types of the fields; Any for all where the declarations cannot be read."""
     names = fields_of(row_type)
+    if not names:
+        return {}
     try:
         if issubclass(row_type, msgspec.Struct):
             return {field.name: field.type for field in msgspec.structs.fields(row_type)}

@@ -61,12 +61,16 @@ class StepSpec:
 
 @dataclass(frozen=True)
 class Param:
-    """A declared parameter of a graph: `type` is one of str, int, float, bool, list, mapping, duration, rate, size, secret."""
+    """A declared parameter of a graph: `type` is one of str, int, float, bool, list, mapping, duration, rate, size, secret.
+
+    Where there are `choices`, its value is one of them.
+    """
 
     type: str
     default: Any = None
     description: str = ""
     required: bool = False
+    choices: tuple[Any, ...] = ()
     place: Place | None = field(default=None, compare=False, repr=False)
 
 

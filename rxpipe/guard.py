@@ -22,16 +22,25 @@ class GuardedScheduler(PeriodicScheduler):
     Args:
         inner: The scheduler that keeps the time.
         fail: Takes what an action raised.
-        step: Name of the step.
+        over: Whether the run has ended: then nothing that was scheduled is done any more.
+        step: Name of the step; None for the engine's own timers, whose errors carry the name of a step already.
         meter: Where the time of the actions is counted.
     """
 
-    def __init__(self, inner: SchedulerBase, fail: Callable[[Exception], None], step: str, meter: Meter) -> None:
+    def __init__(
+        self,
+        inner: SchedulerBase,
+        fail: Callable[[Exception], None],
+        over: Callable[[], bool],
+        step: str | None = None,
+        meter: Meter | None = None,
+    ) -> None:
         super().__init__()
         self._inner = inner
         self._fail = fail
+        self._over = over
         self._step = step
-        self._meter = meter
+        self._meter = meter or Meter()
 
     @property
     def now(self) -> datetime:
@@ -56,11 +65,13 @@ class GuardedScheduler(PeriodicScheduler):
 
     def _guarded(self, action: rx.ScheduledAction[S]) -> rx.ScheduledAction[S]:
         def guarded(_: SchedulerBase, state: S | None = None) -> Any:
+            if self._over():
+                return None
             started = perf_counter_ns()
             try:
                 return action(self, state)
             except Exception as error:  # noqa: BLE001  # whatever a step raises stops the run, with its name
-                self._fail(blame(error, self._step))
+                self._fail(error if self._step is None else blame(error, self._step))
                 return None
             finally:
                 self._meter.nanoseconds += perf_counter_ns() - started

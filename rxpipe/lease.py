@@ -3,11 +3,19 @@
 A source attaches a `Lease` to each block. Whatever derives from the block holds the lease, and CPython's reference
 counting tells the moment the last holder lets go. `Flow` counts what is leased; from that follow backpressure (a source
 waits while too much is in flight), checkpoints (nothing may be leased) and draining (wait until nothing is).
+
+That moment may be anywhere: deep inside an operator, on a thread of the executor, or in the garbage collector. So in a run
+nothing but counting is done there. Who waits is called later, in a turn of the dataflow of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from threading import get_ident
+
+Post = Callable[[Callable[[], None]], object]
+"""Has a call made on the thread of the dataflow, later."""
 
 
 class Lease:
@@ -41,15 +49,22 @@ class Flow:
 
     Args:
         limit: Bytes in flight above which sources wait.
+        later: Calls back in a turn of its own; without it, as in a test of one operator, waiters are called at once.
+        post: The same from another thread; with it, leases may be let go of on any thread.
     """
 
-    def __init__(self, limit: int = 64 * 1024 * 1024) -> None:
+    def __init__(self, limit: int = 64 * 1024 * 1024, later: Post | None = None, post: Post | None = None) -> None:
         self.limit = limit
         self.blocks = 0
         self.in_flight = 0
+        self._later = later
+        self._post = post
+        self._thread = get_ident()
         self._holders = 0
         self._waiting: list[Callable[[], None]] = []
         self._idle: list[Callable[[], None]] = []
+        self._called = False
+        self._closed = False
 
     @property
     def open(self) -> bool:
@@ -72,7 +87,7 @@ class Flow:
     def release(self) -> None:
         """Take one hold back."""
         self._holders -= 1
-        self._wake()
+        self._call()
 
     def when_idle(self, callback: Callable[[], None]) -> None:
         """Call back once when nothing is leased: now, if nothing is."""
@@ -83,17 +98,39 @@ class Flow:
 
     def done(self, nbytes: int) -> None:
         """One lease was let go of."""
+        if self._post is not None and get_ident() != self._thread:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: the run is over
+                self._post(lambda: self.done(nbytes))
+            return
         self.blocks -= 1
         self.in_flight -= nbytes
-        if self._waiting:
+        if self._waiting or self._idle:
+            self._call()
+
+    def close(self) -> None:
+        """The run is over: call nobody any more."""
+        self._closed = True
+        self._waiting.clear()
+        self._idle.clear()
+
+    def _call(self) -> None:
+        """Have those called who wait for what is now true."""
+        if not ((self._waiting and self.open) or (self._idle and self.blocks == 0)):
+            return
+        if self._later is None:
             self._wake()
-        if self._idle and self.blocks == 0:
-            callbacks, self._idle = self._idle, []
-            for callback in callbacks:
-                callback()
+        elif not self._called and not self._closed:
+            self._called = True
+            self._later(self._wake)
 
     def _wake(self) -> None:
-        if self._waiting and self.open:
-            callbacks, self._waiting = self._waiting, []
-            for callback in callbacks:
-                callback()
+        """Call those who wait, if what they wait for is still true; each of them may end that."""
+        self._called = False
+        while self._idle and self.blocks == 0:
+            self._idle.pop(0)()
+        waiting, self._waiting = self._waiting, []
+        for at, callback in enumerate(waiting):
+            if not self.open:
+                self._waiting = waiting[at:] + self._waiting
+                return
+            callback()

@@ -1,4 +1,4 @@
-"""Records held back: batches merged into one so that whoever applies it ends where the single batches would have led."""
+"""Records held back: batches merged so that whoever applies the result ends where the single batches would have led."""
 
 from __future__ import annotations
 

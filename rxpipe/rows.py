@@ -18,6 +18,7 @@ from __future__ import annotations
 import keyword
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from operator import countOf
 from typing import Any, NamedTuple
 
 import msgspec
@@ -55,10 +56,6 @@ class _Loops(NamedTuple):
 
     whole: Callable[[list[Row]], list[Any]]
     single: Callable[[Row], Any]
-
-
-class _MixedRowsError(TypeError):
-    """The rows of a list are not all of the first one's type."""
 
 
 def row_struct(name: str, fields: Mapping[str, Any]) -> type[msgspec.Struct]:
@@ -129,21 +126,20 @@ def compile_derive(columns: Mapping[str, Expression], *, only: bool = False) -> 
     @cache
     def loops(row_type: type) -> _Loops:
         compiler = Compiler(row_type)
-        before = _write_columns(compiler, columns)
-        made, row = _made_row(row_type, compiler.columns, only=only)
+        bound = {} if only else _bind_fields(compiler, columns)
+        bound |= _write_columns(compiler, columns)
+        made, row = _made_row(row_type, compiler.columns, [*columns], only=only)
+        once = "".join(f" for {name} in [{text}]" for name, text in bound.items())  # as fast as an assignment
         return _build(
             compiler,
-            " _made_rows = []\n for _r in _rows:\n  if _type(_r) is not _row_type: raise _MixedRowsError\n"
-            + "".join(f"  {line}\n" for line in before)
-            + f"  _made_rows.append({row})\n return _made_rows",
-            "".join(f" {line}\n" for line in before) + f" return {row}",
+            f" return [{row} for _r in _rows{once}]",
+            "".join(f" {name} = {text}\n" for name, text in bound.items()) + f" return {row}",
             _made=made,
-            _row_type=row_type,
-            _MixedRowsError=_MixedRowsError,
         )
 
     def derive(rows: list[Row], reject: Reject) -> list[Row]:
-        whole = _attempt(loops, rows)
+        uniform = not rows or countOf(map(type, rows), type(rows[0])) == len(rows)
+        whole = _attempt(loops, rows) if uniform else None
         return _one_by_one(loops, rows, reject)[1] if whole is None else whole
 
     return derive
@@ -217,23 +213,35 @@ def _one_by_one(loops: Callable[[type], _Loops], rows: list[Row], reject: Reject
     return kept, values
 
 
-def _write_columns(compiler: Compiler, columns: Mapping[str, Expression]) -> list[str]:
-    """Write the columns into `compiler.columns`; returns statements that compute those that later columns use."""
-    statements = []
+def _bind_fields(compiler: Compiler, columns: Mapping[str, Expression]) -> dict[str, str]:
+    """Read once each field of a struct that is both kept and used: names, and the source of their values."""
+    used = frozenset[str]().union(*(expression.names for expression in columns.values())) - columns.keys()
+    bound = {}
+    for name, hint in compiler.fields.items():
+        if name in used:
+            bound[f"_v_{name}"] = f"_r.{name}"
+            compiler.columns[name] = Code(f"_v_{name}", hint)
+    return bound
+
+
+def _write_columns(compiler: Compiler, columns: Mapping[str, Expression]) -> dict[str, str]:
+    """Write the columns into `compiler.columns`; of those that later columns use, returns names and source."""
+    bound = {}
     left = [*columns.values()]
     for number, (name, expression) in enumerate(columns.items()):
-        code = compiler.write(expression.tree, expression.text)
-        if any(name in later.names for later in left[number + 1 :]):
-            statements.append(f"_c{number} = {code.text}")
+        is_used = any(name in later.names for later in left[number + 1 :])
+        code = compiler.write(expression.tree, expression.text, temporaries=not is_used)
+        if is_used:
+            bound[f"_c{number}"] = code.text
             code = Code(f"_c{number}", code.hint)
         compiler.columns[name] = code
-    return statements
+    return bound
 
 
-def _made_row(row_type: type, columns: Mapping[str, Code], *, only: bool) -> tuple[type, str]:
-    """The type of a row made of the columns, and the source that makes one of the row `_r`."""
+def _made_row(row_type: type, columns: Mapping[str, Code], wanted: list[str], *, only: bool) -> tuple[type, str]:
+    """The type of a row made of the wanted columns, and the source that makes one of the row `_r`."""
     if issubclass(row_type, dict):
-        items = "".join(f"{name!r}: {code.text}, " for name, code in columns.items())
+        items = "".join(f"{name!r}: {columns[name].text}, " for name in wanted)
         return dict, f"{{{items}}}" if only else f"{{**_r, {items}}}"
     kept = {} if only else {name: Code(f"_r.{name}", hint) for name, hint in field_types(row_type).items()}
     fields = {**kept, **columns}

@@ -84,15 +84,15 @@ def dates_in(zone: str | None = None) -> Callable[[object], str]:
 
 
 def format_time(time: object, zone: str | None = None) -> str:
-    """A time as an RFC 3339 text with the offset of a zone."""
+    """A time as an RFC 3339 text in milliseconds, with the offset of a zone."""
     return formats_in(zone)(time)
 
 
 @lru_cache(maxsize=512)
 def formats_in(zone: str | None = None) -> Callable[[object], str]:
-    """A function from a time to an RFC 3339 text with the offset of a zone."""
+    """A function from a time to an RFC 3339 text in milliseconds, with the offset of a zone; `Z` is that of UTC."""
     local = _local(zone)
-    return lambda time: local(timestamp(time)).isoformat()
+    return lambda time: local(timestamp(time)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def floor_time(time: object, step: str | float) -> float:

@@ -55,6 +55,9 @@ _SIZES = {"B": Fraction(1)} | {
     for suffix, base in (("B", 1000), ("iB", 1024))
 }
 
+_WRITTEN_OUT = 10**15
+"""Numbers from here on are written with an exponent."""
+
 _OTHER_SPELLINGS = {
     **dict.fromkeys(("msec", "msecs", "millis", "millisecond", "milliseconds"), "ms"),
     **dict.fromkeys(("usec", "usecs", "micros", "microsecond", "microseconds"), "us"),
@@ -143,9 +146,11 @@ def format_duration(duration: float) -> str:
             if (value * factor) % 1 == 0:
                 return f"{int(value * factor)}{unit}"
         return f"{float(value)!r}s"
+    if value >= _WRITTEN_OUT:
+        return f"{float(value)!r}s"
     parts = []
     for unit in ("d", "h", "m"):
-        count, value = divmod(value, int(_DURATIONS[unit])) if value < 10**20 else (Decimal(0), value)
+        count, value = divmod(value, int(_DURATIONS[unit]))
         if count:
             parts.append(f"{int(count)}{unit}")
     if value:
@@ -154,14 +159,15 @@ def format_duration(duration: float) -> str:
 
 
 def format_rate(rate: float) -> str:
-    """Write hertz as a rate, such as `0.75Hz` or `60/min`, whichever is shortest; `hertz` reads it back unchanged."""
+    """Write hertz as a rate, such as `0.75Hz` or, where that is long, `1/min`; `hertz` reads it back unchanged."""
     value = hertz(rate)
-    texts = [f"{int(value)}Hz" if value == int(value) and value < 10**15 else f"{value!r}Hz"]
-    for unit, period in (("min", 60), ("h", 3600), ("day", 86_400)):
-        count = round(value * period)
-        if 0 < count < 10**15 and count / period == value:
-            texts.append(f"{count}/{unit}")
-    return min(texts, key=len)
+    text = f"{int(value)}Hz" if value == int(value) and value < _WRITTEN_OUT else f"{value!r}Hz"
+    if len(text) > len("0.125Hz") and value < _WRITTEN_OUT:
+        for unit, period in (("min", 60), ("h", 3600), ("day", 86_400)):
+            count = round(value * period)
+            if count and count / period == value:
+                return f"{count}/{unit}"
+    return text
 
 
 def format_size(size: float) -> str:

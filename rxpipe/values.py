@@ -20,6 +20,8 @@ TYPES = ("str", "int", "float", "bool", "list", "mapping", *UNITS, "secret")
 _INFERRED = {bool: "bool", int: "int", float: "float", list: "list", dict: "mapping"}
 _ARTICLES = {"str": "a text", "int": "an integer", "float": "a number", "bool": "true or false", "list": "a list"}
 HIDDEN = "**********"
+DECLARING = {"type", "default", "required"}
+"""A mapping below a parameter's name is its declaration if it has one of these keys, else its default."""
 
 
 def inferred(default: Any) -> str:
@@ -83,6 +85,16 @@ def converted(param: Param, value: Any, environ: Mapping[str, str] = os.environ)
     Raises:
         RxpipeError: It does not fit.
     """
+    value = _typed(param, value, environ)
+    if param.choices and value is not None and value not in param.choices:
+        guess = nearest(str(value), [str(choice) for choice in param.choices])
+        tail = did_you_mean(guess) if guess else ""
+        msg = f"must be one of {', '.join(map(repr, param.choices))}; got {value!r}{tail}"
+        raise RxpipeError(msg)
+    return value
+
+
+def _typed(param: Param, value: Any, environ: Mapping[str, str]) -> Any:
     if isinstance(value, Path):
         value = str(value)
     if isinstance(value, tuple):

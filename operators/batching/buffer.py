@@ -32,11 +32,11 @@ def buffer(
     """Gather records into batches of `count`, or of what comes within `time` or `bytes`, whichever is reached first.
 
     Records are held until there are `count` of them (a larger batch is split, so a full one has exactly `count`), until
-    `time` after the first record held, or until the source blocks they came from would exceed `bytes`. A record for which
-    `urgent` is true, and all before it, are emitted at once; one for which it fails is reported, and held like any other.
-    A retraction of a record still held cancels that record; others travel ahead of the records, so that applying the
-    batches gives what applying the source's would. Completion, an error, any other element, and a checkpoint emit what is
-    held first. Nothing is ever dropped.
+    `time` after the first record held, or until the source blocks they came from would exceed `bytes`. A record for
+    which `urgent` is true, and all before it, are emitted at once; one for which it fails is reported, and held like
+    any other. A retraction of a record still held cancels that record; others travel ahead of the records, so that
+    applying the batches gives what applying the source's would. Completion, an error, any other element, and a
+    checkpoint emit what is held first. Nothing is ever dropped.
 
         source             -a-b-c--d-|
         buffer(count=2)    ---x----y-|
@@ -56,7 +56,9 @@ def buffer(
         Batch([{'n': 1}, {'n': 2}, {'n': 3}])
     """
     if count is None and time is None and bytes is None:
-        raise ParameterError("buffer", [ParameterProblem((), "one of 'count', 'time' and 'bytes' must be given; got none")])
+        raise ParameterError(
+            "buffer", [ParameterProblem((), "one of 'count', 'time' and 'bytes' must be given; got none")]
+        )
 
     def subscribe(observer: ObserverBase[Batch], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = current()

@@ -9,7 +9,7 @@ from rxpipe.operators.files._tail import Tail
 
 
 class Found(NamedTuple):
-    """What one read gave: complete lines, or a line to pass over (from `start` to the tail's offset), or nothing yet."""
+    """What one read gave: complete lines, or a line to pass over (`start` to the tail's offset), or nothing yet."""
 
     data: bytes = b""
     start: int = 0
@@ -21,8 +21,8 @@ class Found(NamedTuple):
 def read_block(fd: int, tail: Tail, block: int, max_line: int) -> Found:
     """Read the next block of complete lines and move the tail's offset behind it.
 
-    A line longer than a block is looked for in blocks without keeping them, and read once its end is known; a line longer
-    than `max_line` is passed over. An unfinished line at the end of the file stays, and is not searched again.
+    A line longer than a block is looked for in blocks without keeping them, and read once its end is known; a line
+    longer than `max_line` is passed over. An unfinished line at the end of the file stays, and is not searched again.
 
     Raises:
         OSError: The file cannot be read.

@@ -48,30 +48,18 @@ class Known:
         self._persistent = saved.persistent
         rows = list(saved.items())
         self.saved = self._restore(rows)
+        self._saved_at = {(row.device, row.inode): path for path, row in self.saved.items()}
         self._from_end = self._note_start = from_end and not rows
 
     def _restore(self, rows: list[tuple[bytes, str, bytes]]) -> dict[str, Row]:
-        """The saved rows of files that are still where they were; the others become `lost`."""
-        decoder = msgspec.msgpack.Decoder(Row)
-        found: dict[str, Row] = {}
-        for key, _, value in rows:
-            if key == _STARTED:
-                continue
-            path, row = os.fsdecode(key), decoder.decode(value)
-            try:
-                now = os.stat(path)
-            except PermissionError:
-                found[path] = row
-                continue
-            except OSError:
-                now = None
-            if now is not None and now.st_ino == row.inode and now.st_dev == row.device:
-                found[path] = row
-                continue
-            tail = Tail.restored(path, row)
-            self.leaving[path] = self.by_identity[tail.identity] = tail
-            self.lost.add(tail)
-        return found
+        """The saved rows by path; a file comes to life when it turns up."""
+        decode = msgspec.msgpack.Decoder(Row).decode
+        return {os.fsdecode(key): decode(value) for key, _, value in rows if key != _STARTED}
+
+    def _lose(self, path: str, row: Row) -> None:
+        tail = Tail.restored(path, row)
+        self.leaving[path] = self.by_identity[tail.identity] = tail
+        self.lost.add(tail)
 
     def changes(self) -> Iterator[Change]:
         """The rows that changed since the last checkpoint."""
@@ -97,9 +85,16 @@ class Known:
         self._seen(event.path, event.new, known=event.known)
 
     def settle(self) -> None:
-        """What was saved and did not turn up is gone."""
+        """What was saved and did not turn up is gone, unless it is still there and only not watched."""
+        for path in [path for path, row in self.saved.items() if not _is_there(path, row)]:
+            self._lose(path, self.saved.pop(path))
         for tail in list(self.lost):
             self._remove(tail)
+
+    @property
+    def unsettled(self) -> bool:
+        """Whether something was saved that did not turn up yet."""
+        return bool(self.lost or self.saved)
 
     def note(self, path: str) -> None:
         """Save the row of a path with the next checkpoint."""
@@ -140,7 +135,7 @@ class Known:
     def _renamed(self, old_path: str, path: str, state: FileState) -> None:
         """A file has another name now."""
         self._unsaved(old_path)
-        tail = self.by_identity.get(state.identity)
+        tail = self._elsewhere(state)
         if tail is not None:
             self._move(tail, path)
 
@@ -162,10 +157,9 @@ class Known:
             tail = Tail.restored(path, row)
         else:
             if row is not None:
-                old = self.leaving[path] = self.by_identity[row.device, row.inode] = Tail.restored(path, row)
-                self.lost.add(old)
-            other = self.by_identity.get(state.identity)
-            if other is not None and not other.gone:
+                self._lose(path, row)
+            other = self._elsewhere(state)
+            if other is not None:
                 self._move(other, path)
                 if path in self.live:
                     return self.live[path]
@@ -174,6 +168,14 @@ class Known:
             self.note(path)
         self.live[path] = self.by_identity[state.identity] = tail
         return tail
+
+    def _elsewhere(self, state: FileState) -> Tail | None:
+        """The file with this identity, if it was known under another path or saved under one."""
+        path = self._saved_at.get(state.identity)
+        row = None if path is None else self.saved.pop(path, None)
+        if path is not None and row is not None:
+            self._lose(path, row)
+        return self.by_identity.get(state.identity)
 
     def _displace(self, tail: Tail) -> None:
         """Another file is where this one was: it was renamed beside, or is gone."""
@@ -232,3 +234,14 @@ class Known:
         del self.leaving[path]
         tail = self.live.get(path)
         return tail if tail is not None and tail.dirty else None
+
+
+def _is_there(path: str, row: Row) -> bool:
+    """Whether the saved file is where it was."""
+    try:
+        now = os.stat(path)
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return now.st_ino == row.inode and now.st_dev == row.device

@@ -66,7 +66,7 @@ def translate(pattern: str) -> str:
 
 
 def _token(token: str) -> str:
-    if len(token) > 1 and token[0] == "[":
+    if token[0] == "[" and token not in ("[", "[]", "[!]"):
         inner = (
             token[1:-1]
             .replace("\\", "\\\\")

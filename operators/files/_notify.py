@@ -14,6 +14,7 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Any
 
 from rxpipe.errors import RxpipeError
@@ -24,10 +25,13 @@ Hints = Callable[[set[str], bool], None]
 _HEADER = struct.Struct("iIII")
 _IN_Q_OVERFLOW, _IN_IGNORED, _IN_EXCL_UNLINK = 0x4000, 0x8000, 0x04000000
 _GATHER, _REST = 1, 4
-"""Milliseconds for which the thread gathers hints before it hands them over, and rests afterwards."""
+"""Milliseconds for which the thread gathers hints before it hands them over, and rests while there are many."""
+_BUSY = 0.02
+"""Seconds between two batches of hints below which there are many."""
 
 _WITHOUT_NOTIFICATIONS = frozenset(
-    "9p afs ceph cifs davfs drvfs gfs2 glusterfs lustre ncpfs nfs nfs4 ocfs2 prl_fs smb3 smbfs vboxsf virtiofs vmhgfs".split()
+    "9p afs ceph cifs davfs drvfs gfs2 glusterfs lustre ncpfs nfs nfs4 ocfs2 "
+    "prl_fs smb3 smbfs vboxsf virtiofs vmhgfs".split()
 )
 
 
@@ -117,6 +121,7 @@ class Inotify:
         events.register(self._fd, select.POLLIN)
         for poll in (events, stop):
             poll.register(self._stop_read, select.POLLIN)
+        last = 0.0
         while True:
             events.poll()
             if stop.poll(_GATHER):
@@ -130,8 +135,10 @@ class Inotify:
                     self._post(self._deliver)
                 except RuntimeError:  # the loop was closed first
                     return
-            if stop.poll(_REST):
+            now = monotonic()
+            if now - last < _BUSY and stop.poll(_REST):
                 return
+            last = now
 
     def _deliver(self) -> None:
         """In the thread of the dataflow: which paths the hints are about."""
@@ -162,7 +169,7 @@ def _reason(number: int) -> str:
 
 
 def silent_filesystem(path: str, mounts: str = "/proc/self/mounts") -> str | None:
-    """The type of the file system a path is on, if that does not notify of all changes (a network, FUSE, a shared folder)."""
+    """The type of the file system a path is on, if that does not notify of all changes (network, FUSE, shared)."""
     real = os.path.realpath(path)
     best, kind = "", ""
     try:

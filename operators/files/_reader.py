@@ -56,7 +56,9 @@ class Reader:
         self.read_bytes = self.lag_bytes = 0
         self.completing = self.closed = self._scheduled = self._waiting = self._settling = False
         self.known = Known(context, self._dirty, self._forget, follow=follow, from_end=start == "end")
-        self._settle_later()
+        self.last_known = context.now()
+        if self.known.unsettled:
+            self._settle_later(_SETTLE)
 
     def on_next(self, element: Any) -> None:
         """Take note of an event; what is no event passes."""
@@ -64,16 +66,21 @@ class Reader:
             self.observer.on_next(element)
             return
         self.known.on_event(element)
-        if element.known or not self._settling:
-            self._settle_later()
+        if element.known:
+            self.last_known = self.context.now()
+        if not self._settling and self.known.lost:
+            self._settle_later(_SETTLE)
 
-    def _settle_later(self) -> None:
+    def _settle_later(self, wait: float) -> None:
         """Give files that were saved some more time to turn up."""
-        self._settling = bool(self.known.lost)
-        if self._settling:
-            self.timers["settle"].disposable = self.scheduler.schedule_relative(_SETTLE, self._settle)
+        self._settling = True
+        self.timers["settle"].disposable = self.scheduler.schedule_relative(wait, self._settle)
 
     def _settle(self, *_: Any) -> None:
+        wait = self.last_known + _SETTLE - self.context.now()
+        if 0 < wait <= _SETTLE:
+            self._settle_later(wait)
+            return
         self._settling = False
         self.known.settle()
 
@@ -148,7 +155,7 @@ class Reader:
             self._finish(tail)
 
     def _check(self, fd: int, tail: Tail) -> bool:
-        """Before the first read since a change: is it still the same file? If only its content is not, start it again."""
+        """Before the first read since a change: is it still the same file? If its content is not, start it again."""
         now = os.fstat(fd)
         if (now.st_dev, now.st_ino) != tail.identity:
             self.descriptors.close(tail)

@@ -35,7 +35,8 @@ class Scanner:
     Args:
         match: Which files and folders are meant.
         max_size: Files larger than this are left out.
-        watch: Told of each folder or file before it is looked at, to have changes in it notified, and where it is no longer (False).
+        watch: Told of each folder or file before it is looked at, to have changes in it notified (True), and of what is
+            no longer there (False).
         problem: Told of a path and what is wrong with it (None: nothing any more).
     """
 

@@ -15,7 +15,7 @@ SAMPLE = 1024
 
 
 class Row(msgspec.Struct, array_like=True):
-    """What is saved of a file: identity, offset, what `stat` said when it was last read, digests of head and before the offset."""
+    """What is saved of a file: identity, offset, what `stat` said at the last read, digests of head and before the offset."""
 
     device: int
     inode: int
@@ -93,7 +93,7 @@ class Tail:
         return not self.head or digest(os.pread(fd, SAMPLE, 0)) == self.head
 
     def same_at(self, path: str) -> bool:
-        """Whether the file at a path, which has this one's device and inode, is this one: nobody took over its inode."""
+        """Whether the file at a path with this one's device and inode is this one: nobody took over its inode."""
         if self.fd >= 0 or self.offset == 0:
             return True
         try:

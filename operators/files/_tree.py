@@ -30,9 +30,9 @@ def state_of(found: os.stat_result) -> FileState:
 class Tree:
     """The known files. `reconcile` takes what was seen and returns what happened, each change once.
 
-    A file is known by device and inode. One that vanishes from a path and is found at another, not shorter, was renamed (a
-    shorter one is another file, which was given the inode of a removed one); one with several names (hard or symbolic
-    links) is known by the first of them only.
+    A file is known by device and inode. One that vanishes from a path and is found at another, not shorter, was renamed
+    (a shorter one is another file, which was given the inode of a removed one); one with several names (hard or
+    symbolic links) is known by the first of them only.
 
     Args:
         wanted: Whether a path belongs to what is watched.

@@ -24,7 +24,7 @@ _SLICE = 0.005
 
 
 class Watcher:
-    """One subscription of `watch`. Hints, the rescan timer and changed paths only say where to look; a round looks there."""
+    """One subscription of `watch`. Hints, timers and changed paths only say where to look; a round looks there."""
 
     def __init__(
         self,
@@ -130,10 +130,12 @@ class Watcher:
             for root in self.anchors.get(parent(path), ()):
                 if root == path or root.startswith(path + "/"):
                     hints.add(root)
-        self.look(hints)
         if lost:
             logger.warning("{}: notifications were lost; scanning all watched paths", self.context.name)
             self.rescan()
+        self.pending |= hints
+        if self.pending and not self._scheduled:
+            self._turn()
 
     def _paths_changed(self) -> None:
         if self.closed:

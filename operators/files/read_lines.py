@@ -26,30 +26,33 @@ def read_lines(
 ) -> Observable[LineDelta | OriginGone]:
     """Read files as they grow and emit their complete lines in blocks, each line once.
 
-    A block ends with a newline. An unfinished last line is held until its newline comes. Files with news take turns, one
-    block a turn, and wait while too much is in flight. A file is known again by device, inode, a digest of its first 1,024
-    bytes and one of the last 1,024 before the offset, and is opened only where its size or modification time changed.
+    A block ends with a newline. An unfinished last line is held until its newline comes. Files with news take turns,
+    one block a turn, and wait while too much is in flight. A file is known again by device, inode, a digest of its
+    first 1,024 bytes and one of the last 1,024 before the offset, and is opened only where its size or modification
+    time changed.
 
-    Where what was read no longer holds, `OriginGone` comes before anything else of that path: the file became shorter, its
-    content changed, another one took its place, it was removed (what is left is read first if the file is still open; it
-    need not be where it changed between two looks). A renamed file is read on, so that a rotation (`x.log` to `x.log.1`, and
-    a new `x.log`) loses and doubles nothing, as long as the watched patterns include the rotated name.
+    Where what was read no longer holds, `OriginGone` comes before anything else of that path: the file became shorter,
+    its content changed, another one took its place, it was removed (what is left is read first if the file is still
+    open; it need not be where it changed between two looks). A renamed file is read on, so that a rotation (`x.log` to
+    `x.log.1`, and a new `x.log`) loses and doubles nothing, as long as the watched patterns include the rotated name.
 
-    An unreadable file goes to the stream `errors` once, and is tried again after 1 s, then later and later, up to every 30 s.
-    Completes when the source has completed and all is read; at once when the run drains. An error passes at once.
+    An unreadable file goes to the stream `errors` once, and is tried again after 1 s, then later and later, up to every
+    30 s. Completes when the source has completed and all is read; at once when the run drains. An error passes at once.
 
-    Keeps for each file the offset behind the last line emitted, and how to know it again. Files found moved after a restart
-    are read on at the new path; files that do not turn up within 2 seconds after the first scan give `OriginGone`.
+    Keeps for each file the offset behind the last line emitted, and how to know it again. Files found moved after a
+    restart are read on at the new path; files that do not turn up within 2 seconds after the first scan give
+    `OriginGone`.
 
     Args:
-        start: Where to start with a file of which nothing is saved: at its beginning (`saved` and `beginning` say the same),
-            or with `end`, if it was there when the very first run began, behind its last complete line. A saved offset
-            always wins: all else would read lines twice, or not at all.
+        start: Where to start with a file of which nothing is saved: at its beginning (`saved` and `beginning` say the
+            same), or with `end`, if it was there when the very first run began, behind its last complete line. A saved
+            offset always wins: all else would read lines twice, or not at all.
         block: How much to read at once.
         max_line: A longer line goes to the stream `errors` with its place, and is passed over without being kept.
-        renamed: `follow` reads on under the new path, and what was read keeps the path it was read under; `reread` emits
-            `OriginGone` for the old path and reads the file again under the new one.
-        last_line: Whether an unfinished last line counts when nothing can follow: the source completed, or the file is gone.
+        renamed: `follow` reads on under the new path, and what was read keeps the path it was read under; `reread`
+            emits `OriginGone` for the old path and reads the file again under the new one.
+        last_line: Whether an unfinished last line counts when nothing can follow: the source completed, or the file is
+            gone.
     """
 
     def subscribe(observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:

@@ -31,23 +31,27 @@ def watch(
     """Emit an event for every change of the files in some folders, beginning with those that are there.
 
     First comes a `create` event with `known=True` for each file that is there, sorted by path; then `create`, `modify`,
-    `delete`, `rename`, `truncate` (it became shorter) and `replace` (another file under the same name), each with the old and
-    new state. An event is emitted only where the state differs from the one last emitted; changes that follow each other
-    quickly may come as one. A file is known by device and inode: one that moves within what is watched is renamed, one that
-    moves out is deleted, one that moves in created; one with several names (hard or symbolic links) is known by one of
-    them, and links to folders are followed once. A path that is not there yet is waited for, with one warning.
+    `delete`, `rename`, `truncate` (it became shorter) and `replace` (another file under the same name), each with the
+    old and new state. An event is emitted only where the state differs from the one last emitted; changes that follow
+    each other quickly may come as one. A path that is not there yet is waited for, with one warning.
 
-    Completes after the first scan where the run reads its sources once, and when the run drains; else never. What cannot be
-    read goes to the stream `errors`, once, and is tried again at each rescan. The step's detail `watch` tells how the files
-    are watched and why, and how many changes only a rescan found; its detail `paths` is a `WatchedPaths`, to add and remove
-    paths while it runs.
+    A file is known by device and inode: one that moves within what is watched is renamed, one that moves out is
+    deleted, one that moves in created. (A file that was given the inode of one removed a moment ago may look like that
+    one renamed or modified; `read_lines` tells them apart by content.) A file with several names (hard or symbolic
+    links) is known by one of them; links to folders are followed once.
+
+    Completes after the first scan where the run reads its sources once, and when the run drains; else never. What
+    cannot be read goes to the stream `errors`, once, and is tried again at each rescan. The step's detail `watch` tells
+    how the files are watched and why, and how many changes only a rescan found; its detail `paths` is a `WatchedPaths`,
+    to add and remove paths while it runs.
 
     Args:
         paths: Folders, watched with all below, and files, watched whatever their name; `~` is expanded.
-        patterns: Files that are meant: `*.jsonl` is compared with the name, `logs/**/*.txt` with the path in the folder.
-        ignore: Files and folders that are not.
+        patterns: Files that are meant: `*.jsonl` is compared with the name, `logs/**/*.txt` with the path in the
+            folder.
+        ignore: Files and folders that are not, written in the same way.
         hidden: Watch also files and folders in the folder whose name starts with a dot.
-        max_size: Leave out files that are larger when they are found.
+        max_size: Leave out files that are larger when they are found; they go to the stream `errors`.
         rescan: How often to look at everything, in case a notification was missed.
         backend: How to learn of changes. `auto` takes inotify where the file system notifies, else polling.
         poll: How often to look where there are no notifications.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from loguru import logger
 from reactivex import Observable
@@ -19,11 +19,12 @@ SHOWN = 1000
 
 
 @operator
-def tap(source: Observable[T], call: str | Callable[[Any], object] | None = None) -> Observable[T]:
+def tap(source: Observable[T], call: str | Callable[[T], object] | None = None) -> Observable[T]:
     """Look at each element that passes, and change nothing.
 
-    The function is called with each element before the element is emitted; its result is ignored. What it raises goes to
-    the stream `errors`, and the element passes all the same. Without a function each element is logged at debug level.
+    The function is called with each element before the element is emitted; its result is ignored. What it raises goes
+    to the stream `errors`, and the element passes all the same. Without a function each element is logged at debug
+    level.
 
         source   -a-b-|
         tap()    -a-b-|

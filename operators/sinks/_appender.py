@@ -1,4 +1,4 @@
-"""A file that is only appended to, and can go back to a position: the whole writes of the past stay, torn ones never show."""
+"""A file that is only appended to, whose writes are whole or not there, and that can go back to a position."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Appender:
 
     def _open(self, position: tuple[int, bytes] | None) -> None:
         if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
-            msg = f"{self.path}: must be a regular file, whose length is a position; got something else, to_stdout writes there"
+            msg = f"{self.path}: must be a regular file; got something else, which to_stdout may write to"
             raise RxpipeError(msg)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -71,18 +71,24 @@ class Appender:
             os.ftruncate(self._descriptor, length)
         self.length = length
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes, *, sync: bool = False) -> None:
         """Append all of the data, or nothing.
+
+        Args:
+            data: The bytes.
+            sync: Whether to make them durable too.
 
         Raises:
             OSError: The disk is full, or another error of the file system; what was written of the data is taken back.
         """
         rest = memoryview(data)
-        if os.fstat(self._descriptor).st_size != self.length:  # an attempt that failed, and could not be taken back then
+        if os.fstat(self._descriptor).st_size != self.length:  # a failed attempt is still to be taken back
             os.ftruncate(self._descriptor, self.length)
         try:
             while rest:
                 rest = rest[os.write(self._descriptor, rest) :]
+            if sync:
+                self.sync()
         except BaseException:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, self.length)
@@ -117,6 +123,6 @@ class Appender:
 
 def _foreign(path: Path, must: str, got: str) -> StateError:
     return StateError(
-        f"{path}: must be the file that {must}; {got}: it was removed, shortened or replaced since the last checkpoint. "
-        f"Put it back, or give up its rows and reset this step's state with `rxpipe state`"
+        f"{path}: must be the file that {must}; {got}: it was removed, shortened or replaced since the last "
+        f"checkpoint. Put it back, or give up its rows and reset this step's state with `rxpipe state`"
     )

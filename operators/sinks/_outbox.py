@@ -17,6 +17,8 @@ from rxpipe.lease import Lease
 
 FIRST_WAIT = 0.1
 LONGEST_WAIT = 30.0
+_END: Any = object()
+"""Stands for the completion among the elements and jobs."""
 
 
 class Outbox:
@@ -31,6 +33,7 @@ class Outbox:
         observer: Takes each element once its job is done.
         write: Does a job; may raise, and is then called with the same job again.
         transient: Tells whether an error of `write` may pass; others are raised.
+        finish: Done like a job when the source is complete, before that is passed on.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Outbox:
         observer: ObserverBase[Any],
         write: Callable[[Any], None],
         transient: Callable[[Exception], bool],
+        finish: Callable[[], None] | None = None,
     ) -> None:
         self._context = context
         self._scheduler = scheduler
@@ -47,27 +51,25 @@ class Outbox:
         self._write = write
         self._transient = transient
         self._waiting: deque[tuple[Any, Any]] = deque()
-        self._completed = False
+        self._finish = finish
         self._reason: str | None = None
         self._lease: Lease | None = None
         self._wait = FIRST_WAIT
         self._timer = SerialDisposable()
         self._closed = False
         context.describe("degraded", lambda: self._reason)
-        context.gauge("queue_depth", lambda: len(self._waiting))
+        context.gauge("queue_depth", lambda: sum(job is not _END for _, job in self._waiting))
 
     def put(self, element: Any, job: Any) -> None:
         """Do a job, then emit its element; now, if nothing waits and it can be done."""
         if self._waiting or not self._attempt(job):
             self._waiting.append((element, job))
         else:
-            self._observer.on_next(element)
+            self._emit(element)
 
     def complete(self) -> None:
         """The source is complete: pass that on when everything is written."""
-        self._completed = True
-        if not self._waiting:
-            self._observer.on_completed()
+        self.put(_END, _END)
 
     def check_empty(self) -> None:
         """Nothing may wait at a checkpoint.
@@ -88,7 +90,10 @@ class Outbox:
 
     def _attempt(self, job: Any) -> bool:
         try:
-            self._write(job)
+            if job is not _END:
+                self._write(job)
+            elif self._finish is not None:
+                self._finish()
         except Exception as error:
             if not self._transient(error):
                 raise
@@ -112,13 +117,16 @@ class Outbox:
         while self._waiting and not self._closed:
             if not self._attempt(self._waiting[0][1]):
                 return
-            self._observer.on_next(self._waiting.popleft()[0])
-        if self._closed:
-            return
-        logger.info("{}: writing again", self._context.name)
+            self._emit(self._waiting.popleft()[0])
+        if not self._closed:
+            logger.info("{}: writing again", self._context.name)
         self._free()
-        if self._completed:
+
+    def _emit(self, element: Any) -> None:
+        if element is _END:
             self._observer.on_completed()
+        else:
+            self._observer.on_next(element)
 
     def _free(self) -> None:
         if self._lease is not None:

@@ -71,7 +71,7 @@ def plain(value: Any) -> Any:
 def json_lines(element: Any, reject: Reject) -> bytes:
     """The records of an element as lines of JSON; those it takes back first, marked `"_retracted": true`."""
     taken, rows = records_of(element)
-    parts = []
+    parts: list[bytes] = []
     for row in taken:
         _line({**_fields(row), "_retracted": True}, parts, reject)
     for row in rows:

@@ -78,11 +78,12 @@ class _File:
         self._context = context
         self._each = each
         self._told: tuple[int, bytes] | None = None
+        self._last: list[Change] | None = None
         saved = context.state("sink", self._changes, f"position in {path}")
         value = saved.get(b"position").get("")
         self._told = None if value is None else msgspec.msgpack.decode(value, type=tuple[int, bytes])
         self._file = Appender(Path(path).expanduser(), self._told)
-        self.outbox = Outbox(context, scheduler, observer, self._write, _is_os_error)
+        self.outbox = Outbox(context, scheduler, observer, self._write, _is_os_error, self._finish)
 
     def take(self, element: Any) -> None:
         leases = getattr(element, "leases", ())
@@ -91,18 +92,25 @@ class _File:
 
     def _write(self, data: bytes) -> None:
         if data:
-            self._file.write(data)
-            if self._each:
-                self._file.sync()
+            self._file.write(data, sync=self._each)
 
     def _changes(self) -> Iterable[Change]:
+        if self._last is not None:
+            return self._last
         self.outbox.check_empty()
+        return self._new()
+
+    def _new(self) -> Iterable[Change]:
         if self._told is not None and self._told[0] == self._file.length:
             return
         self._file.sync()
         position = self._file.position()
         yield b"position", "", msgspec.msgpack.encode(position)
         self._told = position
+
+    def _finish(self) -> None:
+        """The last checkpoint comes when the file is closed: note now what it will ask for."""
+        self._last = list(self._new())
 
     def close(self) -> None:
         self.outbox.close()

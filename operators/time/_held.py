@@ -1,4 +1,4 @@
-"""What `debounce` and `throttle` share: the key of an element, and how a later element takes the place of a held one."""
+"""What `debounce` and `throttle` share: the key of an element, and how a later element replaces a held one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MERGING_KINDS = ("create", "modify")
 
 
 def key_function(by: str | None) -> Callable[[Any], Hashable]:
-    """A function from an element to its key: the attribute, field or expression `by`, else what the element is about."""
+    """A function from an element to its key: attribute, field or expression `by`, else what the element is about."""
     if by is None:
         return _natural_key
     if by.isidentifier():
@@ -54,7 +54,7 @@ def release(held: Any) -> Any:
 
 
 def conflate(held: Any, element: Any) -> Any | None:
-    """What to hold instead of `held` when `element` comes; None where that would lose something: then emit `held` first."""
+    """What to hold instead of `held` when `element` comes; None where that would lose something: emit `held` first."""
     if isinstance(element, Batch) and isinstance(held, Pending):
         if not held.fits(element):
             return None

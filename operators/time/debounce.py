@@ -28,12 +28,12 @@ def debounce(
     """Emit the last element of a key once there was no further one for a time.
 
     An element is held until its key has been quiet for `quiet`, and never longer than `at_most` after the first element
-    held for that key: a file that is written to without pause still gets through. A later element takes the place of the
-    held one of its key, but nothing is lost that has to be known: modifications of a file become one event from the first
-    old to the last new state, a creation and its modifications one creation; any other file event (delete, rename,
-    truncate, replace) is emitted by itself, in order; batches of records become one batch; blocks of lines and
-    `OriginGone` are not held longer than until the next element. Completion emits what is held, in order; an error drops
-    it. Before a checkpoint what holds leases is emitted. An element without a key is rejected.
+    held for that key: a file that is written to without pause still gets through. A later element takes the place of
+    the held one of its key, but nothing is lost that has to be known: modifications of a file become one event from the
+    first old to the last new state, a creation and its modifications one creation; any other file event (delete,
+    rename, truncate, replace) is emitted by itself, in order; batches of records become one batch; blocks of lines and
+    `OriginGone` are not held longer than until the next element. Completion emits what is held, in order; an error
+    drops it. Before a checkpoint what holds leases is emitted. An element without a key is rejected.
 
         source               -a-b----c-|
         debounce("200ms")    -----b----(c|)
@@ -63,7 +63,7 @@ def debounce(
 
 
 class _Debounce:
-    """One subscription. `held` is ordered by the time of the last element, `first` by that of the first: oldest in front."""
+    """One subscription. `held` is ordered by the last element's time, `first` by that of the first: oldest in front."""
 
     def __init__(
         self,

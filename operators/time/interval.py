@@ -19,9 +19,9 @@ from rxpipe.units import Duration, seconds
 def interval(period: Annotated[Duration, Gt(0)], first: Duration | None = None) -> Observable[int]:
     """Count from 0, one number each period.
 
-    The numbers come at `first`, `first + period`, `first + 2 * period` … after the subscription and never drift from that;
-    a time that passes while the run is busy or paused is left out, not made up for. Ends when the run drains. In a run
-    that reads once, 0 comes at once and is all.
+    The numbers come at `first`, `first + period`, `first + 2 * period` … after the subscription and never drift from
+    that; a time that passes while the run is busy or paused is left out, not made up for. Ends when the run drains. In
+    a run that reads once, 0 comes at once and is all.
 
         interval("200ms")                  --0-1-2-3-
 

@@ -27,12 +27,12 @@ NOTHING: Any = object()
 def throttle(source: Observable[T], rate: Rate, by: Expr | None = None) -> Observable[T]:
     """Emit at most `rate` elements per second and key, always ending with the last one.
 
-    The first element of a key passes at once. What follows within one period is held, a later element in the place of an
-    earlier one, and emitted at the period's end; so no last value is ever lost or later than one period. Completion emits
-    what is held, in order; an error drops it. Replacing values is the purpose, but records are no values: batches of one
-    period are merged into one batch (rows and retractions), file events as by `debounce`. What cannot be merged without a
-    loss (a file's deletion, blocks of lines), `OriginGone`, and before a checkpoint what holds leases, is emitted above the
-    rate. An element without a key is rejected.
+    The first element of a key passes at once. What follows within one period is held, a later element in the place of
+    an earlier one, and emitted at the period's end; so no last value is ever lost or later than one period. Completion
+    emits what is held, in order; an error drops it. Replacing values is the purpose, but records are no values: batches
+    of one period are merged into one batch (rows and retractions), file events as by `debounce`. What cannot be merged
+    without a loss (a file's deletion, blocks of lines), `OriginGone`, and before a checkpoint what holds leases, is
+    emitted above the rate. An element without a key is rejected.
 
         source             -abc------d-e-f|
         throttle("2Hz")    -a----c----d---(f|)

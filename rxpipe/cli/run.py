@@ -47,10 +47,10 @@ def execute(args: argparse.Namespace) -> int:
 
     configure(args.log_level or "INFO", args.log_format or "text")
     graph = load(args.graph, sets=args.set)
-    given = {"state": args.state, "metrics": args.metrics, "log_format": args.log_format, "log_level": args.log_level}
-    settings = load_settings(graph.settings, given)
-    configure(settings.log_level, settings.log_format)
     values = read_sets(graph, args.set)
+    given = {"state": args.state, "metrics": args.metrics, "log_format": args.log_format, "log_level": args.log_level}
+    settings = load_settings(graph.plan(**values).settings, given)
+    configure(settings.log_level, settings.log_format)
     with _sample(args, graph, values) as sample:
         return asyncio.run(_run(args, graph, settings, values, sample))
 

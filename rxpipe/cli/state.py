@@ -59,7 +59,7 @@ def _path(graph: str) -> Path:
         from rxpipe.settings import load_settings  # noqa: PLC0415
 
         loaded = load(graph)
-        settings = load_settings(loaded.settings, {})
+        settings = load_settings(loaded.plan().settings, {})
         return Path(settings.state).expanduser() if settings.state else default_path(loaded.name)
     return given if given.exists() or given.suffix else default_path(graph)
 

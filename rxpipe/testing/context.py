@@ -11,7 +11,7 @@ from reactivex.disposable import Disposable
 
 from rxpipe.context import Change, Context, StateKind, void
 from rxpipe.elements import ErrorRecord
-from rxpipe.lease import Flow
+from rxpipe.lease import Flow, Lease
 from rxpipe.testing.virtual import VirtualTimeScheduler
 
 Rows = dict[tuple[bytes, str], bytes]
@@ -108,7 +108,7 @@ class TestContext(Context):
         """The virtual time."""
         return self.virtual.time
 
-    def emit_error(self, error: ErrorRecord) -> None:
+    def emit_error(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:
         """Keep an error record."""
         self.errors.append(error)
 
@@ -148,7 +148,7 @@ class TestContext(Context):
             stop()
 
     def checkpoint(self) -> list[Rows]:
-        """Take a checkpoint as a run does: hold the sources, flush, require that nothing is leased, collect the changes.
+        """Take a checkpoint as a run does: hold sources, flush, require that nothing is leased, collect changes.
 
         Returns:
             A copy of the state of every step, to give to another context.
@@ -178,4 +178,3 @@ class TestContext(Context):
         """Call what was registered to be called before a checkpoint."""
         for flush in self._flushes:
             flush()
-

@@ -5,10 +5,11 @@ A diagram is one line for each input, then a line for the operator; two or more 
     source                        -1-3-5-|
     moving_average(window=2)      ---2-4-|
 
-A line whose label is the operator's name, alone or with parameters written as in Python, ends the diagram; the lines before
-it are its inputs, and a parameter that names one stands for that stream (`merge(other)`). A source operator has no input
-lines. Lines such as `a: {"level": "INFO"}` below, before the next blank line, are the legend. A letter or digit outside the
-legend, or its legend value where that is a mapping or a list, becomes an element of the type that flows there:
+A line whose label is the operator's name, alone or with parameters written as in Python, ends the diagram; the lines
+before it are its inputs, and a parameter that names one stands for that stream (`merge(other)`). A source operator has
+no input lines. Lines such as `a: {"level": "INFO"}` below, before the next blank line, are the legend. A letter or
+digit outside the legend, or its legend value where that is a mapping or a list, becomes an element of the type that
+flows there:
 
     FileEvent   letter: a modify event of the path that is the letter; mapping: the event's fields
     Batch       letter: one row {"value": letter}; mapping: that one row; list: these rows
@@ -83,7 +84,9 @@ def call_arguments(call: str, names: Mapping[str, Any] | None = None) -> tuple[l
         try:
             return ast.literal_eval(argument)
         except ValueError as error:
-            msg = f"diagram: a parameter must be a literal or an input's name; got {ast.unparse(argument)!r} in {call!r}"
+            msg = (
+                f"diagram: a parameter must be a literal or an input's name; got {ast.unparse(argument)!r} in {call!r}"
+            )
             raise MarbleError(msg) from error
 
     return [value(argument) for argument in node.args], {str(k.arg): value(k.value) for k in node.keywords}

@@ -8,8 +8,8 @@
     ^      time zero: what stands before it happens at negative times
     space  nothing at all; use it to align lines
 
-A group takes one tick however long its text is, so every list of events that lie on ticks has exactly one text. A letter
-stands for what the legend `values` says, else for itself; a digit without a legend entry for its `int`.
+A group takes one tick however long its text is, so every list of events that lie on ticks has exactly one text. A
+letter stands for what the legend `values` says, else for itself; a digit without a legend entry for its `int`.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def parse_marbles(
             known = values is not None and char in values
             events.append((now, "next", values[char] if known and values is not None else convert(char)))
         elif char != "-" or group:
-            msg = f"marble: must be one of - ( ) | # ^, a letter or a digit; got {char!r} at column {column + 1} of {text!r}"
+            place = f"at column {column + 1} of {text!r}"
+            msg = f"marble: must be one of - ( ) | # ^, a letter or a digit; got {char!r} {place}"
             raise MarbleError(msg)
         now += not group
     if group:

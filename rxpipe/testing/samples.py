@@ -1,7 +1,7 @@
 """Something to feed any operator with: parameters from its docstring, elements from its input's type.
 
-Elements are made anew for each run, since they hold leases of its `Flow` and name files of its folder: a sample is a list of
-functions, called when the element is due. Files are made in the current folder.
+Elements are made anew for each run, since they hold leases of its `Flow` and name files of its folder: a sample is a
+list of functions, called when the element is due. Files are made in the current folder.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 import orjson
@@ -57,7 +57,9 @@ def run_example(operator: Operator) -> tuple[str, Shown]:
     report: list[str] = []
     shown = Shown()
     with _noting(operator, shown), TemporaryDirectory() as folder, contextlib.chdir(folder):
-        doctest.DocTestRunner(verbose=False).run(test, out=report.append, clear_globs=False)  # a live table may still read them
+        doctest.DocTestRunner(verbose=False).run(
+            test, out=report.append, clear_globs=False
+        )  # a live table may still read them
     return "".join(report), shown
 
 
@@ -83,7 +85,9 @@ def _noting(operator: Operator, shown: Shown) -> Iterator[None]:
         return function(**given)
 
     operator.validate = noting_validate  # type: ignore[method-assign]  # put back below
-    operator.function = lambda *sources, **given: noting_function(*sources, **given) if sources else noting_input(**given)
+    operator.function = lambda *sources, **given: (
+        noting_function(*sources, **given) if sources else noting_input(**given)
+    )
     try:
         yield
     finally:
@@ -117,7 +121,7 @@ def example_parameters(operator: Operator) -> dict[str, Any]:
         RxpipeError: The docstring shows none, and the operator needs some.
     """
     for raw in shown(operator).parameters:
-        return raw
+        return {name: _here(value) for name, value in raw.items()}
     required = [p.name for p in operator.parameters if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
     for value in ("a", ["."]):
         with contextlib.suppress(RxpipeError):
@@ -125,6 +129,13 @@ def example_parameters(operator: Operator) -> dict[str, Any]:
             return dict.fromkeys(required, value)
     msg = f"the docstring of {operator.name!r} must show a call with its parameters, in an example or a diagram"
     raise RxpipeError(msg)
+
+
+def _here(value: Any) -> Any:
+    """A path in the example's temporary folder as one in the current folder."""
+    if isinstance(value, str | Path) and str(value).startswith(f"{gettempdir()}/"):
+        return type(value)(Path(value).name)
+    return value
 
 
 def samples(operator: Operator, raw: Mapping[str, Any], count: int = 6) -> list[Sample]:

@@ -1,4 +1,4 @@
-"""Virtual time: a scheduler whose clock jumps from one due action to the next, sources made of marbles, and a recorder."""
+"""Virtual time: a scheduler whose clock jumps to the next due action, sources made of marbles, and a recorder."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class VirtualTimeScheduler(ReactivexVirtualTimeScheduler):
         self._nanoseconds = 0
         self._heap: list[tuple[int, int, Callable[[], None]]] = []
         self._order = itertools.count()
-        self._mutex = threading.Lock()
+        self._mutex = threading.RLock()
 
     @property
     def time(self) -> float:
@@ -131,8 +131,8 @@ class MarbleSource(Observable[Any]):
         marble: Marble text, or events.
         values: The legend of the text.
         scheduler: Whose time it is.
-        hot: Whether the time of the marble is the scheduler's, so that a late subscriber misses what was before it; a cold
-            source begins anew with each subscription.
+        hot: Whether the time of the marble is the scheduler's, so that a late subscriber misses what was before it; a
+            cold source begins anew with each subscription.
 
     Attributes:
         subscriptions: For each subscription the times it began and ended at (None: it has not ended).
@@ -187,7 +187,8 @@ def record(observable: Observable[Any], until: float | None = None, *, context: 
 
     Args:
         observable: What to record.
-        until: The time to advance to and unsubscribe at, in seconds from now; by default when nothing is scheduled any more.
+        until: The time to advance to and unsubscribe at, in seconds from now; by default when nothing is scheduled any
+            more.
         context: The `TestContext` to run in; by default the current one, else a new one.
     """
     from rxpipe.context import current  # noqa: PLC0415  # beside the import below

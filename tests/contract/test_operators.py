@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -25,6 +26,9 @@ from rxpipe.registry import registry
 from rxpipe.table import Table
 from rxpipe.testing import TestContext, VirtualTimeScheduler, check_diagram, docstring_marbles
 from rxpipe.testing.samples import Sample, described_parameters, example_parameters, run_example, samples
+
+LONGEST = 20
+"""Real seconds that one check may take."""
 
 AFTER = 100.0
 """Virtual seconds given to an operator to emit what it holds."""
@@ -57,6 +61,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.chdir(tmp_path)
     logger.disable("rxpipe")
     yield tmp_path
+    for subscription in Run.subscriptions:
+        subscription.dispose()
+    Run.subscriptions.clear()
     logger.enable("rxpipe")
 
 
@@ -64,6 +71,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_import(name: str) -> None:
     found = registry.get(name)
     assert found is not None, "the file must define an operator of its name"
+
+
+@pytest.fixture(autouse=True)
+def in_time() -> Iterator[None]:
+    """Fail a test that waits for ever, such as an example whose operator does not complete."""
+
+    def late(*_: object) -> None:
+        pytest.fail(f"took longer than {LONGEST} s; does the operator complete?")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, LONGEST)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, before)
 
 
 # What the signature and the docstring say
@@ -194,6 +215,8 @@ class Feed(Observable[Any]):
 class Run:
     """One subscription in a context of its own; what comes out is copied at once, since tables are live."""
 
+    subscriptions: ClassVar[list[DisposableBase]] = []
+
     def __init__(self, observable: Observable[Any], context: TestContext | None = None) -> None:
         self.context = context or TestContext()
         self.values: list[Any] = []
@@ -205,6 +228,7 @@ class Run:
                 lambda: self.ended.append("completed"),
                 scheduler=self.context.virtual,
             )
+        self.subscriptions.append(self.subscription)
 
     def advance(self, seconds: float = AFTER) -> Run:
         """Let time pass."""

@@ -189,7 +189,7 @@ def test_early_disposal() -> None:
 
 @st.composite
 def histories(draw: st.DrawFn) -> list[Any]:
-    """What a source may do: batches that add rows and retract rows that are there, other elements, checkpoints, time."""
+    """Batches that add rows and retract rows that are there, other elements, checkpoints, time passing."""
     there: list[int] = []
     steps: list[Any] = []
     for _ in range(draw(st.integers(1, 12))):
@@ -197,7 +197,9 @@ def histories(draw: st.DrawFn) -> list[Any]:
         if kind != "batch":
             steps.append(kind)
             continue
-        taken = [there.pop(draw(st.integers(0, len(there) - 1))) for _ in range(draw(st.integers(0, min(3, len(there)))))]
+        taken = [
+            there.pop(draw(st.integers(0, len(there) - 1))) for _ in range(draw(st.integers(0, min(3, len(there)))))
+        ]
         added = draw(st.lists(st.integers(0, 4), max_size=6))
         there += added
         steps.append((added, taken, draw(st.integers(0, 50))))
@@ -217,7 +219,7 @@ def histories(draw: st.DrawFn) -> list[Any]:
 def test_nothing_is_lost_or_doubled(
     steps: list[Any], count: int | None, time: float | None, size: int | None, urgent: str | None, price: int, end: str
 ) -> None:
-    """Whoever applies the batches ends where the source's batches would have led, with no step ever taking back too much."""
+    """Applying the batches leads where the source's batches would have led, and never takes back too much."""
     if count is None and time is None and size is None:
         count = 2
     given = {"count": count, "time": time, "bytes": size, "urgent": urgent}

@@ -19,7 +19,9 @@ from rxpipe.testing import TestContext
 class Session:
     """One subscription of `watch`, and of `read_lines` behind it if asked for."""
 
-    def __init__(self, folder: Path, context: TestContext, *, read: dict[str, Any] | None, watched: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, context: TestContext, *, read: dict[str, Any] | None, watched: dict[str, Any]
+    ) -> None:
         self.folder = folder
         self.context = context
         self.seen: list[Any] = []
@@ -109,6 +111,8 @@ def logs(tmp_path: Path, start: Start) -> Path:
 def warnings() -> Iterator[list[str]]:
     """The warnings logged, as they come."""
     texts: list[str] = []
-    number = logger.add(lambda message: texts.append(str(message.record["message"])), level="WARNING", format="{message}")
+    number = logger.add(
+        lambda message: texts.append(str(message.record["message"])), level="WARNING", format="{message}"
+    )
     yield texts
     logger.remove(number)

@@ -49,10 +49,13 @@ def test_blocks_carry_place_identity_and_lease(logs: Path) -> None:
     event = FileEvent("create", str(logs / "a"), None, FileState(found.st_dev, found.st_ino, 9, found.st_mtime_ns))
     seen: list[LineDelta] = []
     in_flight: list[int] = []
+
+    def note(element: Any) -> None:
+        seen.append(element)
+        in_flight.append(context.flow.in_flight)
+
     with entered(context):
-        rx.of(event).pipe(read_lines(block=7)).subscribe(
-            lambda delta: (seen.append(delta), in_flight.append(context.flow.in_flight)), scheduler=context.virtual
-        )
+        rx.of(event).pipe(read_lines(block=7)).subscribe(note, scheduler=context.virtual)
         context.virtual.advance_by(0)
     assert [(delta.start, delta.end, delta.data) for delta in seen] == [(0, 6, b"12\n45\n"), (6, 9, b"78\n")]
     assert {delta.file for delta in seen} == {f"{found.st_dev:x}:{found.st_ino:x}"}
@@ -116,15 +119,18 @@ def test_a_line_longer_than_max_line_is_passed_over_with_its_place(start: Any, l
     assert errors[0].reason == "line of 1001 bytes: at most max_line, 500, are read; passed over"
 
 
-def test_a_long_unfinished_line_is_not_searched_again(
-    start: Any, logs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_long_unfinished_line_is_not_searched_again(start: Any, logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     append(logs / "a", b"x" * 1000)
     session = start(read={"block": 100})
     session.look(0)
     reads: list[int] = []
     pread = os.pread
-    monkeypatch.setattr(os, "pread", lambda fd, count, at: (reads.append(at), pread(fd, count, at))[1])
+
+    def counted(fd: int, count: int, at: int) -> bytes:
+        reads.append(at)
+        return pread(fd, count, at)
+
+    monkeypatch.setattr(os, "pread", counted)
     append(logs / "a", b"y")
     assert session.lines() == []
     assert min(reads) == 1000
@@ -167,6 +173,14 @@ def test_only_the_head_changed(start: Any, logs: Path) -> None:
     session.look(0)
     (logs / "a").write_bytes(b"2\n" + tail + b"3\n")
     assert session.lines()[:2] == [("a", None), ("a", b"2")]
+
+
+def test_a_held_line_that_is_written_anew(start: Any, logs: Path) -> None:
+    append(logs / "a", b"1\nhalf a line")
+    session = start(read={})
+    assert session.lines(0) == [("a", b"1")]
+    (logs / "a").write_bytes(b"1\nhalf\nand more, unfinished")
+    assert session.lines() == [("a", b"half")]
 
 
 def test_replaced(start: Any, logs: Path, tmp_path: Path) -> None:
@@ -270,8 +284,8 @@ def test_an_inode_that_another_file_took_over(start: Any, logs: Path, monkeypatc
         subject.pipe(read_lines()).subscribe(seen.append, scheduler=context.virtual)
     subject.on_next(FileEvent("create", str(logs / "a"), None, state))
     context.virtual.advance_by(0)
-    for tail in list(context.details["files"].__self__.descriptors._open):
-        context.details["files"].__self__.descriptors.close(tail)
+    descriptors: _tail.Descriptors = context.details["files"].__self__.descriptors  # type: ignore[attr-defined]
+    descriptors.close_all()
     (logs / "b").write_bytes(b"2\n")
     (logs / "a").unlink()
     other = os.stat(logs / "b")

@@ -147,7 +147,9 @@ def test_rotation_at_any_moment(actions: list[str], block: int) -> None:
 @settings(max_examples=80, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["append", "rewrite", "truncate", "delete", "replace", "move"]), st.sampled_from("abc")),
+        st.tuples(
+            st.sampled_from(["append", "rewrite", "truncate", "delete", "replace", "move"]), st.sampled_from("abc")
+        ),
         max_size=20,
     ),
     st.data(),

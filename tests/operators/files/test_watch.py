@@ -107,7 +107,9 @@ def test_a_folder_that_appears_later_and_one_that_goes(start: Any, logs: Path) -
     assert session.context.details["watch"]()["folders"] == 1
 
 
-def test_a_path_that_does_not_exist_yet_is_warned_of_once_and_found(start: Any, logs: Path, warnings: list[str]) -> None:
+def test_a_path_that_does_not_exist_yet_is_warned_of_once_and_found(
+    start: Any, logs: Path, warnings: list[str]
+) -> None:
     session = start(paths=[str(logs / "later" / "deep")])
     assert session.events(3) == []
     assert [text for text in warnings if "does not exist" in text] == [
@@ -321,9 +323,9 @@ def test_a_burst_of_files(start: Any, logs: Path) -> None:
 def test_a_file_system_without_notifications_is_polled(
     start: Any, logs: Path, monkeypatch: pytest.MonkeyPatch, kind: str, *, polled: bool
 ) -> None:
-    from rxpipe.operators.files import _watcher
+    from rxpipe.operators.files import _notify, _watcher
 
-    original = _watcher.silent_filesystem
+    original = _notify.silent_filesystem
     mounts = logs.parent / "mounts"
     mounts.write_text(f"/dev/root / ext4 rw 0 0\nserver:/x {logs} {kind} rw 0 0\n")
     monkeypatch.setattr(_watcher, "silent_filesystem", lambda path: original(path, str(mounts)))

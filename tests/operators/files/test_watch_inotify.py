@@ -7,6 +7,7 @@ import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,9 @@ class Live:
     def words(self) -> list[str]:
         """The events in words."""
         return [
-            f"{event.kind} {event.path.removeprefix(f'{self.folder}/')}" for event in self.seen if isinstance(event, FileEvent)
+            f"{event.kind} {event.path.removeprefix(f'{self.folder}/')}"
+            for event in self.seen
+            if isinstance(event, FileEvent)
         ]
 
     def lines(self) -> list[bytes]:
@@ -81,6 +84,17 @@ async def live(folder: Path, *, read: bool = False, **options: Any) -> AsyncIter
     subscription.dispose()
 
 
+def recent(found: Live, word: str) -> bool:
+    """Whether something happened just now."""
+    return word in found.words()[-2:]
+
+
+def append(path: Path) -> None:
+    """Write one more line."""
+    with path.open("a") as file:
+        file.write("2\n")
+
+
 def test_every_kind_of_event(tmp_path: Path) -> None:
     async def main() -> None:
         (tmp_path / "a").write_text("1\n")
@@ -88,14 +102,14 @@ def test_every_kind_of_event(tmp_path: Path) -> None:
             await found.until(lambda: found.words() == ["create a"])
             assert found.context.details["watch"]()["backend"] == "inotify"
             for change, word in (
-                (lambda: (tmp_path / "a").open("a").write("2\n"), "modify a"),
+                (lambda: append(tmp_path / "a"), "modify a"),
                 (lambda: (tmp_path / "b").write_text("1\n"), "create b"),
                 (lambda: (tmp_path / "b").rename(tmp_path / "c"), "rename c"),
                 (lambda: (tmp_path / "a").write_text(""), "truncate a"),
                 (lambda: (tmp_path / "c").unlink(), "delete c"),
             ):
                 change()
-                await found.until(lambda word=word: found.words()[-1] == word or word in found.words()[-2:])
+                await found.until(partial(recent, found, word))
 
     asyncio.run(main())
 
@@ -144,7 +158,7 @@ def test_single_files_and_links_to_files_outside(tmp_path: Path) -> None:
             for target, word in (("outside", "modify logs/link"), ("single", "modify single")):
                 with (tmp_path / target).open("a") as file:
                     file.write("2\n")
-                await found.until(lambda word=word: found.words()[-1] == word)
+                await found.until(partial(recent, found, word))
             (tmp_path / "single").unlink()
             await found.until(lambda: found.words()[-1] == "delete single")
             (tmp_path / "single").write_text("3\n")

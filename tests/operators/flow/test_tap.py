@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,7 +20,7 @@ from rxpipe.testing import Event, MarbleSource, TestContext, record, run_marbles
 @pytest.fixture
 def logged() -> Iterator[list[str]]:
     lines: list[str] = []
-    handler = logger.add(lines.append, level="DEBUG", format="{level} {message}")  # type: ignore[arg-type]
+    handler = logger.add(lines.append, level="DEBUG", format="{level} {message}")
     yield lines
     logger.remove(handler)
 
@@ -46,7 +47,7 @@ def test_a_function_that_raises_is_reported() -> None:
         [Event(0, "next", Batch([{"n": 1}], leases=(Lease(context.flow, 1, "f", 0, 9),))), Event(1, "completed")],
         scheduler=context.virtual,
     )
-    events = record(source.pipe(tap(lambda batch: batch.missing)), context=context)
+    events = record(source.pipe(tap(operator.attrgetter("missing"))), context=context)
     assert [event.kind for event in events] == ["next", "completed"]
     assert (context.errors[0].reason, context.errors[0].path, context.errors[0].end) == (
         "AttributeError: 'Batch' object has no attribute 'missing'",

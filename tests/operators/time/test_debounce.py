@@ -163,7 +163,9 @@ def test_against_the_definition(moments: list[tuple[int, str]], quiet: int, at_m
                 first = None
     context = TestContext()
     limits = {} if at_most is None else {"at_most": at_most / 10}
-    source = MarbleSource([Event(e.time, e.kind, {"k": e.value[0], "e": e.value}) for e in events], scheduler=context.virtual)
+    source = MarbleSource(
+        [Event(e.time, e.kind, {"k": e.value[0], "e": e.value}) for e in events], scheduler=context.virtual
+    )
     got = record(source.pipe(debounce(quiet / 10, by="k", **limits)), context=context)
     assert sorted((round(e.time, 6), e.value["e"]) for e in got) == sorted((round(t, 6), v) for t, v in expected)
     assert [e.time for e in got] == sorted(e.time for e in got)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -71,7 +72,13 @@ def test_batches_are_merged_not_replaced() -> None:
 
 def test_what_cannot_be_merged_passes_above_the_rate() -> None:
     deleted, modified = FileEvent("delete", "f"), FileEvent("modify", "f")
-    values = {"d": deleted, "m": modified, "l": LineDelta("f", "f", 0, 1, b"\n"), "g": OriginGone("f"), "b": Batch([{}])}
+    values = {
+        "d": deleted,
+        "m": modified,
+        "l": LineDelta("f", "f", 0, 1, b"\n"),
+        "g": OriginGone("f"),
+        "b": Batch([{}]),
+    }
     assert run_marbles(throttle("2Hz"), "-mmdmm---|", values) == "-m-md-m--|"
     assert run_marbles(throttle("2Hz"), "-mdm-----|", values) == "-m-d--m--|"
     assert run_marbles(throttle("2Hz"), "-lll-----|", values) == "-l-l--l--|"
@@ -121,7 +128,7 @@ def test_rate_and_last_value(moments: list[int], period: int) -> None:
     times = [event.time for event in got]
     assert (got[0].time, got[0].value, got[-1].value) == (moments[0] / 10, 0, len(moments) - 1)
     assert got[-1].time <= (moments[-1] + period) / 10 + 1e-6
-    assert all(after - before >= period / 10 - 1e-5 for before, after in zip(times, times[1:], strict=False))
+    assert all(after - before >= period / 10 - 1e-5 for before, after in pairwise(times))
     for event in got[1:]:
         before = sum(at / 10 < event.time - 1e-6 for at in moments)  # what comes at that very time may be held or not
         assert before - 1 <= event.value <= sum(at / 10 <= event.time + 1e-6 for at in moments) - 1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,18 +44,18 @@ SOURCE = "    - t_files: {paths: [a]}\n"
 
 
 @pytest.fixture(autouse=True)
-def _only_here(monkeypatch: pytest.MonkeyPatch) -> None:
+def _only_here(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """The operators of these tests are not seen by others."""
-    monkeypatch.setattr(registry, "_operators", dict(registry._operators))
     monkeypatch.setattr(registry, "_failed", {})
     registry.load_folder(HERE / "lang_ops")
-    import sys
-
     for name, module in list(sys.modules.items()):
         if name.startswith("rxpipe_plugins.") and name.endswith("lang_operators"):
             for made in vars(module).values():
                 if hasattr(made, "operator"):
                     registry.add(made.operator)
+    yield
+    for name in [name for name in registry._operators if name.startswith("t_")]:
+        del registry._operators[name]
 
 
 @pytest.fixture

@@ -113,7 +113,8 @@ def params(draw: st.DrawFn) -> Param:
     kind = draw(
         st.sampled_from(["str", "int", "float", "bool", "list", "mapping", "duration", "rate", "size", "secret"])
     )
-    return Param(kind, None if required else draw(values), draw(texts), required=required)
+    choices = tuple(draw(st.lists(values, max_size=2)))
+    return Param(kind, None if required else draw(values), draw(texts), required=required, choices=choices)
 
 
 graphs = st.builds(

@@ -123,6 +123,16 @@ def test_wrong_values_from_python(read: Read) -> None:
         plan(read(LISTS), {"paht": "a"}, {})
 
 
+def test_choices(read: Read) -> None:
+    text = LISTS.replace("deep: {type", "mode: {type: str, default: auto, choices: [auto, fast]}\n  deep: {type")
+    graph = read(text)
+    assert read_sets(graph, ["mode=fast"]) == {"mode": "fast"}
+    with pytest.raises(
+        GraphError, match=r"^--set mode: must be one of 'auto', 'fast'; got 'fats', did you mean 'fast'\?$"
+    ):
+        read_sets(graph, ["mode=fats"])
+
+
 def test_required_parameter(read: Read) -> None:
     graph = read(LISTS.replace('default: "${DIRS:-x,y}"', "required: true"))
     assert graph.params["paths"] == Param("list", None, "", required=True)

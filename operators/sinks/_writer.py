@@ -1,0 +1,191 @@
+"""What `to_sqlite` does with each element, in its two modes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from reactivex.abc import ObserverBase, SchedulerBase
+
+from rxpipe.context import Change, Context
+from rxpipe.elements import Row
+from rxpipe.errors import RxpipeError
+from rxpipe.operators.sinks._database import MOST_COLUMNS, Database, Values, passing, values_of
+from rxpipe.operators.sinks._outbox import Outbox
+from rxpipe.operators.sinks._records import records_of
+from rxpipe.table import Table
+
+Key = tuple[Any, ...]
+
+
+class _Sink:
+    """What both modes share."""
+
+    database: Database
+    outbox: Outbox
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._last: list[Change] | None = None
+
+    def _new(self) -> Iterable[Change]:
+        raise NotImplementedError
+
+    def _changes(self) -> Iterable[Change]:
+        if self._last is not None:
+            return self._last
+        self.outbox.check_empty()
+        return self._new()
+
+    def _finish(self) -> None:
+        """The last checkpoint comes when the database is closed: note now what it will ask for."""
+        self._last = list(self._new())
+
+    def _values(self, rows: list[Row], leases: Any) -> list[Values]:
+        made = []
+        columns = self.database.columns()
+        for row in rows:
+            try:
+                values = values_of(row)
+            except (TypeError, ValueError, RecursionError) as error:
+                self._context.reject(f"cannot be written to SQLite: {error}", row, leases=leases)
+                continue
+            wider = columns.union(name.lower() for name in values)
+            if len(wider) <= MOST_COLUMNS:
+                columns = wider
+                made.append(values)
+            else:
+                self._context.reject("cannot be written to SQLite: the table would have too many columns", row, leases=leases)
+        return made
+
+    def close(self) -> None:
+        """Stop writing."""
+        self.outbox.close()
+        self.database.close()
+
+
+class Appending(_Sink):
+    """Adds a row for each record."""
+
+    def __init__(
+        self, context: Context, scheduler: SchedulerBase | None, observer: ObserverBase[Any], path: Path, table: str
+    ) -> None:
+        super().__init__(context)
+        self._told: tuple[int, bytes] | None = None
+        saved = context.state("sink", self._changes, f"position in table {table} of {path}")
+        self.database = Database(path, table, numbered=True)
+        self.outbox = Outbox(context, scheduler, observer, self._write, passing, self._finish)
+        value = saved.get(b"position").get("")
+        if value is not None:
+            self._told = msgspec.msgpack.decode(value, type=tuple[int, bytes])
+            try:
+                self.database.go_back(*self._told)
+            except BaseException:
+                self.close()
+                raise
+
+    def take(self, element: Any) -> None:
+        """Write an element."""
+        leases = getattr(element, "leases", ())
+        taken, rows = records_of(element)
+        for row in taken:
+            self._context.reject("a record taken back cannot be taken out of a table in mode 'append'", row, leases=leases)
+        self.outbox.put(element, self._values(rows, leases))
+
+    def _write(self, rows: list[Values]) -> None:
+        if rows:
+            with self.database.transaction():
+                self.database.grow(rows)
+                self.database.insert(rows)
+
+    def _new(self) -> Iterable[Change]:
+        position = self.database.position()
+        if position == self._told:
+            return
+        self.database.sync()
+        yield b"position", "", msgspec.msgpack.encode(position)
+        self._told = position
+
+
+class Upserting(_Sink):
+    """Keeps one row for each key."""
+
+    def __init__(  # noqa: PLR0913  # what every sink has, and the table and its key
+        self,
+        context: Context,
+        scheduler: SchedulerBase | None,
+        observer: ObserverBase[Any],
+        path: Path,
+        table: str,
+        key: tuple[str, ...],
+    ) -> None:
+        super().__init__(context)
+        self._key = key
+        self._written: dict[str, dict[Key, Values | None]] = {}
+        self._changed: dict[tuple[str, Key], bool] = {}
+        self._dirty = False
+        self._saved = context.state("sink", self._changes, f"keys in table {table} of {path}")
+        for encoded, name, _ in self._saved.items():
+            self._written.setdefault(name, {})[tuple(msgspec.msgpack.decode(encoded))] = None
+        self.database = Database(path, table, numbered=False)
+        self.outbox = Outbox(context, scheduler, observer, self._write, passing, self._finish)
+
+    def take(self, element: Any) -> None:
+        """Write an element."""
+        leases = getattr(element, "leases", ())
+        key = self._key or (element.key if isinstance(element, Table) else ())
+        if not key:
+            msg = "mode 'upsert' needs 'key', the columns that make a record's key; got none, and the element has none"
+            raise RxpipeError(msg)
+        taken, rows = records_of(element)
+        final: dict[Key, Values | None] = dict.fromkeys(self._keyed(self._values(taken, leases), key, leases))
+        final |= self._keyed(self._values(rows, leases), key, leases)
+        if isinstance(element, Table):
+            final = self._differing(element.name, final)
+        self.outbox.put(element, (key, final))
+
+    def _keyed(self, rows: list[Values], key: tuple[str, ...], leases: Any) -> dict[Key, Values]:
+        made = {}
+        for row in rows:
+            if all(name in row for name in key):
+                made[tuple(row[name] for name in key)] = row
+            else:
+                missing = [name for name in key if name not in row]
+                self._context.reject(f"a record must have its key; {missing[0]!r} is missing", row, leases=leases)
+        return made
+
+    def _differing(self, name: str, rows: dict[Key, Values | None]) -> dict[Key, Values | None]:
+        before = self._written.get(name, {})
+        changes: dict[Key, Values | None] = {key: None for key in before if key not in rows}
+        changes |= {key: row for key, row in rows.items() if before.get(key) != row}
+        if self._saved.persistent:
+            self._changed |= {(name, key): row is not None for key, row in changes.items()}
+        self._written[name] = rows
+        return changes
+
+    def _write(self, job: tuple[tuple[str, ...], dict[Key, Values | None]]) -> None:
+        key, final = job
+        if not final:
+            return
+        rows = [row for row in final.values() if row is not None]
+        with self.database.transaction():
+            if rows:
+                self.database.grow(rows, key)
+            self.database.delete(key, final)
+            self.database.insert(rows)
+        self._dirty = True
+
+    def _new(self) -> Iterable[Change]:
+        if self._dirty:
+            self.database.sync()
+            self._dirty = False
+        for (name, key), there in self._changed.items():
+            yield msgspec.msgpack.encode(key), name, b"" if there else None
+        self._changed.clear()
+
+    def close(self) -> None:
+        """Stop writing, and let go of the rows."""
+        super().close()
+        self._written.clear()

@@ -1,0 +1,134 @@
+"""A Python function called with each element."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import CompositeDisposable, Disposable
+
+from rxpipe.calls import function_named
+from rxpipe.context import Context, current
+from rxpipe.errors import RunError
+from rxpipe.lease import Lease
+from rxpipe.operator import operator
+
+T = TypeVar("T")
+
+
+@operator
+def to_callback(source: Observable[T], call: str | Callable[[Any], Any]) -> Observable[T]:
+    """Call a Python function with each element, and pass the element on when it has returned.
+
+    Elements come in order, one at a time. If the function is a coroutine function, or returns an awaitable, that is awaited
+    on the run's loop; elements that come meanwhile wait with their leases, which holds the sources once the `in_flight`
+    limit is reached, and a checkpoint waits too: what takes long should stand behind a durable store. What the function
+    raises goes to `errors`, once, and the element is passed on. Completion waits for the last call; an error passes at
+    once; unsubscribing cancels the call that is awaited.
+
+        source              -a-b-|
+        to_callback("builtins:len")  -a-b-|
+
+    Args:
+        call: A function of one argument, or `module:name` of one.
+
+    Example:
+        >>> import reactivex as rx
+        >>> rx.of("a", "b").pipe(to_callback(print)).run()
+        a
+        b
+        'b'
+
+    Delivery: at-least-once: after a crash the elements since the last checkpoint are given again.
+    """
+    function = function_named(call)
+
+    def subscribe(observer: ObserverBase[T], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        caller = _Caller(current(), observer, function)
+        upstream = source.subscribe(caller.take, observer.on_error, caller.complete, scheduler=scheduler)
+        return CompositeDisposable(upstream, Disposable(caller.close))
+
+    return Observable(subscribe)
+
+
+class _Caller:
+    """The calls of one subscription: one at a time, the elements behind it waiting."""
+
+    def __init__(self, context: Context, observer: ObserverBase[Any], function: Callable[[Any], Any]) -> None:
+        self._context = context
+        self._observer = observer
+        self._function = function
+        self._waiting: deque[Any] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._lease: Lease | None = None
+        self._completed = False
+        context.gauge("queue_depth", lambda: len(self._waiting))
+
+    def take(self, element: Any) -> None:
+        """Call the function now, or when the elements before are done."""
+        if self._task is not None:
+            self._waiting.append(element)
+            return
+        self._call(element)
+
+    def complete(self) -> None:
+        """The source is complete."""
+        self._completed = True
+        if self._task is None:
+            self._observer.on_completed()
+
+    def close(self) -> None:
+        """Cancel what is awaited, drop what waits."""
+        self._waiting.clear()
+        task, self._task, self._lease = self._task, None, None
+        if task is not None:
+            task.cancel()
+
+    def _call(self, element: Any) -> None:
+        try:
+            result = self._function(element)
+        except Exception as error:  # noqa: BLE001  # whatever the function raises must not end the stream
+            self._reject(element, error)
+        else:
+            if inspect.isawaitable(result):
+                self._await(element, result)
+                return
+        self._observer.on_next(element)
+
+    def _await(self, element: Any, result: Awaitable[Any]) -> None:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError as error:
+            if inspect.iscoroutine(result):
+                result.close()
+            msg = f"{self._context.name}: a coroutine function needs a running asyncio loop; there is none here"
+            raise RunError(msg) from error
+        self._lease = self._lease or Lease(self._context.flow, 0)  # an element without leases must hold a checkpoint too
+        self._task = loop.create_task(self._finish(element, result))
+
+    async def _finish(self, element: Any, result: Awaitable[Any]) -> None:
+        try:
+            try:
+                await result
+            except Exception as error:  # noqa: BLE001  # as above
+                self._reject(element, error)
+            self._task = None
+            self._observer.on_next(element)
+            del element
+            while self._waiting and self._task is None:
+                self._call(self._waiting.popleft())
+            if self._task is None:
+                self._lease = None
+                if self._completed:
+                    self._observer.on_completed()
+        except Exception as error:  # noqa: BLE001  # raised by a step behind this one, outside any call of the run
+            self._context.fail(error)
+
+    def _reject(self, element: Any, error: Exception) -> None:
+        leases = getattr(element, "leases", ())
+        self._context.reject(f"{type(error).__name__}: {error}", element, leases=leases)

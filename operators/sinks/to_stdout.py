@@ -1,0 +1,112 @@
+"""Records on standard output, one a line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any, Literal, TextIO, TypeVar
+
+import orjson
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import CompositeDisposable, Disposable
+
+from rxpipe.context import current
+from rxpipe.elements import LineDelta, Row
+from rxpipe.operator import operator
+from rxpipe.operators.sinks._outbox import Outbox
+from rxpipe.operators.sinks._records import OPTION, as_record, json_lines, plain, records_of
+
+T = TypeVar("T")
+
+
+@operator
+def to_stdout(source: Observable[T], format: Literal["json", "text"] = "json") -> Observable[T]:  # noqa: A002  # its YAML name
+    """Write records to standard output, one a line, and pass each element on once it is written.
+
+    `json` writes one JSON object for each record, as `to_jsonl` does. `text` writes `name=value` pairs, values with spaces or
+    quotes as JSON strings; a plain text as it is; a block of lines as the lines that it is. A slow reader holds the run: a
+    pipe is waited for. A full disk is tried again, as `to_jsonl` does. If the reader goes away (`| head`) the stream ends in
+    a `BrokenPipeError`, which the command line takes for a quiet end. An error passes at once.
+
+        source       -a-b-|
+        to_stdout()  -a-b-|
+
+    Args:
+        format: `json` or `text`.
+
+    Example:
+        >>> import reactivex as rx
+        >>> from rxpipe import Batch
+        >>> _ = rx.of(Batch([{"n": 1, "who": "Ann Lee"}])).pipe(to_stdout("text")).run()
+        n=1 who="Ann Lee"
+
+    Delivery: at-least-once, since what another program has read cannot be taken back.
+    """
+
+    def subscribe(observer: ObserverBase[T], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        context = current()
+        output = context.output()
+        stream: TextIO = sys.stdout if output is None else output.stream
+        outbox = Outbox(context, scheduler, observer, lambda job: _write(stream, job), _may_pass)
+
+        def on_next(element: T) -> None:
+            leases = getattr(element, "leases", ())
+            if format == "text":
+                data = _text(element)
+            else:
+                data = json_lines(element, lambda reason, row: context.reject(reason, row, leases=leases))
+            try:
+                outbox.put(element, [memoryview(data)])
+            except BrokenPipeError as error:
+                observer.on_error(error)
+
+        upstream = source.subscribe(on_next, observer.on_error, outbox.complete, scheduler=scheduler)
+        return CompositeDisposable(upstream, Disposable(outbox.close))
+
+    return Observable(subscribe)
+
+
+def _write(stream: TextIO, job: list[memoryview]) -> None:
+    """Write the rest of a job; what was written is taken off it."""
+    if stream is not sys.__stdout__:
+        stream.write(bytes(job[0]).decode())
+        stream.flush()
+        return
+    stream.flush()
+    while job[0]:
+        job[0] = job[0][os.write(stream.fileno(), job[0]) :]
+
+
+def _may_pass(error: Exception) -> bool:
+    return isinstance(error, OSError) and not isinstance(error, BrokenPipeError)
+
+
+def _text(element: Any) -> bytes:
+    if isinstance(element, LineDelta):
+        return element.data
+    if isinstance(element, str):
+        return f"{_escaped(element)}\n".encode("utf-8", "replace")
+    taken, rows = records_of(element)
+    lines = [f"{_pairs(row)} _retracted=true\n" for row in taken] + [f"{_pairs(row)}\n" for row in rows]
+    return "".join(lines).encode("utf-8", "replace")
+
+
+def _pairs(row: Row) -> str:
+    record = as_record(row)
+    fields = record if isinstance(record, dict) else plain(record)
+    return " ".join(f"{_escaped(str(name))}={_shown(value)}" for name, value in fields.items())
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        bare = value.isprintable() and value and not any(char in value for char in ' "=')
+        return value if bare else orjson.dumps(value.encode("utf-8", "replace").decode()).decode()
+    try:
+        return orjson.dumps(value, default=plain, option=OPTION).decode()
+    except (TypeError, ValueError, RecursionError):
+        return orjson.dumps(repr(value).encode("utf-8", "replace").decode()).decode()
+
+
+def _escaped(text: str) -> str:
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -1,0 +1,154 @@
+"""The command line, the operator reference, and the package's own surface."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rxpipe
+from rxpipe import reference, shipped
+from rxpipe.cli import main
+from rxpipe.registry import built_in, registry
+
+ROOT = Path(__file__).parents[3]
+HERE = Path(__file__).parent
+
+
+@pytest.fixture
+def files(tmp_path: Path, good: str) -> tuple[str, str]:
+    """A good and a bad graph."""
+    text = good.replace("./lang_ops", str(HERE / "lang_ops"))
+    (tmp_path / "good.yaml").write_text(text)
+    (tmp_path / "bad.yaml").write_text(text.replace("t_read", "t_raed").replace("0.75Hz", "soon"))
+    return str(tmp_path / "good.yaml"), str(tmp_path / "bad.yaml")
+
+
+def test_check(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = files
+    assert main(["check", good]) == 0
+    assert capsys.readouterr().out == f"{good}: good (3 streams, 10 steps)\n"
+    assert main(["check", good, bad]) == 78
+    captured = capsys.readouterr()
+    assert f"{bad}:11:7: rows[1]: unknown operator 't_raed', did you mean 't_read'?\n    " in captured.err
+    assert f"{bad}:6:31: params: rate: rate must be hertz" in captured.err
+    assert captured.err.endswith("2 problems\n")
+    assert "\x1b" not in captured.err
+    assert main(["check", good, "--set", "rat=3"]) == 78
+    assert "--set rat: unknown parameter 'rat' of graph 'good', did you mean 'rate'?" in capsys.readouterr().err
+
+
+def test_show(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = files
+    for form, begin in (("text", "good: "), ("mermaid", "flowchart"), ("dot", "digraph"), ("svg", "<svg")):
+        assert main(["show", good, "--format", form]) == 0
+        assert capsys.readouterr().out.startswith(begin)
+    assert main(["show", bad]) == 78
+    assert "t_raed" in capsys.readouterr().err
+
+
+def test_operators(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["operators", "throttle"]) == 0
+    assert capsys.readouterr().out.startswith("throttle (time): ")
+    assert main(["operators", "throttle", "--markdown"]) == 0
+    assert capsys.readouterr().out.startswith("## throttle\n\n`")
+    assert main(["operators", "throtle"]) == 1
+    assert capsys.readouterr().err == "rxpipe: unknown operator 'throtle', did you mean 'throttle'?\n"
+    assert main(["operators", "--plugins", "/not/there"]) == 1
+    assert capsys.readouterr().err == "rxpipe: --plugins: no folder '/not/there'\n"
+    assert main(["operators"]) == 0
+    out = capsys.readouterr().out
+    assert "\ntime\n" in out
+    assert "\nplugins\n" in out
+
+
+@pytest.mark.parametrize("arguments", [[], ["walk"], ["check"], ["show", "x", "--format", "png"]])
+def test_usage(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: rxpipe" in capsys.readouterr().err
+
+
+def test_reference_of_one_operator() -> None:
+    join = reference.find("t_join")
+    assert reference.edge(join) == "Batch, other: Table -> Batch"
+    assert reference.edge(reference.find("t_limit")) == "Any -> the same"
+    assert reference.edge(reference.find("t_files")) == "source of FileEvent"
+    assert reference.signature(join) == "t_join(other: Observable[Table], wait: Duration = 1)"
+    assert reference.text(join).split("\n")[:8] == [
+        "t_join (plugins): Batch, other: Table -> Batch",
+        "",
+        "    Join a table.",
+        "",
+        "Parameters:",
+        "    other: stream of Table",
+        "        The table.",
+        "    wait: Duration = 1",
+    ]
+    assert "| `other` | `stream of Table` | required | The table. |" in reference.markdown(join)
+    assert "| `*others` | `streams of Any` |  | Further streams. |" in reference.markdown(reference.find("t_merge"))
+
+
+def test_docstrings_are_taken_apart() -> None:
+    made = reference.parse(
+        "One\nsentence.\n\nRules: none.\n\n    a  -1-|\n    b  -2-|\n\nArgs:\n    x: First,\n        continued.\n    *y: Second.\n\n"
+        "Example:\n    >>> 1\n    1\n\nDelivery: exactly-once,\n    because.\n"
+    )
+    assert made.summary == "One sentence."
+    assert made.body == "Rules: none.\n\n    a  -1-|\n    b  -2-|"
+    assert made.arguments == {"x": "First, continued.", "*y": "Second."}
+    assert made.sections == {"Example": ">>> 1\n1", "Delivery": "exactly-once, because."}
+
+
+def test_every_operator_has_a_reference() -> None:
+    text = reference.listing_markdown()
+    for name in built_in():
+        assert f"\n## {name}\n" in text
+
+
+def test_stubs_are_fresh(capsys: pytest.CaptureFixture[str]) -> None:
+    assert reference.main(["--stubs", "--check"]) == 0, capsys.readouterr().out
+
+
+def test_operators_by_name() -> None:
+    from rxpipe import operators
+
+    assert set(dir(operators)) == set(built_in())
+    for name in built_in():
+        assert getattr(operators, name).operator is registry.get(name)
+    with pytest.raises(AttributeError, match=r"^there is no operator 'thortle', did you mean 'throttle'\?$"):
+        _ = operators.thortle  # type: ignore[attr-defined]  # that is the point
+
+
+def run_python(code: str, folder: Path) -> str:
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+    return done.stdout + done.stderr
+
+
+def test_the_folder_is_not_imported_under_another_name() -> None:
+    assert "ImportError: this folder is the package rxpipe.operators" in run_python("import operators", ROOT)
+
+
+def test_importing_rxpipe_is_light() -> None:
+    code = "import sys, rxpipe; print([m for m in ('pydantic', 'reactivex', 'yaml', 'loguru', 'rich') if m in sys.modules])"
+    assert run_python(code, ROOT) == "[]\n"
+
+
+def test_the_public_names() -> None:
+    for name in rxpipe.__all__:
+        assert getattr(rxpipe, name) is not None
+    importlib.import_module("rxpipe.operator")
+
+    assert callable(rxpipe.operator)
+    assert set(rxpipe.__all__) <= set(dir(rxpipe))
+    with pytest.raises(AttributeError, match="module 'rxpipe' has no attribute 'nothing'"):
+        _ = rxpipe.nothing
+
+
+def test_shipped_graphs_check(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in shipped.names():
+        assert main(["check", name]) == 0, capsys.readouterr().err

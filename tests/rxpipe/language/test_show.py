@@ -1,0 +1,85 @@
+"""Drawings of a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from xml.etree import ElementTree
+
+import pytest
+import reactivex as rx
+from reactivex import operators as rxo
+
+from rxpipe.check import plan
+from rxpipe.errors import RxpipeError
+from rxpipe.graph import Graph, StepSpec, stream
+from rxpipe.notebook import graph_bundle
+from rxpipe.show import show
+
+Read = Callable[..., Graph]
+
+
+def test_tree(good: str, read: Read) -> None:
+    assert show(plan(read(good))).split("\n") == [
+        "good: Everything once",
+        "",
+        "rows",
+        "├─ t_files   ${paths}                                        -> FileEvent",
+        "├─ t_read                                                    -> LineDelta",
+        "├─ t_parse   fields: {model: message.model, on: 1e3, x: on}  -> Batch",
+        "├─ t_where   tokens > 3                                      -> Batch",
+        "├─ t_derive  tokens * 2                                      -> Batch",
+        "└─ read by totals, both",
+        "",
+        "totals",
+        "├─ from      rows                                            -> Batch",
+        "├─ t_table   [model]                                         -> Table",
+        "├─ t_limit   ${rate}                                         -> Table",
+        "└─ read by both",
+        "",
+        "both",
+        "├─ t_merge   [rows, errors]                                  -> Batch",
+        "└─ t_join    other: totals, wait: 3s                         -> Batch",
+    ]
+
+
+def test_mermaid_and_dot(good: str, read: Read) -> None:
+    made = plan(read(good))
+    text = show(made, "mermaid")
+    assert text.startswith('flowchart LR\n  subgraph stream_errors["errors"]\n')
+    assert '    rows_3["t_where<br/><small>tokens #gt; 3</small>"]\n' in text
+    assert '  rows_4 -->|"Batch"| totals_1\n' in text
+    assert '  totals_2 -->|"Table"| both_1' in text
+    text = show(made, "dot")
+    assert '  rows_0 -> rows_1 [label="FileEvent"];\n' in text
+    assert '  subgraph "cluster_both" { label="both";\n' in text
+    assert text.count("{") == text.count("}")
+
+
+def test_svg_is_self_contained(good: str, read: Read) -> None:
+    text = show(plan(read(good)), "svg")
+    root = ElementTree.fromstring(text)  # noqa: S314  # our own
+    words = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"rows", "t_where", "tokens > 3", "Batch", "FileEvent"} <= set(words)
+    assert "script" not in text
+    assert text.count("http") == 1  # the name space
+
+
+def test_other_formats() -> None:
+    with pytest.raises(RxpipeError, match=r"^a graph is drawn as 'text', 'mermaid', 'dot' or 'svg'; got 'png'$"):
+        show(plan(Graph("g", {"s": [rx.of(1)]})), "png")  # type: ignore[arg-type]  # that is the point
+
+
+def test_steps_of_python() -> None:
+    graph = Graph("g", {"a": [rx.of(1), rxo.map(str)], "b": [stream("a")]})
+    made = plan(graph)
+    assert [step.emits for step in made.streams["a"].steps] == [object, object] or "Any" in show(made)
+    for form in ("mermaid", "dot", "svg"):
+        assert show(made, form)  # type: ignore[arg-type]  # each is one
+
+
+def test_notebook(good: str, read: Read) -> None:
+    bundle = graph_bundle(read(good))
+    assert set(bundle) == {"text/plain", "image/svg+xml"}
+    assert bundle["image/svg+xml"].startswith("<svg ")
+    broken = Graph("g", {"s": [StepSpec("t_red")]})
+    assert "unknown operator 't_red', did you mean 't_read'?" in broken._repr_mimebundle_()["text/plain"]
