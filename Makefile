@@ -18,7 +18,7 @@ check: $(VENV)/check.stamp  ## Lint, format and type checks
 	$(BIN)/pyright
 
 bench: $(VENV)/test.stamp  ## Benchmarks with their peers in the same run
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python tests/benchmarks
 
 docs: $(VENV)/run.stamp  ## Generate the operator reference and the operators' type stubs
 	$(BIN)/python -m rxpipe.reference --write

@@ -18,8 +18,10 @@ from rxpipe.operators.records.parse_json import parse_json as parse_json
 from rxpipe.operators.records.select import select as select
 from rxpipe.operators.records.validate import validate as validate
 from rxpipe.operators.records.where import where as where
+from rxpipe.operators.sinks.to_callback import to_callback as to_callback
 from rxpipe.operators.sinks.to_jsonl import to_jsonl as to_jsonl
 from rxpipe.operators.sinks.to_sqlite import to_sqlite as to_sqlite
+from rxpipe.operators.sinks.to_stdout import to_stdout as to_stdout
 from rxpipe.operators.sinks.to_terminal import to_terminal as to_terminal
 from rxpipe.operators.time.debounce import debounce as debounce
 from rxpipe.operators.time.interval import interval as interval
@@ -43,8 +45,10 @@ __all__ = [
     "sessionize",
     "tap",
     "throttle",
+    "to_callback",
     "to_jsonl",
     "to_sqlite",
+    "to_stdout",
     "to_terminal",
     "top",
     "validate",

@@ -30,9 +30,10 @@ def find_file(path: str, folder: Path) -> Path:
 
 def data_files(hint: Any, value: Any) -> list[str]:
     """The file names in a parameter's value, if its annotation says that it holds data files."""
-    if not _marked(hint) or value is None:
+    if not _marked(hint):
         return []
-    return [name for name in ([value] if isinstance(value, str) else value) if name]
+    names = [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else []
+    return [name for name in names if isinstance(name, str) and name]
 
 
 def digest(names: list[str], folder: Path) -> str:
@@ -40,9 +41,11 @@ def digest(names: list[str], folder: Path) -> str:
     made = hashlib.blake2b(digest_size=16)
     for name in names:
         try:
-            made.update(find_file(name, folder).read_bytes())
+            content = find_file(name, folder).read_bytes()
         except (RxpipeError, OSError):
-            made.update(b"")
+            content = b""
+        made.update(b"%d:" % len(content))
+        made.update(content)
     return made.hexdigest()
 
 

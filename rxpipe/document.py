@@ -18,7 +18,8 @@ class Part(BaseModel):
 
     Attributes:
         table: The table's name.
-        form: `rows` is a list of objects; `first` the first row's object; `list` one column's values; `value` one value.
+        form: `rows` is a list of objects; `first` the first row's object; `list` one column's values; `value` one
+            value.
         columns: The columns of an object, in order, or a mapping of names to columns or expressions; all by default.
         column: The column or expression for `list` and `value`.
         where: An expression that chooses rows.

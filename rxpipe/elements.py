@@ -46,9 +46,10 @@ class FileEvent(NamedTuple):
 
 
 class LineDelta(NamedTuple):
-    """A block of complete new lines of one file: bytes `start` to `end`, ending in a newline.
+    """A block of complete new lines of one file: bytes `start` to `end`, ending in a newline unless `unfinished`.
 
-    `file` is the identity under which the reader keeps the file's offset.
+    `file` is the identity under which the reader keeps the file's offset. An unfinished block is one last line of which
+    nobody knows whether it is whole.
     """
 
     path: str
@@ -57,6 +58,7 @@ class LineDelta(NamedTuple):
     end: int
     data: bytes
     lease: Lease | None = None
+    unfinished: bool = False
 
 
 class OriginGone(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -216,9 +217,21 @@ def as_spec(step: Any) -> StepSpec:
     if isinstance(step, Step | Source):
         return StepSpec(step.operator.name, {name: _as_written(value) for name, value in step.raw.items()})
     if isinstance(step, Observable) or callable(step):
-        return StepSpec(getattr(step, "__qualname__", type(step).__name__).replace(".<locals>", ""), function=step)
+        return StepSpec(_readable(step), function=step)
     msg = f"a step must be an operator, a stream(…) or a function of an observable; got {step!r}"
     raise RxpipeError(msg)
+
+
+def _readable(function: Any) -> str:
+    """The name of a step that exists only in Python: its function's, if that says anything; else `python`.
+
+    The operators of reactivex are closures around the function that has the name.
+    """
+    if getattr(function, "__module__", "") == "reactivex.internal.curry":
+        inner = inspect.getclosurevars(function).nonlocals.get("fun")
+        return getattr(inner, "__name__", "python").strip("_")
+    name = getattr(function, "__name__", "python")
+    return name if name.isidentifier() else "python"
 
 
 def _as_written(value: Any) -> Any:

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from time import perf_counter_ns
 from typing import Any, TypeVar
 
 from reactivex import typing as rx
 from reactivex.abc import DisposableBase, SchedulerBase
 from reactivex.scheduler.periodicscheduler import PeriodicScheduler
-
-from rxpipe.meter import Meter, blame
 
 S = TypeVar("S")
 
@@ -23,8 +20,7 @@ class GuardedScheduler(PeriodicScheduler):
         inner: The scheduler that keeps the time.
         fail: Takes what an action raised.
         over: Whether the run has ended: then nothing that was scheduled is done any more.
-        step: Name of the step; None for the engine's own timers, whose errors carry the name of a step already.
-        meter: Where the time of the actions is counted.
+        charge: Makes a call of the step that the timers belong to; None for the engine's own timers.
     """
 
     def __init__(
@@ -32,15 +28,13 @@ class GuardedScheduler(PeriodicScheduler):
         inner: SchedulerBase,
         fail: Callable[[Exception], None],
         over: Callable[[], bool],
-        step: str | None = None,
-        meter: Meter | None = None,
+        charge: Callable[[Callable[[], Any]], Any] | None = None,
     ) -> None:
         super().__init__()
         self._inner = inner
         self._fail = fail
         self._over = over
-        self._step = step
-        self._meter = meter or Meter()
+        self._charge = charge
 
     @property
     def now(self) -> datetime:
@@ -67,13 +61,10 @@ class GuardedScheduler(PeriodicScheduler):
         def guarded(_: SchedulerBase, state: S | None = None) -> Any:
             if self._over():
                 return None
-            started = perf_counter_ns()
             try:
-                return action(self, state)
+                return action(self, state) if self._charge is None else self._charge(lambda: action(self, state))
             except Exception as error:  # noqa: BLE001  # whatever a step raises stops the run, with its name
-                self._fail(error if self._step is None else blame(error, self._step))
+                self._fail(error)
                 return None
-            finally:
-                self._meter.nanoseconds += perf_counter_ns() - started
 
         return guarded

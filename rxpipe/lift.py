@@ -59,7 +59,8 @@ class Lifted(Observable[Any]):
                     if not element.rows and not element.retracted:
                         return
             elif isinstance(element, Table):
-                for function, context, _ in made:
+                for function, context, meter in made:
+                    meter.rows(1, 1, 0)  # its rows are computed when they are read
                     element = element.map(_table_function(function, context), name=context.stream)
             observer.on_next(element)
 

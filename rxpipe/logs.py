@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 from typing import TYPE_CHECKING, Any, Literal
 
 from loguru import logger
@@ -11,36 +12,54 @@ from loguru import logger
 if TYPE_CHECKING:
     from loguru import Message
 
-TEXT = "<dim>{time:HH:mm:ss}</dim> <level>{level: <7}</level> {message}\n"
+TEXT = "<dim>{time:HH:mm:ss}</dim> <level>{level: <7}</level> {message}"
 
 
 def configure(level: str = "INFO", form: Literal["text", "json"] = "text", sink: Any = None) -> None:
     """Send the log to standard error, or to `sink`.
 
+    Colours are used only where the log goes to a terminal, and `NO_COLOR` is not set.
+
     Args:
         level: Least level shown.
         form: `text` for people, `json` for machines: one object a line with time, level, message and exception.
-        sink: A stream to write to instead.
+        sink: A stream, or a function of a line, to write to instead.
     """
     logger.remove()
     if form == "json":
-        stream = sink or sys.stderr
-        logger.add(lambda message: _write_json(message, stream), level=level, format="{message}")
+        logger.add(_json_sink(sink), level=level, format=_bare, colorize=False)
         return
-    colour = None if sink is None and "NO_COLOR" not in os.environ else False
-    logger.add(sink or sys.stderr, level=level, format=TEXT, colorize=colour, diagnose=False)
+    stream = sys.stderr if sink is None else sink
+    terminal = callable(getattr(stream, "isatty", None)) and stream.isatty()
+    colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    logger.add(stream, level=level, format=TEXT, colorize=colour, backtrace=False, diagnose=False)
 
 
-def _write_json(message: Message, stream: Any) -> None:
+def _bare(_: Any) -> str:
+    """The message alone: what else there is goes into the object."""
+    return "{message}"
+
+
+def _json_sink(sink: Any) -> Any:
     import orjson  # noqa: PLC0415  # only for this form
 
-    record = message.record
-    line: dict[str, Any] = {
-        "time": record["time"].isoformat(timespec="milliseconds"),
-        "level": record["level"].name,
-        "message": record["message"],
-    }
-    if record["exception"] is not None:
-        line["exception"] = str(record["exception"].value)
-    stream.write(orjson.dumps(line).decode() + "\n")
-    stream.flush()
+    def write(message: Message) -> None:
+        record = message.record
+        line: dict[str, Any] = {
+            "time": record["time"].isoformat(timespec="milliseconds"),
+            "level": record["level"].name,
+            "message": record["message"],
+        }
+        exception = record["exception"]
+        if exception is not None:
+            line["exception"] = f"{exception.type.__name__ if exception.type else 'Exception'}: {exception.value}"
+            line["traceback"] = "".join(traceback.format_exception(exception.type, exception.value, exception.traceback))
+        text = orjson.dumps(line, default=str).decode("utf-8", "replace") + "\n"
+        stream = sys.stderr if sink is None else sink
+        if callable(stream):
+            stream(text)
+        else:
+            stream.write(text)
+            stream.flush()
+
+    return write

@@ -13,7 +13,10 @@ E = TypeVar("E", bound=BaseException)
 
 @dataclass(slots=True)
 class Meter:
-    """Counters of one step. `nanoseconds` is the step's own time, without that of the steps after it."""
+    """Counters of one step. `nanoseconds` is the step's own time, without that of the steps after it.
+
+    A batch has as many records as rows; a block of lines, and anything else, is one record.
+    """
 
     records_in: int = 0
     records_out: int = 0
@@ -25,6 +28,7 @@ class Meter:
     errors: int = 0
     nanoseconds: int = 0
     last: float = 0.0
+    """When an element last flowed out, in seconds since the epoch; 0 before the first."""
     gauges: dict[str, Callable[[], float]] = field(default_factory=dict)
     details: dict[str, Callable[[], Any]] = field(default_factory=dict)
 
@@ -39,27 +43,25 @@ class Meter:
 
     def count_in(self, element: Any) -> None:
         """Count an element that flows in."""
-        records, nbytes = size(element)
-        self.records_in += records
-        self.bytes_in += nbytes
         self.blocks_in += 1
-        self.largest_block = max(self.largest_block, records)
+        records = 1
+        if isinstance(element, Batch):
+            records = len(element.rows)
+        elif isinstance(element, LineDelta):
+            self.bytes_in += len(element.data)
+        self.records_in += records
+        if records > self.largest_block:
+            self.largest_block = records
 
     def count_out(self, element: Any) -> None:
         """Count an element that flows out."""
-        records, nbytes = size(element)
-        self.records_out += records
-        self.bytes_out += nbytes
         self.blocks_out += 1
-
-
-def size(element: Any) -> tuple[int, int]:
-    """Records and bytes of an element: a batch has its rows, a block of lines its bytes, anything else is one record."""
-    if isinstance(element, Batch):
-        return len(element.rows), 0
-    if isinstance(element, LineDelta):
-        return 1, len(element.data)
-    return 1, 0
+        if isinstance(element, Batch):
+            self.records_out += len(element.rows)
+        else:
+            self.records_out += 1
+            if isinstance(element, LineDelta):
+                self.bytes_out += len(element.data)
 
 
 def blame(error: E, step: str) -> E:

@@ -68,7 +68,11 @@ class Output:
     @property
     def unicode(self) -> bool:
         """Whether the stream takes more than ASCII."""
-        return (getattr(self.stream, "encoding", None) or "utf-8").lower().replace("-", "") in ("utf8", "utf16", "utf32")
+        return (getattr(self.stream, "encoding", None) or "utf-8").lower().replace("-", "") in (
+            "utf8",
+            "utf16",
+            "utf32",
+        )
 
     def size(self) -> tuple[int, int]:
         """Columns and lines, asked anew at each call."""
@@ -102,11 +106,34 @@ class Output:
             for line in held:
                 self.log(line)
 
+    @property
+    def log_stream(self) -> LogStream:
+        """The same as a stream, for `rxpipe.logs.configure`."""
+        return LogStream(self)
+
     def log(self, line: Any) -> None:
-        """A sink for the log: to standard error, but held back while a screen is shown (the last 1,000 lines are kept)."""
+        """A sink for the log: to standard error; while a screen is shown the last 1,000 lines are held back."""
         if self.screen:
             self.held.append(str(line))
             del self.held[:-1000]
         else:
             sys.stderr.write(str(line))
             sys.stderr.flush()
+
+
+class LogStream:
+    """Standard error, whose lines wait while a screen is shown."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+
+    def write(self, text: str) -> None:
+        """Write a line of the log."""
+        self._output.log(text)
+
+    def flush(self) -> None:
+        """Every line is flushed already."""
+
+    def isatty(self) -> bool:
+        """Whether lines may be coloured: not while they may wait for a screen, which shows the last one."""
+        return False

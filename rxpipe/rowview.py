@@ -1,4 +1,4 @@
-"""Rows chosen, ordered and read for people and scripts: what panels of a screen and parts of a document have in common."""
+"""Rows chosen, ordered and read, for panels of a screen and parts of a document."""
 
 from __future__ import annotations
 
@@ -27,10 +27,7 @@ def reader(text: str) -> Reader:
         kind = type(row)
         function = bound.get(kind)
         if function is None:
-            if isinstance(row, dict):
-                function = _of_dict(text, kind)
-            else:
-                function = _of_struct(text, kind)
+            function = _of_dict(text, kind) if isinstance(row, dict) else _of_struct(text, kind)
             bound[kind] = function
         return function(row)
 
@@ -50,7 +47,7 @@ def _of_struct(text: str, kind: type) -> Reader:
     if text in names:
         name = names[text]
         return lambda row: getattr(row, name)
-    return (lambda row: None) if text.isidentifier() else _computed(text, kind)
+    return (lambda _: None) if text.isidentifier() else _computed(text, kind)
 
 
 def _computed(text: str, kind: type) -> Reader:
@@ -71,8 +68,8 @@ def arranged(rows: Sequence[Row], where: str | None = None, sort: str | Sequence
     Args:
         rows: The rows; not changed.
         where: An expression; rows for which it fails are left out.
-        sort: Columns or expressions, the first the most important; a `-` in front means largest first. Missing values come
-            last, equal ones stay in their order.
+        sort: Columns or expressions, the first the most important; a `-` in front means largest first. Missing values
+            come last, equal ones stay in their order.
     """
     if where is not None:
         test = reader(where)

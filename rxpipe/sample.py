@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from loguru import logger
+
 from rxpipe.calls import function_named
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import Graph
@@ -19,29 +21,42 @@ class SampleData:
     """A folder that a graph's sample function fills: first what was there before, then live changes.
 
     The function takes the folder and returns an iterator; each step of it changes something and gives the seconds until the
-    next step.
+    next step. The folder is there from `with` to the end of its block.
 
     Args:
         graph: A graph with a `sample:` section.
+
+    Attributes:
+        sets: The graph's parameter that points at the data.
+        folder: Where the data is.
 
     Raises:
         RxpipeError: The graph has none, or its function cannot be found.
     """
 
+    folder: Path
+
     def __init__(self, graph: Graph) -> None:
         if graph.sample is None:
-            msg = f"graph {graph.name!r} has no sample data: its file needs a section 'sample: {{call: module:function, sets: parameter}}'"
+            must = "its file needs a section 'sample: {call: module:function, sets: parameter}'"
+            msg = f"graph {graph.name!r} has no sample data: {must}"
             raise RxpipeError(msg)
         self._function = function_named(graph.sample.call)
         self._path = graph.sample.path
         self.sets = graph.sample.sets
-        self.folder = Path(tempfile.mkdtemp(prefix="rxpipe-sample-"))
-        self._steps: Iterator[float] = iter(self._function(self.folder))
+        self._steps: Iterator[float] = iter(())
+        self._delay: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
         """Write what was there before the run began."""
-        self._delay = next(self._steps)
+        self.folder = Path(tempfile.mkdtemp(prefix="rxpipe-sample-"))
+        try:
+            self._steps = iter(self._function(self.folder))
+            self._delay = next(self._steps, None)
+        except BaseException:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            raise
         return self
 
     def __exit__(
@@ -57,8 +72,9 @@ class SampleData:
         return {self.sets: [str(self.folder / self._path)]}
 
     def play(self) -> None:
-        """Go on making changes, on the loop that is running."""
-        self._timer = asyncio.get_running_loop().call_later(self._delay, self._step)
+        """Go on making changes, on the loop that is running, until the block ends or there are no more."""
+        if self._delay is not None:
+            self._timer = asyncio.get_running_loop().call_later(self._delay, self._step)
 
     def end(self) -> None:
         """Make no more changes."""
@@ -67,7 +83,9 @@ class SampleData:
             self._timer = None
 
     def _step(self) -> None:
-        delay = next(self._steps, None)
-        if delay is not None:
-            self._delay = delay
-            self.play()
+        try:
+            self._delay = next(self._steps, None)
+        except Exception as error:  # noqa: BLE001  # whatever the graph's function raises: the run goes on without it
+            logger.error("sample data: no more changes: {}: {}", type(error).__name__, error)
+            return
+        self.play()

@@ -5,11 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from annotated_types import Gt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
+from rxpipe.errors import GraphError, Problem, did_you_mean, nearest
 from rxpipe.units import Duration, Size
+
+PREFIX = "RXPIPE_"
+
+ENV_FILE = ".env"
+
+Level = Annotated[
+    Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"],
+    BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
+]
 
 
 class Settings(BaseModel):
@@ -27,37 +38,76 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=False)
 
-    in_flight: Size = "64MB"
-    checkpoint: Duration = "1s"
+    in_flight: Annotated[Size, Gt(0)] = "64MB"
+    checkpoint: Annotated[Duration, Gt(0)] = "1s"
     drain_timeout: Duration = "1.5s"
     state: str | None = None
-    metrics: str | None = None
-    log_level: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    metrics: str | int | None = None
+    log_level: Level = "INFO"
     log_format: Literal["text", "json"] = "text"
-
 
 
 def load_settings(graph: Mapping[str, Any], given: Mapping[str, Any]) -> Settings:
     """The settings of one run.
 
     Args:
-        graph: The graph's `settings:`.
+        graph: The graph's `settings:`, variables replaced.
         given: Those of the command line or of the call; None counts as not given.
 
     Raises:
-        pydantic.ValidationError: A setting that does not exist, or has a wrong value.
+        GraphError: With every setting that does not exist or has a wrong value, and where it comes from.
     """
-    environment: Mapping[str, Any] = {}
-    if any(name.upper().startswith("RXPIPE_") for name in os.environ) or Path(".env").is_file():
-        environment = _from_environment()
-    return Settings.model_validate({**graph, **environment, **{k: v for k, v in given.items() if v is not None}})
+    merged: dict[str, tuple[Any, str]] = {name: (value, "the graph's settings") for name, value in graph.items()}
+    if Path(ENV_FILE).is_file() or any(name.upper().startswith(PREFIX) for name in os.environ):
+        merged |= _from_environment()
+    merged |= {name: (value, "given to the run") for name, value in given.items() if value is not None}
+    found = [_unknown(name, origin) for name, (_, origin) in merged.items() if name not in Settings.model_fields]
+    known = {name: value for name, (value, _) in merged.items() if name in Settings.model_fields}
+    try:
+        made = Settings.model_validate(known)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            name = str(detail["loc"][0])
+            cause = detail.get("ctx", {}).get("error")
+            message = str(cause) if cause is not None else f"{detail['msg'].lower()}; got {detail['input']!r}"
+            problem = Problem(f"settings: {name}: {message} ({merged[name][1]})")
+            if problem not in found:  # a union names each of its members
+                found.append(problem)
+    if found:
+        raise GraphError(found)
+    return made
 
 
-def _from_environment() -> dict[str, Any]:
-    """What `RXPIPE_*` and `.env` set; pydantic-settings takes 60 ms to import, so only where there is something to read."""
-    from pydantic_settings import BaseSettings, SettingsConfigDict  # noqa: PLC0415  # see the docstring
+def _unknown(name: str, origin: str) -> Problem:
+    guess = nearest(name, Settings.model_fields)
+    tail = did_you_mean(guess) if guess else f"; there are {', '.join(map(repr, Settings.model_fields))}"
+    return Problem(f"settings: unknown setting {name!r} ({origin}){tail}")
 
-    class EnvironmentSettings(Settings, BaseSettings):  # type: ignore[misc]  # two models of pydantic, both configured here
-        model_config = SettingsConfigDict(env_prefix="RXPIPE_", env_file=".env", extra="ignore", strict=False)
 
-    return EnvironmentSettings().model_dump(exclude_unset=True)
+def _from_environment() -> dict[str, tuple[Any, str]]:
+    """What `.env` and `RXPIPE_*` set, with where each comes from.
+
+    A variable with the prefix and another name may be anybody's; it counts as a misspelt setting only where it is near one.
+    pydantic-settings takes 60 ms to import, so this is called only where there is something to read.
+    """
+    from pydantic_settings import (  # noqa: PLC0415  # see the docstring
+        BaseSettings,
+        DotEnvSettingsSource,
+        EnvSettingsSource,
+        SettingsConfigDict,
+    )
+
+    class EnvironmentSettings(Settings, BaseSettings):
+        model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", strict=False)
+
+    made: dict[str, tuple[Any, str]] = {}
+    for source in (DotEnvSettingsSource(EnvironmentSettings), EnvSettingsSource(EnvironmentSettings)):
+        where = f" in {ENV_FILE}" if isinstance(source, DotEnvSettingsSource) else ""
+        values = source()
+        for variable in source.env_vars:
+            if not variable.upper().startswith(PREFIX):
+                continue
+            name = variable[len(PREFIX) :].lower()
+            if name in values or nearest(name, Settings.model_fields):
+                made[name] = (values.get(name), f"{variable.upper()}{where}")
+    return made

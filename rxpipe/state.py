@@ -18,10 +18,15 @@ from urllib.parse import quote
 
 import msgspec
 
+from loguru import logger
+
 from rxpipe.context import Change, StateKind
 from rxpipe.errors import StateError
 
 FORMAT = "1"
+
+APPLICATION = 0x72787070
+"""Marks an SQLite file as a state file: `rxpp`."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
@@ -46,34 +51,59 @@ class StateFile:
         path: The file; made with its folder, private to the user, where it does not exist.
 
     Raises:
-        StateError: Another run has the file (its process id is named), or the file is no state file.
+        StateError: Another run has the file (its process id is named), or the file is no state file; it is left as it was.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._lock = _locked(path)
+        self._lock = -1
+        self._db: sqlite3.Connection | None = None
         try:
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._lock = _locked(path)
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=NORMAL")
-            self._db.executescript(_SCHEMA)
-        except (sqlite3.DatabaseError, OSError) as error:
-            os.close(self._lock)
+            self._prepare(self._db)
+        except (sqlite3.Error, OSError) as error:
+            self.close()
             msg = f"state file {path}: cannot be used: {error}; move it away, or name another with --state"
             raise StateError(msg) from error
-        found = self.meta("format")
-        if found is None:
-            self._db.execute("INSERT INTO meta VALUES ('format', ?)", (FORMAT,))
-        elif found != FORMAT:
+        except BaseException:
             self.close()
-            msg = f"state file {path}: format must be {FORMAT}; got {found}, written by another version of rxpipe"
+            raise
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        """Make a new file a state file; refuse one that is something else."""
+        if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
+            tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            if tables:
+                msg = f"state file {self.path}: must be a state file of rxpipe; got a database with {', '.join(tables)}"
+                raise StateError(msg)
+            db.execute(f"PRAGMA application_id = {APPLICATION}")
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=NORMAL")
+        db.executescript(_SCHEMA)
+        db.execute("INSERT OR IGNORE INTO meta VALUES ('format', ?)", (FORMAT,))
+        found = self.meta("format")
+        if found != FORMAT:
+            msg = f"state file {self.path}: format must be {FORMAT}; got {found}, written by another version of rxpipe"
             raise StateError(msg)
+
+    @property
+    def db(self) -> sqlite3.Connection:
+        """The open database.
+
+        Raises:
+            StateError: The file is closed.
+        """
+        if self._db is None:
+            msg = f"state file {self.path}: is closed"
+            raise StateError(msg)
+        return self._db
 
     def meta(self, name: str) -> str | None:
         """A fact about the file."""
-        row = self._db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+        row = self.db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if row is None else row[0]
 
     def adopt(self, graph: str, fingerprint: str) -> bool:
@@ -95,31 +125,32 @@ class StateFile:
                 )
                 raise StateError(msg)
             self.reset()
+            logger.info("the graph was changed, its saved state is of no use to it: it starts afresh")
         with self._transaction():
             for name, value in (("graph", graph), ("fingerprint", fingerprint)):
-                self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+                self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
         return old == fingerprint
 
     def steps(self) -> list[tuple[str, str, str]]:
         """Name, kind and description of every step with state."""
-        return self._db.execute("SELECT name, kind, description FROM step ORDER BY name").fetchall()
+        return self.db.execute("SELECT name, kind, description FROM step ORDER BY name").fetchall()
 
     def rows(self, step: str) -> Iterator[tuple[bytes, str, bytes]]:
         """All state rows of one step: key, part, value."""
-        return iter(self._db.execute("SELECT key, part, value FROM state WHERE step = ?", (step,)))
+        return iter(self.db.execute("SELECT key, part, value FROM state WHERE step = ?", (step,)))
 
     def reset(self, step: str | None = None) -> int:
         """Forget the state of one step, or of all; returns how many rows went."""
         where, arguments = ("", ()) if step is None else (" WHERE step = ?", (step,))
         with self._transaction():
-            count = self._db.execute(f"DELETE FROM state{where}", arguments).rowcount  # noqa: S608  # no user text in it
-            self._db.execute(f"DELETE FROM step{where.replace('step', 'name')}", arguments)  # noqa: S608
+            count = self.db.execute(f"DELETE FROM state{where}", arguments).rowcount  # noqa: S608  # no user text in it
+            self.db.execute(f"DELETE FROM step{where.replace('step', 'name')}", arguments)  # noqa: S608
         return count
 
     def saved(self, step: str, kind: StateKind, description: str) -> SavedStep:
         """The saved state of one step."""
-        self._db.execute("INSERT OR REPLACE INTO step VALUES (?, ?, ?)", (step, kind, description))
-        return SavedStep(self._db, step)
+        self.db.execute("INSERT OR REPLACE INTO step VALUES (?, ?, ?)", (step, kind, description))
+        return SavedStep(self.db, step)
 
     def commit(self, changes: Sequence[tuple[str, list[Change]]]) -> int:
         """Write one checkpoint, the changes of all steps, in one transaction; returns how many rows it wrote."""
@@ -134,26 +165,33 @@ class StateFile:
         for step, rows in changes:
             for wanted, group in groupby(rows, key=lambda row: row[2] is not None):
                 if wanted:
-                    self._db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)", ((step, *row) for row in group))
+                    self.db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)", ((step, *row) for row in group))
                 else:
-                    self._db.executemany(
+                    self.db.executemany(
                         "DELETE FROM state WHERE step = ? AND key = ? AND part = ?", ((step, k, p) for k, p, _ in group)
                     )
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
+        self.db.execute("BEGIN IMMEDIATE")
         try:
             yield
+            self.db.execute("COMMIT")
         except BaseException:
-            self._db.execute("ROLLBACK")
+            if self.db.in_transaction:  # a full disk may have ended it already
+                self.db.execute("ROLLBACK")
             raise
-        self._db.execute("COMMIT")
 
     def close(self) -> None:
-        """Close the file and let go of its lock."""
-        self._db.close()
-        os.close(self._lock)
+        """Close the file and let go of its lock; once closed it stays closed."""
+        db, self._db = self._db, None
+        lock, self._lock = self._lock, -1
+        try:
+            if db is not None:
+                db.close()
+        finally:
+            if lock >= 0:
+                os.close(lock)
 
 
 class SavedStep:
@@ -189,12 +227,18 @@ def open_readonly(path: Path) -> Iterator[sqlite3.Connection]:
     Raises:
         StateError: The file is no state file.
     """
-    db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
     try:
-        db.execute("SELECT 1 FROM step LIMIT 1")
+        db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
+    except sqlite3.Error as error:
+        msg = f"{path}: must be a state file that can be read; got {error}"
+        raise StateError(msg) from error
+    try:
+        if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
+            msg = f"{path}: must be a state file of rxpipe; got another SQLite file"
+            raise StateError(msg)
         yield db
     except sqlite3.DatabaseError as error:
-        msg = f"{path} is no state file: {error}"
+        msg = f"{path}: must be a state file that can be read; got {error}"
         raise StateError(msg) from error
     finally:
         db.close()
@@ -218,14 +262,18 @@ def _decoded(value: bytes) -> Any:
 
 def _locked(path: Path) -> int:
     """Lock the file beside the state file; the kernel lets go of it when the process ends, however it ends."""
-    descriptor = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    descriptor = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        holder = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+    except BlockingIOError:
+        holder = (os.read(descriptor, 32).decode("ascii", "replace").split() or ["unknown"])[0]
         os.close(descriptor)
         msg = f"state file {path}: in use by another run, process {holder}; stop it, or name another file with --state"
         raise StateError(msg) from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    # in this order a reader never finds it empty, nor an old number behind ours
+    written = os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    os.ftruncate(descriptor, written)
     return descriptor

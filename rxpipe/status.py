@@ -5,8 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from rxpipe.elements import ErrorRecord, as_dict
+from rxpipe.meter import Meter, blame
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from rxpipe.engine import Engine
+    from rxpipe.plan import PlannedStream
+    from rxpipe.stage import StepContext
+
+LONG_CHECKPOINT = 10.0
+"""Seconds after which a checkpoint that waits makes the run degraded."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,7 @@ class StepStatus:
 
 @dataclass(frozen=True)
 class StreamStatus:
-    """One stream: records that left it, in all and per second; how far its sources are behind, in bytes and seconds."""
+    """One stream: the records that its busiest step handled, in all and per second; how far behind its sources are."""
 
     records: int
     records_per_second: float
@@ -54,10 +64,11 @@ class RunStatus:
 
     Attributes:
         state: new, running, paused, draining, done, failed or stopped.
-        last_update: When a record last left a stream; None before the first.
-        records: Records read from the sources' files and queues.
+        last_update: When anything last left a step; None before that.
+        records: Records of those streams that begin with a source.
         errors: Records, lines and files that could not be handled.
-        degraded: Why the run is not in full health, or None.
+        degraded: Why the run is not in full health, or None: a checkpoint that failed or waits long, a sink that cannot write.
+        last_errors: The last error records, up to 100.
         files: For each file read: its offset, size and lag in bytes.
         details: What steps tell of themselves, such as how a folder is watched.
     """
@@ -76,13 +87,16 @@ class RunStatus:
     backlog: Backlog | None
     files: dict[str, Any] = field(default_factory=dict)
     details: dict[str, Any] = field(default_factory=dict)
+    last_errors: list[ErrorRecord] = field(default_factory=list)
     checkpoints: int = 0
     checkpoint_seconds: float = 0.0
     checkpoint_rows: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """The status as plain data."""
-        return asdict(self)
+        made = asdict(self)
+        made["last_errors"] = [as_dict(error) for error in self.last_errors]
+        return made
 
 
 class _Rate:
@@ -110,8 +124,7 @@ class Monitor:
         self._engine = engine
         self._started = engine.clock()
         self._rates: dict[str, _Rate] = {}
-        self._seen = -1
-        self._last_update: float | None = None
+        self._read_rate = _Rate(self._started)
 
     def _rate(self, name: str, count: float, now: float) -> float:
         rate = self._rates.get(name)
@@ -125,25 +138,15 @@ class Monitor:
         now = engine.clock()
         steps = self._steps()
         streams = {name: self._stream(name, now) for name in engine.plan.streams}
-        records = sum(context.meter.records_in for context in engine.contexts)
-        if records != self._seen:
-            if self._seen >= 0 or records:
-                self._last_update = now
-            self._seen = records
-        details = {
-            f"{context.name}.{name}": read() for context in engine.contexts for name, read in context.meter.details.items()
-        }
-        files: dict[str, Any] = {}
-        for name in [name for name in details if name.endswith(".files")]:
-            files.update(details.pop(name))
+        details, files = self._details()
         return RunStatus(
             graph=engine.plan.graph.name,
             state=engine.state,
             started=self._started,
             now=now,
-            last_update=self._last_update,
-            records=max((status.records for status in streams.values()), default=0),
-            errors=engine.errors,
+            last_update=max((context.meter.last for context in engine.contexts), default=0.0) or None,
+            records=sum(streams[name].records for name, stream in engine.plan.streams.items() if not _reads(stream)),
+            errors=engine.errors.count,
             in_flight=engine.flow.in_flight,
             degraded=self._degraded(),
             streams=streams,
@@ -151,6 +154,7 @@ class Monitor:
             backlog=self._backlog(now),
             files=files,
             details=details,
+            last_errors=list(engine.errors.last),
             checkpoints=engine.checkpoints.taken,
             checkpoint_seconds=engine.checkpoints.seconds,
             checkpoint_rows=engine.checkpoints.rows,
@@ -158,21 +162,37 @@ class Monitor:
 
     def _degraded(self) -> str | None:
         """The first reason that a step or the checkpoint gives."""
-        if self._engine.checkpoints.failure is not None:
-            return f"checkpoint: {self._engine.checkpoints.failure}"
-        for context in self._engine.contexts:
+        engine = self._engine
+        if engine.checkpoints.failure is not None:
+            return f"checkpoint: {engine.checkpoints.failure}"
+        for context in engine.contexts:
             read = context.meter.details.get("degraded")
-            reason = read() if read is not None else None
+            reason = _told(context, read) if read is not None else None
             if reason:
                 return f"{context.name}: {reason}"
+        waits = engine.clock() - engine.checkpoints.since if engine.checkpoints.since is not None else 0.0
+        if waits >= LONG_CHECKPOINT:
+            return f"checkpoint: waits since {waits:.0f} s for {engine.flow.blocks} blocks that are not done with"
         return None
 
+    def _details(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What steps tell of themselves, and the files among it."""
+        details: dict[str, Any] = {}
+        files: dict[str, Any] = {}
+        for context in self._engine.contexts:
+            for name, read in context.meter.details.items():
+                if name == "files":
+                    files.update(_told(context, read))
+                elif name != "degraded":
+                    details[f"{context.name}.{name}"] = _told(context, read)
+        return details, files
+
     def _steps(self) -> list[StepStatus]:
-        meters = [(context.name, context.meter) for context in self._engine.contexts]
-        total = sum(max(0, meter.nanoseconds) for _, meter in meters) or 1
+        contexts = self._engine.contexts
+        total = sum(max(0, context.meter.nanoseconds) for context in contexts) or 1
         return [
             StepStatus(
-                name=name,
+                name=context.name,
                 records_in=meter.records_in,
                 records_out=meter.records_out,
                 bytes_in=meter.bytes_in,
@@ -183,33 +203,53 @@ class Monitor:
                 errors=meter.errors,
                 seconds=max(0, meter.nanoseconds) / 1e9,
                 share=max(0, meter.nanoseconds) / total,
-                gauges={gauge: float(read()) for gauge, read in meter.gauges.items()},
+                gauges={gauge: float(_told(context, read)) for gauge, read in meter.gauges.items()},
             )
-            for name, meter in meters
+            for context in contexts
+            for meter in (context.meter,)
         ]
 
     def _stream(self, name: str, now: float) -> StreamStatus:
-        """A stream's records are those that enter its sinks, or leave its last step that has any."""
-        meters = [context.meter for context in self._engine.contexts if context.stream == name]
-        records = max((max(meter.records_in, meter.records_out) for meter in meters), default=0)
+        """A stream's records are the most that one of its steps handled: those before they become a table, say."""
+        contexts = [context for context in self._engine.contexts if context.stream == name]
+        meters = [context.meter for context in contexts]
+        records = max((_records(meter) for meter in meters), default=0)
         return StreamStatus(
             records=records,
             records_per_second=self._rate(name, records, now),
-            lag_bytes=sum(float(meter.gauges["lag_bytes"]()) for meter in meters if "lag_bytes" in meter.gauges),
-            lag_seconds=max(
-                (float(meter.gauges["lag_seconds"]()) for meter in meters if "lag_seconds" in meter.gauges), default=0.0
-            ),
+            lag_bytes=sum(_gauges(contexts, "lag_bytes")),
+            lag_seconds=max(_gauges(contexts, "lag_seconds"), default=0.0),
             errors=sum(meter.errors for meter in meters),
         )
 
     def _backlog(self, now: float) -> Backlog | None:
-        known = read = 0.0
-        for context in self._engine.contexts:
-            gauges = context.meter.gauges
-            if "known_bytes" in gauges and "read_bytes" in gauges:
-                known += gauges["known_bytes"]()
-                read += gauges["read_bytes"]()
+        known = sum(_gauges(self._engine.contexts, "known_bytes"))
+        read = sum(_gauges(self._engine.contexts, "read_bytes"))
         if known <= 0 or read >= known:
             return None
-        speed = self._rate("backlog", read, now) or read / max(1e-9, now - self._started)
+        speed = self._read_rate.at(read, now) or read / max(1e-9, now - self._started)
         return Backlog(read, known, speed, (known - read) / speed if speed > 0 else None)
+
+
+def _told(context: StepContext, read: Callable[[], Any]) -> Any:
+    """What a step says of itself; an error in that carries its name."""
+    try:
+        return read()
+    except Exception as error:
+        blame(error, context.name)
+        raise
+
+
+def _gauges(contexts: list[StepContext], name: str) -> list[float]:
+    """A figure of all steps that tell it."""
+    return [float(_told(context, context.meter.gauges[name])) for context in contexts if name in context.meter.gauges]
+
+
+def _records(meter: Meter) -> int:
+    return max(meter.records_in, meter.records_out)
+
+
+def _reads(stream: PlannedStream) -> bool:
+    """Whether a stream begins with others."""
+    first = stream.steps[0]
+    return first.reads is not None or bool(first.streams)

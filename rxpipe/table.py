@@ -18,7 +18,7 @@ class Table:
         version: A number that grows with every change.
     """
 
-    __slots__ = ("_cached", "_cached_version", "_read", "_version", "key", "name")
+    __slots__ = ("_read", "_version", "key", "name")
 
     def __init__(
         self, name: str, key: tuple[str, ...], read: Callable[[], list[Row]], version: Callable[[], int]
@@ -27,8 +27,6 @@ class Table:
         self.key = key
         self._read = read
         self._version = version
-        self._cached: list[Row] | None = None
-        self._cached_version = -1
 
     @property
     def version(self) -> int:

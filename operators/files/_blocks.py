@@ -16,6 +16,8 @@ class Found(NamedTuple):
     too_long: bool = False
     more: bool = False
     """Whether there is more to read now."""
+    unfinished: bool = False
+    """Whether the data are a last line without its newline."""
 
 
 def read_block(fd: int, tail: Tail, block: int, max_line: int) -> Found:
@@ -67,4 +69,4 @@ def read_rest(fd: int, tail: Tail, max_line: int) -> Found:
     data = os.pread(fd, tail.scanned - start, start)
     if data:
         tail.advance(fd, start + len(data), data)
-    return Found(data, start)
+    return Found(data, start, unfinished=True)

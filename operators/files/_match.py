@@ -16,9 +16,13 @@ class Matcher:
         patterns: A file must match one of these.
         ignore: What matches one of these is left out, a folder with all that is in it.
         hidden: Whether names that start with a dot count.
+        links: Whether symbolic links in a folder count.
     """
 
-    def __init__(self, patterns: Sequence[str], ignore: Sequence[str] = (), *, hidden: bool = False) -> None:
+    def __init__(
+        self, patterns: Sequence[str], ignore: Sequence[str] = (), *, hidden: bool = False, links: bool = True
+    ) -> None:
+        self.links = links
         self._everything = "*" in patterns
         self._wanted = _Globs(patterns)
         self._ignored = _Globs(ignore)

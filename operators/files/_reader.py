@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import deque
 from typing import Any
@@ -143,9 +144,10 @@ class Reader:
             return
         found = read_block(fd, tail, self.block, self.max_line)
         more = found.more
-        unfinished = not more and not found.data and tail.scanned > tail.offset
-        if unfinished and self.last_line and (tail.gone or self.completing):
-            found, more = read_rest(fd, tail, self.max_line), True
+        if not more and tail.scanned > tail.offset and self.last_line and (tail.gone or self.completing):
+            more = True  # an unfinished line is left, which has its turn after the lines before it
+            if not found.data:
+                found = read_rest(fd, tail, self.max_line)
         if more:
             self._enqueue(tail)
         elif not tail.gone:
@@ -171,7 +173,11 @@ class Reader:
         if tail.from_end:
             tail.from_end = False
             tail.advance(fd, last_line_end(fd, now.st_size))
-        voided = tail.offset > 0 and (now.st_size < tail.offset or not tail.same_content(fd))
+        voided = tail.offset > 0 and (
+            now.st_size < tail.offset
+            or not tail.same_content(fd)
+            or (self.last_line and now.st_size > tail.offset and os.pread(fd, 1, tail.offset - 1) != b"\n")
+        )
         if voided:
             tail.restart()
         if tail.scanned - tail.offset < self.block or tail.scanned > now.st_size:
@@ -194,7 +200,7 @@ class Reader:
             return
         name = f"{tail.device:x}:{tail.inode:x}"
         lease = Lease(self.flow, end - start, path, start, end)
-        delta = LineDelta(path, name, start, end, found.data, lease)
+        delta = LineDelta(path, name, start, end, found.data, lease, unfinished=found.unfinished)
         del lease, found
         self.observer.on_next(delta)
 
@@ -276,6 +282,17 @@ class Reader:
         """Nothing more comes of a source that failed."""
         self.close()
         self.observer.on_error(error)
+
+    def drain(self) -> None:
+        """Stop; what is left of a last line counts now, unless its file has other news."""
+        if self.last_line and not self.closed:
+            for tail in [tail for tail in self.held if not (tail.dirty or tail.gone)]:
+                with contextlib.suppress(OSError):  # read when the run goes on
+                    fd = self.descriptors.get(tail)
+                    now = os.fstat(fd)
+                    if (now.st_dev, now.st_ino, now.st_size) == (*tail.identity, tail.scanned):
+                        self._emit(tail, read_rest(fd, tail, self.max_line))
+        self.close()
 
     def close(self) -> None:
         """Stop, for good."""

@@ -97,7 +97,7 @@ class Scanner:
         if folder is None:
             return False
         name = path.rpartition("/")[2]
-        return self._match.file(name, folder.relative + name)
+        return self._match.file(name, folder.relative + name) and (self._match.links or not os.path.islink(path))
 
     def failed(self, path: str, error: OSError | None) -> None:
         """Note that a path cannot be looked at, or can again."""
@@ -132,7 +132,8 @@ class Scanner:
             if path in self.roots:
                 return Folder(path, path, "", (0, 0))
             name = path.rpartition("/")[2]
-            if above is not None and self._match.folder(name, above.relative + name):
+            passed_over = not self._match.links and os.path.islink(path)
+            if above is not None and not passed_over and self._match.folder(name, above.relative + name):
                 above.folders.add(path)
                 return self._child(above, path)
             return None
@@ -177,7 +178,7 @@ class Scanner:
                 return [(path, False) for path in folder.folders]
             listed_at = time.time_ns()
             with os.scandir(folder.path) as listing:
-                entries = list(listing)
+                entries = [entry for entry in listing if self._match.links or not entry.is_symlink()]
         except (FileNotFoundError, NotADirectoryError):
             self._gone(folder.path, found)
             return ()

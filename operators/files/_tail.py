@@ -15,7 +15,7 @@ SAMPLE = 1024
 
 
 class Row(msgspec.Struct, array_like=True):
-    """What is saved of a file: identity, offset, what `stat` said at the last read, digests of head and before the offset."""
+    """What is saved of a file: identity, offset, the last `stat`, digests of the head and of what is before."""
 
     device: int
     inode: int

@@ -51,8 +51,8 @@ def read_lines(
         max_line: A longer line goes to the stream `errors` with its place, and is passed over without being kept.
         renamed: `follow` reads on under the new path, and what was read keeps the path it was read under; `reread`
             emits `OriginGone` for the old path and reads the file again under the new one.
-        last_line: Whether an unfinished last line counts when nothing can follow: the source completed, or the file is
-            gone.
+        last_line: Whether an unfinished last line counts when nothing can follow: the source completed, the run drains,
+            or the file is gone. If something follows all the same, `OriginGone` comes and the file is read again.
     """
 
     def subscribe(observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
@@ -70,7 +70,7 @@ def read_lines(
         )
 
         def stop() -> None:
-            reader.close()
+            reader.drain()
             observer.on_completed()
 
         drain = context.on_drain(stop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal
 
 from reactivex import Observable
@@ -12,7 +13,7 @@ from rxpipe.context import current
 from rxpipe.elements import FileEvent
 from rxpipe.operator import operator
 from rxpipe.operators.files._match import Matcher
-from rxpipe.operators.files._paths import WatchedPaths
+from rxpipe.operators.files._paths import WatchedPaths, expanded
 from rxpipe.operators.files._watcher import Watcher
 from rxpipe.units import Duration, Size, nbytes, seconds
 
@@ -23,6 +24,8 @@ def watch(
     patterns: list[str] = ["*"],  # noqa: B006  # never changed; shown as the default
     ignore: list[str] = [],  # noqa: B006  # never changed; shown as the default
     hidden: bool = False,  # noqa: FBT001, FBT002  # a parameter of YAML, too
+    links: Literal["follow", "skip"] = "follow",
+    below: str | None = None,
     max_size: Size | None = None,
     rescan: Duration = "10s",
     backend: Literal["auto", "inotify", "polling"] = "auto",
@@ -51,6 +54,8 @@ def watch(
             folder.
         ignore: Files and folders that are not, written in the same way.
         hidden: Watch also files and folders in the folder whose name starts with a dot.
+        links: Whether symbolic links in the folder are followed or passed over.
+        below: Watch only the folder of this name in each path; a path of that name without such a folder is taken itself.
         max_size: Leave out files that are larger when they are found; they go to the stream `errors`.
         rescan: How often to look at everything, in case a notification was missed.
         backend: How to learn of changes. `auto` takes inotify where the file system notifies, else polling.
@@ -59,14 +64,14 @@ def watch(
 
     def subscribe(observer: ObserverBase[FileEvent], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = current()
-        watched = paths if isinstance(paths, WatchedPaths) else WatchedPaths(paths)
+        watched = paths if isinstance(paths, WatchedPaths) else WatchedPaths(_folder_below(path, below) for path in paths)
         watcher = Watcher(
             observer,
             context,
             context.scheduler(scheduler),
             scheduler,
             watched,
-            Matcher(patterns, ignore, hidden=hidden),
+            Matcher(patterns, ignore, hidden=hidden, links=links == "follow"),
             None if max_size is None else nbytes(max_size),
             backend,
             seconds(rescan),
@@ -86,3 +91,12 @@ def watch(
         return CompositeDisposable(Disposable(watcher.close), drain)
 
     return Observable(subscribe)
+
+
+def _folder_below(path: str, name: str | None) -> str:
+    """The folder of this name in a path, or the path itself where that is meant."""
+    if name is None:
+        return path
+    whole = expanded(path)
+    below = os.path.join(whole, name)  # noqa: PTH118  # paths are texts in this family
+    return whole if os.path.basename(whole) == name and not os.path.isdir(below) else below  # noqa: PTH112, PTH119

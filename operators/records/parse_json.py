@@ -39,7 +39,8 @@ def parse_json(
     the file the record came from. Without `fields` a record is the object as a dict.
 
     A line that is no JSON object, or where a field has another type than declared, goes to `errors` with its path and byte
-    range; the lines around it are not harmed. Empty lines are skipped. With `containing`, only lines that have this text in
+    range; the lines around it are not harmed. Empty lines are skipped, and so is an unfinished last line (see `read_lines`)
+    that is no JSON yet. With `containing`, only lines that have this text in
     them are looked at; the search runs over the whole block before anything is decoded, and what it passes over is not
     an error. Completion and errors pass through; nothing is held back.
 
@@ -115,9 +116,19 @@ def _decoded(decoder: Any, block: LineDelta, marker: bytes | None, context: Cont
         try:
             objects.append(decode(line))
         except _BAD_LINE as error:
+            if block.unfinished and not _is_json(line):
+                continue
             first = block.start + start
             context.reject(f"no valid record: {error}", line, path=block.path, start=first, end=first + len(line))
     return objects
+
+
+def _is_json(line: bytes) -> bool:
+    try:
+        orjson.loads(line)
+    except ValueError:
+        return False
+    return True
 
 
 def _lines(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -35,9 +35,9 @@ RICH_STYLES: dict[Style, str] = {
     "bad": "bold red",
 }
 
-ASCII = str.maketrans({"–": "-", "…": "~", "·": ".", "━": "=", "─": "-", "●": "*", "▲": "!", "→": ">"})
+ASCII = str.maketrans({"–": "-", "…": "~", "·": ".", "━": "=", "─": "-", "●": "*", "▲": "!", "→": ">"})  # noqa: RUF001  # a dash between times is one
 _NARROW = 0x300
-_OWN = frozenset("–…·━─●▲→")
+_OWN = frozenset("–…·━─●▲→")  # noqa: RUF001
 
 
 def width(text: str) -> int:

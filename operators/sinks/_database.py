@@ -23,8 +23,15 @@ ROWID = "_rowid"
 
 MOST_COLUMNS = 1000
 _LARGEST = 2**63
-_PASSING = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN,
-            sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_PROTOCOL}  # fmt: skip
+_PASSING = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PROTOCOL,
+}
 _TYPES = {int: "INTEGER", bool: "INTEGER", float: "REAL", str: "TEXT", bytes: "BLOB"}
 Values = dict[str, Any]
 """A record as columns and values that SQLite takes."""
@@ -116,7 +123,8 @@ class Database:
         self._db.execute(f"PRAGMA synchronous={'NORMAL' if self._wal else 'FULL'}")
         self._read_columns()
         if self._numbered and self._columns and ROWID not in self._columns:
-            msg = f"{self.path}: table {self.table!r} must have been made by to_sqlite in mode append; it has no column {ROWID!r}"
+            must = "must have been made by to_sqlite in mode append"
+            msg = f"{self.path}: table {self.table!r} {must}; it has no column {ROWID!r}"
             raise RxpipeError(msg)
         self._db.execute("PRAGMA busy_timeout=0")  # the loop must not wait: who writes tries again later
 
@@ -171,9 +179,10 @@ class Database:
             if index == len(rows) or rows[index].keys() != rows[start].keys():
                 names = list(rows[start])
                 columns = ", ".join(map(quoted, names))
-                text = f"INSERT INTO {quoted(self.table)} ({columns}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
+                marks = ", ".join("?" * len(names))
+                text = f"INSERT INTO {quoted(self.table)} ({columns}) VALUES ({marks})"  # noqa: S608
                 if not names:
-                    text = f"INSERT INTO {quoted(self.table)} DEFAULT VALUES"  # noqa: S608
+                    text = f"INSERT INTO {quoted(self.table)} DEFAULT VALUES"
                 self._db.executemany(text, [tuple(row[name] for name in names) for row in rows[start:index]])
                 start = index
 
@@ -207,11 +216,17 @@ class Database:
         """
         found, _ = self.position()
         if found < last or (mark and (now := self._mark(last) if last else b"") and now != mark):
-            got = "there is no such table" if not self._columns else f"it has {found:,}" if found < last else "it holds others"
+            got = (
+                "there is no such table"
+                if not self._columns
+                else f"it has {found:,}"
+                if found < last
+                else "it holds others"
+            )
             msg = (
-                f"{self.path}: table {self.table!r} must hold the {last:,} rows that this graph appended; {got}: it was removed "
-                f"or replaced since the last checkpoint. Put it back, or give up its rows and reset this step's state with "
-                f"`rxpipe state`"
+                f"{self.path}: table {self.table!r} must hold the {last:,} rows that this graph appended; {got}: it "
+                f"was removed or replaced since the last checkpoint. Put it back, or give up its rows and reset this "
+                f"step's state with `rxpipe state`"
             )
             raise StateError(msg)
         if found > last:
@@ -224,8 +239,8 @@ class Database:
     def sync(self) -> None:
         """Make all committed transactions durable.
 
-        In WAL mode with `synchronous=NORMAL` they are in the log, which is synced before its pages go to the database; so the
-        log is all that has to be synced here. SQLite takes no locks on that file that closing it could drop.
+        In WAL mode with `synchronous=NORMAL` they are in the log, which is synced before its pages go to the database;
+        so the log is all that has to be synced here. SQLite takes no locks on that file that closing it could drop.
         """
         if self._wal:
             with contextlib.suppress(FileNotFoundError):

@@ -62,8 +62,7 @@ def _streams(streams: dict[str, Any], cells: int, most: int | None) -> list[Line
     name = each - sum(wide + 1 for _, wide in _COLUMNS)
     title: Line = [(fit("Stream", name), "title"), *((" " + fit(text, w, right=True), "dim") for text, w in _COLUMNS)]
     lines = [_beside([title] * columns, each)]
-    for row in range(rows):
-        lines.append(_beside([_stream(text, stream, name) for text, stream in items[row::rows]], each))
+    lines += [_beside([_stream(*item, name) for item in items[row::rows]], each) for row in range(rows)]
     return lines
 
 
@@ -101,6 +100,8 @@ def _backlog(backlog: Any, cells: int) -> Line:
     read, known = _number(backlog, "read_bytes"), _number(backlog, "known_bytes")
     eta = getattr(backlog, "eta_seconds", None)
     done = min(1.0, read / known) if known else 0.0
-    text = f" {done:4.0%}  {bytes_text(read)} of {bytes_text(known)}  {bytes_text(_number(backlog, 'bytes_per_second'))}/s"
+    text = (
+        f" {done:4.0%}  {bytes_text(read)} of {bytes_text(known)}  {bytes_text(_number(backlog, 'bytes_per_second'))}/s"
+    )
     text += f"  {duration(int(eta) + 1)} left" if eta is not None else ""
     return cut([("Reading ", "title"), *bar(read, known, max(4, cells - 8 - len(text))), (text, "")], cells)

@@ -8,8 +8,11 @@ from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
 Format = Literal["int", "si", "usd", "percent", "size", "duration", "time", "date", "text", "bar"]
-"""How a value is shown: `int` 1,234,567; `si` 1.23M; `usd` $1,234.56; `percent` 43% (of 0.43); `size` of bytes; `duration` of
-seconds, 2h 14m; `time` 14:32 and `date` 2026-01-31 in the screen's zone; `text`; `bar`, see `to_terminal`."""
+"""How a value is shown.
+
+`int` 1,234,567; `si` 1.23M; `usd` $1,234.56; `percent` 43% (of 0.43); `size` of bytes; `duration` of seconds, 2h 14m;
+`time` 14:32 and `date` 2026-01-31 in the screen's zone; `text`; `bar`, see `to_terminal`.
+"""
 
 SUMMED = frozenset({"int", "si", "usd", "size", "duration"})
 """Formats whose values can be added up in a line of totals."""
@@ -17,7 +20,7 @@ SUMMED = frozenset({"int", "si", "usd", "size", "duration"})
 RIGHT = frozenset({"int", "si", "usd", "percent", "size", "duration", "time"})
 """Formats aligned at the right."""
 
-MISSING = "–"
+MISSING = "–"  # noqa: RUF001  # a dash
 _THOUSAND = 1000
 
 

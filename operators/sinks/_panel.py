@@ -19,7 +19,7 @@ WIDEST_GAP = 4
 LEAST_TEXT = 8
 BAR = 12
 FIGURE = 30
-SHORTEST = 3
+SHORTEST = 2
 
 
 class Column(BaseModel):
@@ -50,14 +50,16 @@ class Panel(BaseModel):
     Attributes:
         table: The table's name: the stream it comes from.
         title: The panel's heading; it stands in the place of the first column's header.
-        kind: `table` has a line for each row; `figures` shows the first row as labels and values; `line` the same in one line.
+        kind: `table` has a line for each row; `figures` shows the first row as labels and values; `line` the same in
+            one line.
         columns: For each header its column: a name, an expression, or more about it; all columns by default.
         where: An expression that chooses rows.
         sort: The column, or columns, to order by; `-cost` puts the largest first.
         limit: At most so many rows.
         total: The label of a last line with the sums of the numbers of all chosen rows; no such line by default.
         size: `wide` takes about 80 columns, `narrow` 40; by default tables are wide, figures narrow.
-        priority: Where the screen is small, panels of the least priority lose rows first, and then go; later before earlier.
+        priority: Where the screen is small, panels of the least priority lose rows first, and then go; later before
+            earlier.
         empty: What is shown where there is no row.
     """
 
@@ -110,7 +112,7 @@ class _Shown:
         self.text = formatter(self.format, self.column.unit, zone)
         self.texts = [] if self.format == "bar" else [self.text(value) for value in self.values]
         if self.column.to is not None and self.texts:
-            read, dash = reader(self.column.to), " – " if self.format in ("time", "date") else " → "
+            read, dash = reader(self.column.to), " – " if self.format in ("time", "date") else " → "  # noqa: RUF001
             self.texts = [dash.join((text, self.text(read(row)))) for text, row in zip(self.texts, rows, strict=True)]
 
     def total(self) -> str:
@@ -233,7 +235,9 @@ class View:
         return lines
 
     def _headers(self) -> list[str]:
-        return [self.panel.title if self.panel.title and not number else s.header for number, s in enumerate(self._shown)]
+        return [
+            self.panel.title if self.panel.title and not number else s.header for number, s in enumerate(self._shown)
+        ]
 
     def _natural(self, shown: _Shown, header: str) -> int:
         if shown.column.width is not None:
@@ -245,7 +249,9 @@ class View:
     def _fitted(self, cells: int) -> tuple[list[tuple[_Shown, str, int]], int]:
         """The columns that fit with their headers and widths, and the gap between them."""
         headers = self._headers()
-        columns = [(shown, header, self._natural(shown, header)) for shown, header in zip(self._shown, headers, strict=True)]
+        columns = [
+            (shown, header, self._natural(shown, header)) for shown, header in zip(self._shown, headers, strict=True)
+        ]
         while len(columns) > 1 and self._needed(columns) > cells:
             least = min(column.column.priority for column, _, _ in columns[1:])
             columns.remove([c for c in columns[1:] if c[0].column.priority == least][-1])
@@ -259,7 +265,11 @@ class View:
         gap = max(GAP, min(WIDEST_GAP, spare // max(1, len(columns) - 1)))
         rest = spare - gap * (len(columns) - 1)
         if columns:
-            bars = [number for number, (shown, _, _) in enumerate(columns) if shown.format == "bar" and not shown.column.width]
+            bars = [
+                number
+                for number, (shown, _, _) in enumerate(columns)
+                if shown.format == "bar" and not shown.column.width
+            ]
             taker = bars[0] if bars else 0
             shown, header, wide = columns[taker]
             columns[taker] = (shown, header, wide + rest)
@@ -276,7 +286,7 @@ class View:
         space = " " * gap
         heads: list[Line] = [[(fit(header, wide, right=shown.right), "dim")] for shown, header, wide in columns]
         if self.panel.title:
-            heads[0] = [(heads[0][0][0], "title")]
+            heads[0] = [(fit(self.panel.title, columns[0][2]), "title")]
         lines = [_joined(heads, space)]
         largest = {id(s): max((v for v in s.values if isinstance(v, int | float)), default=0) for s, _, _ in columns}
         for row in range(min(rows, self.count)):
@@ -286,11 +296,15 @@ class View:
                     parts.append(pad(bar(shown.values[row], largest[id(shown)], wide), wide))
                 else:
                     text = shown.texts[row]
-                    parts.append([(fit(text, wide, right=shown.right), "dim" if text in ("0", MISSING) else shown.style)])
+                    parts.append(
+                        [(fit(text, wide, right=shown.right), "dim" if text in ("0", MISSING) else shown.style)]
+                    )
             lines.append(_joined(parts, space))
         if self.panel.total and self.count > 1:
             totals = [self.panel.total if not number else s.total() for number, (s, _, _) in enumerate(columns)]
-            sums: list[Line] = [[(fit(t, w, right=s.right), "bold")] for t, (s, _, w) in zip(totals, columns, strict=True)]
+            sums: list[Line] = [
+                [(fit(t, w, right=s.right), "bold")] for t, (s, _, w) in zip(totals, columns, strict=True)
+            ]
             lines.append(_joined(sums, space))
         return lines
 

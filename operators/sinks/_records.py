@@ -21,15 +21,17 @@ Reject = Callable[[str, Any], None]
 def records_of(element: Any) -> tuple[list[Row], list[Row]]:
     """The records that an element takes back, and those that it brings.
 
-    A batch brings its rows, a table all its rows as they are now, a block of lines its lines; an origin that is gone brings
-    nothing; anything else is one record.
+    A batch brings its rows, a table all its rows as they are now, a block of lines its lines; an origin that is gone
+    brings nothing; anything else is one record.
     """
     if isinstance(element, Batch):
         return element.retracted, element.rows
     if isinstance(element, Table):
         return [], element.rows()
     if isinstance(element, LineDelta):
-        return [], [{"path": element.path, "line": line.decode("utf-8", "replace")} for line in element.data.splitlines()]
+        return [], [
+            {"path": element.path, "line": line.decode("utf-8", "replace")} for line in element.data.splitlines()
+        ]
     if isinstance(element, OriginGone):
         return [], []
     return [], [as_record(element)]
@@ -44,7 +46,7 @@ def as_record(element: Any) -> Row:
     return {"value": element}
 
 
-def plain(value: Any) -> Any:
+def plain(value: Any) -> Any:  # noqa: PLR0911  # one form for each kind
     """What JSON does not know, in a form that it does.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from rxpipe.elements import Batch, Row
-from rxpipe.operators.sinks._cells import RICH_STYLES, Line, pad, width
+from rxpipe.operators.sinks._cells import RICH_STYLES, Line, cut, pad, width
 from rxpipe.operators.sinks._footer import COMPACT, foot, head
 from rxpipe.operators.sinks._layout import Placed, arrange, bottom, draw
 from rxpipe.operators.sinks._panel import Panel, View
@@ -98,7 +98,7 @@ class Screen:
         self._places: tuple[Any, list[Placed]] = (None, [])
 
     def refresh(self, *, force: bool = False) -> None:
-        """Read the tables that changed; all of them with `force`, since what depends on the time changes without them."""
+        """Read the tables that changed; with `force` all of them, for what depends on the time."""
         for view in self._views():
             version = self.tables.version(view.panel.table)
             if force or self._versions.get(id(view)) != version:
@@ -140,7 +140,7 @@ class Screen:
         made = [*top, *([[]] if spaced else []), *body]
         made += [[] for _ in range(lines - len(made) - len(end))]
         made = [*made[: lines - len(end)], *end][:lines]
-        return [[(" " * MARGIN, ""), *line] if line else [] for line in made]
+        return [cut([(" " * MARGIN, ""), *line], cells) if line else [] for line in made]
 
     def final(self, cells: int | None) -> list[Line]:
         """All panels with all rows, one below the other where there is no limit to the width."""

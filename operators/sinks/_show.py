@@ -35,7 +35,7 @@ SCROLLING = 10.0
 class Show:
     """What one subscription of `to_terminal` does; see there."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # what a subscription has at hand
         self,
         context: Context,
         scheduler: SchedulerBase | None,
@@ -52,12 +52,15 @@ class Show:
         self.terminal: Terminal | None = None
         self._scheduler = scheduler
         self._live = self.output is not None and self.output.interactive
-        self._scrolls = self.output is not None and self.output.terminal and not (
-            self._live or self.output.json or self.output.once
+        self._scrolls = (
+            self.output is not None
+            and self.output.terminal
+            and not (self._live or self.output.json or self.output.once)
         )
         self._timer = SerialDisposable()
         self._due: float | None = None
         self._drawn: float | None = None
+        self._read: float | None = None
         self._printed = ""
         self._unwatch: Callable[[], None] | None = None
         self._closed = False
@@ -68,7 +71,7 @@ class Show:
             return
         if self._live:
             self.terminal = Terminal(self.output)
-            self._unwatch = on_resize(lambda: self._draw(force=False) if self._drawn is not None else None)
+            self._unwatch = on_resize(lambda: self._draw() if self._drawn is not None else None)
         self._draw_in(FIRST_ONCE if self.output.once else FIRST)
 
     def take(self, element: Any) -> None:
@@ -88,13 +91,15 @@ class Show:
             return
         self._due = due
         scheduler = self.context.scheduler(self._scheduler)
-        self._timer.disposable = scheduler.schedule_relative(max(0.0, seconds), lambda *_: self._draw(force=False))
+        self._timer.disposable = scheduler.schedule_relative(max(0.0, seconds), lambda *_: self._draw())
 
-    def _draw(self, *, force: bool) -> None:
+    def _draw(self) -> None:
         if self._closed or self.output is None:
             return
         now = self.context.now()
-        force = force or self._drawn is None or now - self._drawn >= IDLE / 2
+        force = self._read is None or now - self._read >= IDLE / 2
+        if force:
+            self._read = now
         self._due, self._drawn = None, now
         self._look(force=force)
         if self.terminal is None:
@@ -169,9 +174,7 @@ def moving(status: Any) -> bool:
         return True
     streams = (getattr(status, "streams", None) or {}).values()
     return any(
-        getattr(stream, "records_per_second", 0)
-        or getattr(stream, "lag_bytes", 0)
-        or getattr(stream, "lag_seconds", 0)
+        getattr(stream, "records_per_second", 0) or getattr(stream, "lag_bytes", 0) or getattr(stream, "lag_seconds", 0)
         for stream in streams
     )
 

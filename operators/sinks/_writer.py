@@ -57,7 +57,9 @@ class _Sink:
                 columns = wider
                 made.append(values)
             else:
-                self._context.reject("cannot be written to SQLite: the table would have too many columns", row, leases=leases)
+                self._context.reject(
+                    "cannot be written to SQLite: the table would have too many columns", row, leases=leases
+                )
         return made
 
     def close(self) -> None:
@@ -91,7 +93,9 @@ class Appending(_Sink):
         leases = getattr(element, "leases", ())
         taken, rows = records_of(element)
         for row in taken:
-            self._context.reject("a record taken back cannot be taken out of a table in mode 'append'", row, leases=leases)
+            self._context.reject(
+                "a record taken back cannot be taken out of a table in mode 'append'", row, leases=leases
+            )
         self.outbox.put(element, self._values(rows, leases))
 
     def _write(self, rows: list[Values]) -> None:
@@ -112,7 +116,7 @@ class Appending(_Sink):
 class Upserting(_Sink):
     """Keeps one row for each key."""
 
-    def __init__(  # noqa: PLR0913  # what every sink has, and the table and its key
+    def __init__(  # noqa: PLR0913, PLR0917  # what every sink has, and the table and its key
         self,
         context: Context,
         scheduler: SchedulerBase | None,

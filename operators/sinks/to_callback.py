@@ -22,14 +22,14 @@ T = TypeVar("T")
 
 
 @operator
-def to_callback(source: Observable[T], call: str | Callable[[Any], Any]) -> Observable[T]:
+def to_callback(source: Observable[T], call: str | Callable[[T], object]) -> Observable[T]:
     """Call a Python function with each element, and pass the element on when it has returned.
 
-    Elements come in order, one at a time. If the function is a coroutine function, or returns an awaitable, that is awaited
-    on the run's loop; elements that come meanwhile wait with their leases, which holds the sources once the `in_flight`
-    limit is reached, and a checkpoint waits too: what takes long should stand behind a durable store. What the function
-    raises goes to `errors`, once, and the element is passed on. Completion waits for the last call; an error passes at
-    once; unsubscribing cancels the call that is awaited.
+    Elements come in order, one at a time. If the function is a coroutine function, or returns an awaitable, that is
+    awaited on the run's loop; elements that come meanwhile wait with their leases, which holds the sources once the
+    `in_flight` limit is reached, and a checkpoint waits too: what takes long should stand behind a durable store. What
+    the function raises goes to `errors`, once, and the element is passed on. Completion waits for the last call; an
+    error passes at once; unsubscribing cancels the call that is awaited.
 
         source              -a-b-|
         to_callback("builtins:len")  -a-b-|
@@ -108,7 +108,9 @@ class _Caller:
                 result.close()
             msg = f"{self._context.name}: a coroutine function needs a running asyncio loop; there is none here"
             raise RunError(msg) from error
-        self._lease = self._lease or Lease(self._context.flow, 0)  # an element without leases must hold a checkpoint too
+        self._lease = self._lease or Lease(
+            self._context.flow, 0
+        )  # an element without leases must hold a checkpoint too
         self._task = loop.create_task(self._finish(element, result))
 
     async def _finish(self, element: Any, result: Awaitable[Any]) -> None:
@@ -132,3 +134,4 @@ class _Caller:
     def _reject(self, element: Any, error: Exception) -> None:
         leases = getattr(element, "leases", ())
         self._context.reject(f"{type(error).__name__}: {error}", element, leases=leases)
+        error.__traceback__ = None  # whoever keeps the exception must not keep the element and its leases

@@ -25,15 +25,16 @@ def to_jsonl(source: Observable[T], path: str, sync: Literal["checkpoint", "batc
     """Append records to a file, one JSON object a line, and pass each element on once it is written.
 
     A batch writes its rows, in one write; those that it takes back come first, with `"_retracted": true` added. A table
-    writes all its rows each time it comes: put `throttle` before. A block of lines writes `{"path", "line"}` for each line,
-    any other element is one record. Times are RFC 3339, bytes base64; a record that has no JSON form goes to `errors`.
+    writes all its rows each time it comes: put `throttle` before. A block of lines writes `{"path", "line"}` for each
+    line, any other element is one record. Times are RFC 3339, bytes base64; a record that has no JSON form goes to
+    `errors`.
 
-    The file is made private to the user (0600), with its folder. It must be a regular file with no other writer. Where the
-    run has no saved position for it, writing goes on at its end.
+    The file is made private to the user (0600), with its folder. It must be a regular file with no other writer. Where
+    the run has no saved position for it, writing goes on at its end.
 
-    A full disk or another error of the file system loses nothing: a line written in part is taken back, what is not written
-    is kept, the sources are held, and it is tried again, after 0.1 s at first and 30 s at last. Completion waits for that;
-    an error passes at once.
+    A full disk or another error of the file system loses nothing: a line written in part is taken back, what is not
+    written is kept, the sources are held, and it is tried again, after 0.1 s at first and 30 s at last. Completion
+    waits for that; an error passes at once.
 
         source              -a-b-|
         to_jsonl("/tmp/x")  -a-b-|
@@ -53,7 +54,8 @@ def to_jsonl(source: Observable[T], path: str, sync: Literal["checkpoint", "batc
 
     State: the file's length, and a hash of the bytes before it.
 
-    Delivery: exactly-once. A restart cuts the file off at the saved length. It refuses a file that is shorter, or does not
+    Delivery: exactly-once. A restart cuts the file off at the saved length. It refuses a file that is shorter, or does
+        not
     hold before that length what was written there.
     """
 

@@ -19,23 +19,27 @@ T = TypeVar("T")
 
 @operator
 def to_sqlite(
-    source: Observable[T], path: str, table: str, mode: Literal["append", "upsert"] = "append", key: list[str] | None = None
+    source: Observable[T],
+    path: str,
+    table: str,
+    mode: Literal["append", "upsert"] = "append",
+    key: list[str] | None = None,
 ) -> Observable[T]:
     """Write records to a table of an SQLite database, and pass each element on once it is written.
 
     Each element is one transaction. The table is made by the first records, with types by their values; a column that
-    appears later is added. Times are RFC 3339 texts; lists and mappings are JSON texts; whole numbers beyond 64 bits are
-    texts. A record with a value that has no such form, with two fields that differ only in case, or that would bring the
-    table above 1,000 columns, goes to `errors`.
+    appears later is added. Times are RFC 3339 texts; lists and mappings are JSON texts; whole numbers beyond 64 bits
+    are texts. A record with a value that has no such form, with two fields that differ only in case, or that would
+    bring the table above 1,000 columns, goes to `errors`.
 
     Mode `append` adds a row for each record, numbered in `_rowid`; a table writes all its rows each time it comes; a
-    record taken back goes to `errors`. Mode `upsert` keeps one row for each key: a later record replaces it, one that is
-    taken back deletes it. Of a live table only rows that differ from those written last are written, and rows whose keys
-    are gone from it are deleted; rows that this sink did not write stay.
+    record taken back goes to `errors`. Mode `upsert` keeps one row for each key: a later record replaces it, one that
+    is taken back deletes it. Of a live table only rows that differ from those written last are written, and rows whose
+    keys are gone from it are deleted; rows that this sink did not write stay.
 
     The database is in WAL mode, so that others can read meanwhile. If it is locked, the disk full, or the disk fails,
-    nothing is lost: what is not written is kept, the sources are held, and it is tried again, after 0.1 s at first and 30 s
-    at last. Completion waits for that; an error passes at once.
+    nothing is lost: what is not written is kept, the sources are held, and it is tried again, after 0.1 s at first and
+    30 s at last. Completion waits for that; an error passes at once.
 
     Args:
         path: The database; made private to the user (0600), with its folder. `~` is the user's home.
@@ -56,12 +60,13 @@ def to_sqlite(
 
     State: for `append` the number of the last row and a hash of it; for `upsert` the keys written for each live table.
 
-    Delivery: exactly-once for `append`: a restart deletes the rows behind the saved number, and refuses a table that does
+    Delivery: exactly-once for `append`: a restart deletes the rows behind the saved number, and refuses a table that
+        does
     not hold what was written up to there. Idempotent for `upsert`: writing a record again changes nothing.
     """
     if mode == "append" and key:
-        problem = ParameterProblem(("key",), "belongs to mode 'upsert'; got mode 'append'")
-        raise ParameterError("to_sqlite", [problem])
+        name, problem = "to_sqlite", ParameterProblem(("key",), "belongs to mode 'upsert'; got mode 'append'")
+        raise ParameterError(name, [problem])
 
     def subscribe(observer: ObserverBase[T], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context, file = current(), Path(path).expanduser()

@@ -21,13 +21,17 @@ T = TypeVar("T")
 
 
 @operator
-def to_stdout(source: Observable[T], format: Literal["json", "text"] = "json") -> Observable[T]:  # noqa: A002  # its YAML name
+def to_stdout(
+    source: Observable[T],
+    format: Literal["json", "text"] = "json",  # noqa: A002  # the name in YAML
+) -> Observable[T]:
     """Write records to standard output, one a line, and pass each element on once it is written.
 
-    `json` writes one JSON object for each record, as `to_jsonl` does. `text` writes `name=value` pairs, values with spaces or
-    quotes as JSON strings; a plain text as it is; a block of lines as the lines that it is. A slow reader holds the run: a
-    pipe is waited for. A full disk is tried again, as `to_jsonl` does. If the reader goes away (`| head`) the stream ends in
-    a `BrokenPipeError`, which the command line takes for a quiet end. An error passes at once.
+    `json` writes one JSON object for each record, as `to_jsonl` does. `text` writes `name=value` pairs, values with
+    spaces or quotes as JSON strings; a plain text as it is; a block of lines as the lines that it is. A slow reader
+    holds the run: a pipe is waited for. A full disk is tried again, as `to_jsonl` does. If the reader goes away (`|
+    head`) the stream ends in a `BrokenPipeError`, which the command line takes for a quiet end. An error passes at
+    once.
 
         source       -a-b-|
         to_stdout()  -a-b-|

@@ -29,18 +29,19 @@ def to_terminal(
 ) -> Observable[T]:
     """Show tables on a terminal while they change, and print them when the stream completes.
 
-    The latest table of each name is kept, the name being the stream that it comes from; merge several streams to show them
-    together. Records that come in batches are the table `records`, of which the last 1,000 are kept. Elements are passed on
-    at once. What happens depends on where the output goes:
+    The latest table of each name is kept, the name being the stream that it comes from; merge several streams to show
+    them together. Records that come in batches are the table `records`, of which the last 1,000 are kept. Elements are
+    passed on at once. What happens depends on where the output goes:
 
-    - terminal: a full screen, drawn anew when a table came (at most every 50 ms: put `throttle` before this step), every
-      1.3 s while the run's figures move, and every 30 s otherwise. It fits 80 by 24 and uses more. At the end the terminal
-      is given back as it was, and the final tables are printed.
+    - terminal: a full screen, drawn anew when a table came (at most every 50 ms: put `throttle` before this step),
+      every 1.3 s while the run's figures move, and every 30 s otherwise. It fits 80 by 24 and uses more. At the end the
+      terminal is given back as it was, and the final tables are printed.
     - terminal without cursor codes (`NO_COLOR`, `TERM=dumb`): the tables as text, at most every 10 s, and at the end.
     - no terminal: the final tables as plain text, when the stream completes.
     - `--json`: the document, one JSON object, when the stream completes; nothing else.
 
-    A stream that ends in an error, or is unsubscribed, prints no final tables. Outside a command line nothing is printed.
+    A stream that ends in an error, or is unsubscribed, prints no final tables. Outside a command line nothing is
+    printed.
 
         source           -a-b-|
         to_terminal()    -a-b-|
@@ -51,15 +52,16 @@ def to_terminal(
         title: The screen's heading; the graph's name by default.
         timezone: The zone in which times and dates are shown; the system's by default.
 
-    A panel: `table`; `title`; `kind` (`table`, `figures`: labels and values of the first row, `line`: the same in one line);
-    `columns`, a mapping of headers to columns, expressions, or `{field, format, width, unit, priority}`; `where`; `sort`
-    (`-cost`: largest first); `limit`; `total`, the label of a line of sums; `size` (`wide`, `narrow`: half as much);
-    `priority`: what a small screen keeps; `empty`, shown without rows. Formats: int, si, usd, percent, size, duration, time,
-    date, text, bar (in a table of the column's largest value, in figures of 1).
+    A panel: `table`; `title`; `kind` (`table`, `figures`: labels and values of the first row, `line`: the same in one
+    line); `columns`, a mapping of headers to columns, expressions, or `{field, to, format, width, unit, priority}`
+    (`to`: a second value, for a span); `where`; `sort` (`-cost`: largest first); `limit`; `total`, the label of a
+    line of sums; `size` (`wide`, `narrow`: half as much); `priority`: what a small screen keeps; `empty`, shown
+    without rows. Formats: int, si, usd, percent, size, duration, time, date, text, bar (in a table of the column's
+    largest value, in figures of 1).
 
-    An entry of the document: `table`; `form` (`rows`, `first`, `list`, `value`); `columns`, names or a mapping of names to
-    expressions; `column` for list and value; `where`, `sort`, `limit`; `default` where there is no row; `nest`, further
-    entries inside each object, with `on`, the columns in which both tables agree.
+    An entry of the document: `table`; `form` (`rows`, `first`, `list`, `value`); `columns`, names or a mapping of names
+    to expressions; `column` for list and value; `where`, `sort`, `limit`; `default` where there is no row; `nest`,
+    further entries inside each object, with `on`, the columns in which both tables agree.
 
     Example:
         >>> import reactivex as rx
@@ -107,4 +109,5 @@ def _zone(name: str) -> ZoneInfo | None:
 
         guess = did_you_mean(nearest(name, available_timezones()))
         message = f"must be an IANA name such as 'Europe/Berlin', or empty; got {name!r}{guess}"
-        raise ParameterError("to_terminal", [ParameterProblem(("timezone",), message)]) from error
+        step = "to_terminal"
+        raise ParameterError(step, [ParameterProblem(("timezone",), message)]) from error

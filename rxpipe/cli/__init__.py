@@ -35,17 +35,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # whoever read our output has gone, as `head` does; the interpreter must not try to flush it again
-        with contextlib.suppress(OSError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILED
+        return _reader_gone()
     except GraphError as error:
         print(error, file=sys.stderr)
         return GRAPH_WRONG
     except RxpipeError as error:
+        if isinstance(error.__cause__, BrokenPipeError):
+            return _reader_gone()
         print(f"rxpipe: {error}", file=sys.stderr)
         return FAILED
     return code
+
+
+def _reader_gone() -> int:
+    """Whoever read our output has gone, as `head` does; the interpreter must not try to flush it again."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return FAILED
 
 
 def parser() -> argparse.ArgumentParser:

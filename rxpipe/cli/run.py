@@ -84,9 +84,13 @@ def _sample(
 async def _run(
     args: argparse.Namespace, graph: Graph, settings: Settings, values: dict[str, Any], sample: SampleData | None
 ) -> int:
+    from rxpipe.logs import configure  # noqa: PLC0415
     from rxpipe.output import Output  # noqa: PLC0415
     from rxpipe.run import AsyncRun  # noqa: PLC0415
 
+    output = Output.detect(json=args.json, once=args.once)
+    if output.interactive:
+        configure(settings.log_level, settings.log_format, output.log_stream)
     duration = args.duration
     if sample is not None:
         values = values | sample.values
@@ -95,9 +99,9 @@ async def _run(
     run = AsyncRun(
         graph,
         values=values,
-        state=None if sample is not None else state_path(graph.plan(**values), settings, once=args.once),
+        state=False if sample is not None else state_path(graph.plan(**values), settings, once=args.once),
         once=args.once,
-        output=Output.detect(json=args.json, once=args.once),
+        output=output,
         duration=duration,
         settings=settings,
     )

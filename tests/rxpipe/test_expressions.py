@@ -7,7 +7,7 @@ import os
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -109,6 +109,9 @@ NESTED = {"usage": {"iterations": [{"type": "x", "n": 1}, {"type": "y", "n": 2},
         ("parts('/a/b')[-1]", "b"),
         ("floor_time('1970-01-01T00:10:00Z', 3600)", 0.0),
         ("ceil_time(3600, '1h')", 3600.0),
+        ("ceil_time(3601, usage.tokens * 600)", 4200.0),
+        ("(0 - 2) ** 2 + 2 ** (1 + 1) + (2 ** 0.5) ** 2", 10.0),
+        ("(usage.tokens ** 2) ** 2", 2401),
         ("ceil_time(3600.5, '1h')", 7200.0),
         ("\n  1\n  + 2\n", 3),
         ("'ü' + 'ö'", "üö"),
@@ -187,6 +190,22 @@ def test_structs() -> None:
 
 def test_named_tuples() -> None:
     assert parse("kind + path").bind(Event)(Event("a", "b")) == "ab"
+
+
+class Unreadable(msgspec.Struct):
+    count: Nowhere  # type: ignore[name-defined]  # noqa: F821 - declared where it cannot be found
+    other: Any = None
+
+
+def test_declarations_that_cannot_be_read() -> None:
+    assert parse("count * 2").bind(Unreadable)(Unreadable(3)) == 6
+    with pytest.raises(TypeError):
+        parse("count * other").bind(Unreadable)(Unreadable("a", 3))
+
+
+def test_declared_numbers_need_no_guard() -> None:
+    kind = msgspec.defstruct("Kind", [("a", Annotated[int, "count"]), ("b", "int | None", None)])
+    assert parse("a * b").bind(kind)(kind(2, 3)) == 6
 
 
 def test_a_dict_is_not_taken_for_a_struct() -> None:
@@ -499,7 +518,8 @@ def test_timestamps_of_texts(moment: datetime, digits: int, offset: int) -> None
 
 
 ZONES = ["UTC", "Europe/Berlin", "America/New_York", "Asia/Kathmandu", "Asia/Kolkata", "Australia/Lord_Howe",
-         "America/St_Johns", "Africa/Monrovia", "Pacific/Apia", "Pacific/Kwajalein", "Europe/Amsterdam", "America/Sao_Paulo",
+         "America/St_Johns", "Africa/Monrovia", "Pacific/Apia", "Pacific/Kwajalein", "Europe/Amsterdam",
+         "America/Sao_Paulo",
          "Africa/Casablanca", "Antarctica/Troll", "Asia/Pyongyang", "Europe/Dublin"]  # fmt: skip
 
 seconds_of_time = st.integers(-4_000_000_000, 4_000_000_000) | st.builds(

@@ -27,6 +27,7 @@ class Rejected:
         self.rows: list[tuple[Any, type[Exception]]] = []
 
     def __call__(self, row: Any, error: Exception) -> None:
+        """Take a row that failed."""
         self.rows.append((row, type(error)))
 
 
@@ -103,7 +104,7 @@ def test_derive_struct() -> None:
 
 def test_derive_dict() -> None:
     derive = compile_derive({"c": parse("a.b"), "d": parse("coalesce(c, 5) + coalesce(a.x, 1)"), "a-b": parse("d")})
-    rows = [{"a": {"b": 2, "x": 1}}, {"z": 1}]
+    rows: list[dict[str, Any]] = [{"a": {"b": 2, "x": 1}}, {"z": 1}]
     before = copy.deepcopy(rows)
     assert derive(rows, none) == [{**rows[0], "c": 2, "d": 3, "a-b": 3}, {"z": 1, "c": None, "d": 6, "a-b": 6}]
     assert rows == before
@@ -199,7 +200,7 @@ def test_an_expression_that_does_not_fit_is_raised(function: Callable[[list[Any]
 
 
 def test_the_reject_callback_may_raise() -> None:
-    def stop(row: Any, error: Exception) -> None:
+    def stop(_: Any, error: Exception) -> None:
         raise KeyboardInterrupt from error
 
     with pytest.raises(KeyboardInterrupt):
@@ -217,7 +218,8 @@ mixed = st.lists(
 )
 same = st.one_of(st.lists(records), st.lists(records.map(lambda fields: Line(**fields))))
 texts = st.sampled_from(
-    ["a", "a + b", "a * b", "a / b", "a > b", "coalesce(a, b, 0)", "model.p", "coalesce(model.p, a.p) + 1", "lower(model)",
+    ["a", "a + b", "a * b", "a / b", "a > b", "coalesce(a, b, 0)", "model.p", "coalesce(model.p, a.p) + 1",
+     "lower(model)",
      "[x for x in [a, b] if x]", "a if b else model", "a ** b", "model in ['x', a]", "not a or b", "'x' in model"]
 )  # fmt: skip
 

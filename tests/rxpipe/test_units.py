@@ -77,11 +77,12 @@ def test_duration_near_miss(given: str, guess: str) -> None:
 
 @pytest.mark.parametrize(
     "given",
-    ["", " ", "-5s", "-1", "nan", "inf", "1e999", "s", "30m1h", "1h1h", "1m1min", "1h;2m", "x1h2m", "1h2mx", "1..5s",
+    ["", " ", "-5s", "-1", "nan", "inf", "1e999", "s", "30m1h", "1h1h", "1m1min", "1h;2m", "x1h2m", "1h2mx", "1h2m;",
+     "1..5s",
      "5 xyz", "1h2", "٣s", -1, -0.5, math.nan, math.inf, True, None, [], {}, timedelta(seconds=-1), 10**400, "9" * 50],
 )  # fmt: skip
 def test_duration_refused(given: Any) -> None:
-    with pytest.raises(UnitError, match="duration must be seconds or a text such as '100ms'.*; got "):
+    with pytest.raises(UnitError, match=r"duration must be seconds or a text such as '100ms'.*; got "):
         seconds(given)
 
 
@@ -116,10 +117,11 @@ def test_rate_near_miss(given: str, guess: str) -> None:
         hertz(given)
 
 
-@pytest.mark.parametrize("given", [0, "0Hz", "0/min", -1, "-1Hz", "nan", "inf", math.nan, math.inf, "", "1/", "/s", "1/q",
+@pytest.mark.parametrize("given", [0, "0Hz", "0/min", -1, "-1Hz", "nan", "inf", math.nan, math.inf, "", "1/",
+                                   "/s", "1/q",
                                    "1ms", "1/2", True, None, timedelta(seconds=1), "1e999Hz"])  # fmt: skip
 def test_rate_refused(given: Any) -> None:
-    with pytest.raises(UnitError, match="rate must be hertz above 0 .*; got "):
+    with pytest.raises(UnitError, match=r"rate must be hertz above 0 .*; got "):
         hertz(given)
 
 
@@ -158,12 +160,12 @@ def test_size_near_miss(given: str, guess: str) -> None:
 @pytest.mark.parametrize("given", [-1, "-1KB", "1.5B", 0.5, "0.0001KB", "nan", math.nan, math.inf, "", "KB", "1s", True,
                                    None, [1]])  # fmt: skip
 def test_size_refused(given: Any) -> None:
-    with pytest.raises(UnitError, match="size must be a whole number of bytes .*; got "):
+    with pytest.raises(UnitError, match=r"size must be a whole number of bytes .*; got "):
         nbytes(given)
 
 
 def test_long_values_are_shortened_in_errors() -> None:
-    with pytest.raises(UnitError, match="…$"):
+    with pytest.raises(UnitError, match=r"…$"):
         seconds("x" * 1000)
 
 
@@ -227,15 +229,15 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 
 def test_as_parameters() -> None:
-    assert TypeAdapter[float](Duration).validate_python("1h") == 3600.0
-    assert TypeAdapter[float](Rate).validate_python("60/min", strict=True) == 1.0
-    assert TypeAdapter[int](Size).validate_python("1KB", strict=True) == 1000
+    assert TypeAdapter[Any](Duration).validate_python("1h") == 3600.0
+    assert TypeAdapter[Any](Rate).validate_python("60/min", strict=True) == 1.0
+    assert TypeAdapter[Any](Size).validate_python("1KB", strict=True) == 1000
     with pytest.raises(ValidationError, match="did you mean '100ms'"):
-        TypeAdapter[float](Duration).validate_python("100 msec")
+        TypeAdapter[Any](Duration).validate_python("100 msec")
 
 
 def test_schema_of_parameters() -> None:
-    schema = TypeAdapter[float](Duration).json_schema()
+    schema = TypeAdapter[Any](Duration).json_schema()
     assert schema["anyOf"] == [{"type": "string"}, {"type": "number", "minimum": 0}]
     assert "100ms" in schema["examples"]
-    assert TypeAdapter[int](Size).json_schema()["anyOf"][1]["type"] == "integer"
+    assert TypeAdapter[Any](Size).json_schema()["anyOf"][1]["type"] == "integer"

@@ -11,6 +11,7 @@ import re
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from operator import attrgetter
@@ -32,6 +33,10 @@ BLOCK = timedelta(hours=5)
 
 class Unreadable(ValueError):  # noqa: N818
     """A line that looks like use but cannot be read."""
+
+
+class HalfWritten(Unreadable):
+    """A line that is no JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +143,10 @@ def read(config_dirs: Iterable[Path | str]) -> tuple[list[Record], int]:
                 continue
             try:
                 found = list(_records(line, (os.fsencode(path), number), project, session))
+            except HalfWritten:
+                unreadable += number < len(lines) - 1  # as the last line may be
             except Unreadable:
-                unreadable += number < len(lines) - 1  # the last line may be half written
+                unreadable += 1
             else:
                 records += found
     return records, unreadable
@@ -169,7 +176,7 @@ def _records(line: bytes, place_: tuple[bytes, int], project: str, session: str)
     try:
         outer = json.loads(line.decode(errors="replace"), parse_constant=_refuse)
     except ValueError as error:
-        raise Unreadable("not JSON") from error
+        raise HalfWritten("not JSON") from error
     if not isinstance(outer, dict):
         raise Unreadable("not an object")
     inner = _object(_object(outer, "data"), "message")  # progress of a sub-agent wraps the sub-agent's line
@@ -216,15 +223,13 @@ def _time(value: object) -> datetime:
 
 
 def _advisors(items: object) -> list[tuple[str, str | None, Tokens]]:
-    """The advisor's share of the iterations; a list that is not as expected says nothing."""
-    try:
-        return [
-            (model, _optional(item, "speed", str), _tokens(item))
-            for item in (items if isinstance(items, list) else [])
-            if item["type"] == "advisor_message" and (model := _optional(item, "model", str))
-        ]
-    except (Unreadable, TypeError, KeyError):
-        return []
+    """The advisor's share of the iterations; an item that is not as expected says nothing."""
+    found = []
+    for item in items if isinstance(items, list) else []:
+        with suppress(Unreadable, TypeError, KeyError):
+            if item["type"] == "advisor_message" and (model := _optional(item, "model", str)):
+                found.append((model, _optional(item, "speed", str), _tokens(item)))
+    return found
 
 
 def _tokens(usage: dict[str, Any]) -> Tokens:

@@ -40,7 +40,10 @@ def test_what_it_raises_is_rejected_once() -> None:
 
     assert run_marbles(to_callback(fail), "-a-b|", context=context) == "-a-b|"
     assert calls == ["a", "b"]
-    assert [(error.reason, error.record) for error in context.errors] == [("ValueError: a", "a"), ("ValueError: b", "b")]
+    assert [(error.reason, error.record) for error in context.errors] == [
+        ("ValueError: a", "a"),
+        ("ValueError: b", "b"),
+    ]
 
 
 def test_a_coroutine_needs_a_loop() -> None:
@@ -80,7 +83,9 @@ def test_coroutines_run_one_at_a_time_and_hold_their_leases() -> None:
         context, calls, source = TestContext(), Calls(), Subject[Any]()
         out: list[Any] = []
         with entered(context):
-            source.pipe(to_callback(calls)).subscribe(lambda batch: out.append(batch.rows[0]["n"]), on_completed=lambda: out.append("|"))
+            source.pipe(to_callback(calls)).subscribe(
+                lambda batch: out.append(batch.rows[0]["n"]), on_completed=lambda: out.append("|")
+            )
         for name in "abc":
             source.on_next(Batch([{"n": name}], leases=(Lease(context.flow, 10),)))
         source.on_completed()

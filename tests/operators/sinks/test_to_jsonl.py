@@ -125,7 +125,10 @@ def test_a_record_without_a_json_form_is_rejected(tmp_path: Path) -> None:
     run.push(Batch([{"a": object()}, {"a": 1}, {"a": "\ud800"}, {"a": 1 << 70}], leases=(lease,)))
     assert lines(tmp_path / "x") == [{"a": 1}]
     assert [error.path for error in run.context.errors] == ["f"] * 3
-    assert "a value of type object has no JSON form" in run.context.errors[0].reason or "object" in run.context.errors[0].reason
+    assert (
+        "a value of type object has no JSON form" in run.context.errors[0].reason
+        or "object" in run.context.errors[0].reason
+    )
 
 
 @pytest.mark.parametrize("source", ["|", "-a-|", "-a-b|", "#", "-a#", "(ab|)"])
@@ -274,7 +277,10 @@ def saved(path: Path) -> list[Any]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda path: path.unlink(), "must be the file that holds 16 bytes of this graph; there is no file: it was removed"),
+        (
+            lambda path: path.unlink(),
+            "must be the file that holds 16 bytes of this graph; there is no file: it was removed",
+        ),
         (lambda path: path.write_text("{}\n"), "must be the file that holds at least 16 bytes; it has 3"),
         (lambda path: path.write_text("x" * 99), "holds what this graph wrote up to byte 16; it holds something else"),
     ],

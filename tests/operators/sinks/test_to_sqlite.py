@@ -97,7 +97,12 @@ def test_columns_and_values(path: Path) -> None:
     at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     batches = [
         Batch([Row(1, at)]),
-        Batch([{"a": None, "x": 1.5, "l": [1, {"b": at}]}, {"b": b"\xff", "A-\"b; DROP": True, "n": 1 << 64, "d": Decimal("0.1")}]),
+        Batch(
+            [
+                {"a": None, "x": 1.5, "l": [1, {"b": at}]},
+                {"b": b"\xff", 'A-"b; DROP': True, "n": 1 << 64, "d": Decimal("0.1")},
+            ]
+        ),
         Batch([{}]),
         Batch([]),
     ]
@@ -110,8 +115,9 @@ def test_columns_and_values(path: Path) -> None:
         (4, None, None, None, None, None, None, None, None),
     ]
     names = [(row[1], row[2]) for row in query(path, "PRAGMA table_info(t)")]
-    assert names == [("_rowid", "INTEGER"), ("a", "INTEGER"), ("at", "TEXT"), ("x", "REAL"), ("l", "TEXT"), ("b", "BLOB"),
-                     ('A-"b; DROP', "INTEGER"), ("n", "TEXT"), ("d", "TEXT")]  # fmt: skip
+    integers = [("_rowid", "INTEGER"), ("a", "INTEGER")]
+    others = [("at", "TEXT"), ("x", "REAL"), ("l", "TEXT"), ("b", "BLOB"), ('A-"b; DROP', "INTEGER")]
+    assert names == [*integers, *others, ("n", "TEXT"), ("d", "TEXT")]
     assert query(path, "PRAGMA journal_mode") == [("wal",)]
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
@@ -333,7 +339,10 @@ def _change(text: str) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda path: [file.unlink() for file in path.parent.iterdir()], "there is no such table: it was removed or replaced"),
+        (
+            lambda path: [file.unlink() for file in path.parent.iterdir()],
+            "there is no such table: it was removed or replaced",
+        ),
         (_change("DROP TABLE t"), "there is no such table"),
         (_change("UPDATE t SET n = 7 WHERE _rowid = 2"), "it holds others"),
         (_change("DELETE FROM t; UPDATE sqlite_sequence SET seq = 1"), "it has 1: it was"),
@@ -362,7 +371,7 @@ def test_a_table_of_someone_else(path: Path) -> None:
 
 
 def test_no_database(path: Path, tmp_path: Path) -> None:
-    with pytest.raises(RxpipeError, match="must be a database that can be written; got .*Is a directory"):
+    with pytest.raises(RxpipeError, match=r"must be a database that can be written; got .*Is a directory"):
         raise Running(tmp_path).failed or AssertionError
     path.parent.mkdir()
     path.write_bytes(b"no database at all" * 99)

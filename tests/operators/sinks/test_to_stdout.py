@@ -92,7 +92,7 @@ def test_a_write_goes_on_where_it_stopped(monkeypatch: pytest.MonkeyPatch) -> No
 
     stream = Pipe()
     monkeypatch.setattr(sys, "__stdout__", stream)
-    monkeypatch.setattr(module.os, "write", write)
+    monkeypatch.setattr(os, "write", write)
     job = [memoryview(b"abcdefg\n")]
     with pytest.raises(OSError, match="No space left"):
         module._write(stream, job)
@@ -110,7 +110,7 @@ def test_a_reader_that_goes_away_ends_the_stream() -> None:
         "except BrokenPipeError:\n    import os, sys; os._exit(42)\n"
     )
     root = Path(module.__file__).parents[3]
-    process = subprocess.Popen(  # noqa: S603  # our own program
+    process = subprocess.Popen(  # our own program
         [sys.executable, "-c", program], stdout=subprocess.PIPE, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}
     )
     assert process.stdout is not None

@@ -1,0 +1,55 @@
+"""The built-in stream `errors`: what could not be handled, counted, kept, and delivered or logged."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+from loguru import logger
+from reactivex.subject import Subject
+
+from rxpipe.elements import Batch, ErrorRecord
+from rxpipe.lease import Lease
+
+KEPT = 100
+"""How many of the last error records are kept."""
+
+LOGGED = 5
+"""How many errors of a step are logged one by one; after that every tenth, hundredth, thousandth …"""
+
+
+class DeadLetters:
+    """The error records of one run.
+
+    Attributes:
+        count: How many there were.
+        last: The last of them.
+        stream: Those who read `errors` subscribe here.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.last: deque[ErrorRecord] = deque(maxlen=KEPT)
+        self.stream: Subject[Any] = Subject()
+
+    def emit(self, error: ErrorRecord, leases: tuple[Lease, ...], number: int, *, deliver: bool) -> None:
+        """Count an error record and deliver it to those who read `errors`; if nobody does, it is logged.
+
+        Args:
+            error: The record.
+            leases: Those of the data that it is about: no checkpoint passes over an error that is not written yet.
+            number: The how manieth of its step it is.
+            deliver: Whether it may go to the stream; an error of those who read the stream may not.
+        """
+        self.count += 1
+        self.last.append(error)
+        if deliver and self.stream.observers and not self.stream.is_stopped:
+            self.stream.on_next(Batch([error], leases=leases))
+        elif number <= LOGGED or str(number).strip("0") == "1":
+            where = "" if error.path is None else f" ({error.path}, bytes {error.start} to {error.end})"
+            many = "" if number <= LOGGED else f" [{number:,} errors of this step so far; few of them are logged]"
+            logger.warning("{}: {}{}{}", error.step, error.reason, where, many)
+
+    def complete(self) -> None:
+        """There will be no more to deliver."""
+        self.stream.on_completed()

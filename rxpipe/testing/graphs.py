@@ -1,0 +1,176 @@
+"""A whole graph under virtual time: hours of it in milliseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rxpipe.context import void
+from rxpipe.elements import Batch, LineDelta
+from rxpipe.engine import Engine, Options
+from rxpipe.graph import Graph
+from rxpipe.settings import Settings
+from rxpipe.state import StateFile
+from rxpipe.status import RunStatus
+from rxpipe.testing.context import InlineExecutor
+from rxpipe.testing.marbles import Event
+from rxpipe.testing.virtual import LONG, VirtualTimeScheduler
+from rxpipe.units import nbytes, seconds
+
+
+@dataclass
+class Recorded:
+    """What a graph did: its status at the end, and for each stream the elements that left it, with their times."""
+
+    status: RunStatus
+    events: dict[str, list[Event]] = field(default_factory=dict)
+
+    def values(self, stream: str) -> list[Any]:
+        """The elements that left a stream."""
+        return [event.value for event in self.events.get(stream, [])]
+
+
+class VirtualRun:
+    """A run whose time moves only when it is told to: `with VirtualRun(graph) as run: run.advance("10h")`.
+
+    Blocking calls are made at once, on the same thread. Leaving the block stops the run.
+
+    Args:
+        graph: What to run.
+        values: Values of the graph's declared parameters.
+        once: Whether sources end when they have emitted what is there.
+        state: The state file; None keeps no state.
+        settings: Settings of the run; neither the graph's nor the environment's count.
+        output: What sinks that print are told.
+        virtual: The clock, which operators built in Python may share.
+
+    Attributes:
+        engine: The run's engine.
+        virtual: The clock; it begins at 0.
+        events: For each stream the elements that left it, without their leases.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        values: Mapping[str, Any] | None = None,
+        once: bool = False,
+        state: Path | str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        output: Any = None,
+        virtual: VirtualTimeScheduler | None = None,
+    ) -> None:
+        plan = graph.plan(**(values or {}))
+        chosen = Settings.model_validate(settings or {})
+        self.virtual = virtual or VirtualTimeScheduler()
+        self.events: dict[str, list[Event]] = {name: [] for name in graph.streams}
+        opened = None if state is None else StateFile(Path(state))
+        try:
+            if opened is not None:
+                opened.adopt(graph.name, plan.fingerprint)
+            options = Options(
+                in_flight=nbytes(chosen.in_flight),
+                checkpoint=seconds(chosen.checkpoint),
+                once=once,
+                output=output,
+                state=opened,
+                executor=InlineExecutor(),
+                watch=self._watch,
+            )
+            clock = self.virtual
+            self.engine = Engine(plan, clock, lambda: clock.time, self._post, void, options)
+        except BaseException:
+            if opened is not None:
+                opened.close()
+            raise
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        self.engine.begin()
+        self._raise()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop."""
+        self.engine.stop()
+
+    def advance(self, time: str | float) -> Self:
+        """Let time pass.
+
+        Raises:
+            RunError: A step failed meanwhile.
+        """
+        self.virtual.advance_by(seconds(time))
+        self._raise()
+        return self
+
+    def drain(self, within: str | float = "1h") -> RunStatus:
+        """Stop the sources, let everything come through, end.
+
+        Raises:
+            RunError: A step failed.
+            AssertionError: It has not come through in the time given.
+        """
+        self.engine.drain()
+        end = self.virtual.time + seconds(within)
+        while not self.engine.over() and self.virtual.time < end and self.virtual.pending:
+            self.virtual.advance_by(min(1.0, end - self.virtual.time))
+        self._raise()
+        if not self.engine.over():
+            msg = f"the run must have drained within {within}; {self.engine.flow.blocks} blocks are in flight"
+            raise AssertionError(msg)
+        return self.engine.status()
+
+    def status(self) -> RunStatus:
+        """What the run is doing."""
+        return self.engine.status()
+
+    def _raise(self) -> None:
+        if self.engine.failure is not None:
+            raise self.engine.failure
+
+    def _post(self, call: Any) -> None:
+        def action(*_: object) -> None:
+            call()
+
+        self.virtual.schedule(action)
+
+    def _watch(self, stream: str, element: Any) -> None:
+        if isinstance(element, Batch):
+            element = Batch(element.rows, element.retracted, retractable=element.retractable)
+        elif isinstance(element, LineDelta):
+            element = element._replace(lease=None)
+        self.events[stream].append(Event(self.virtual.time, "next", element))
+
+
+def run_graph(graph: Graph, until: str | float | None = None, **options: Any) -> Recorded:
+    """Run a graph under virtual time, and tell what came out of its streams.
+
+    Args:
+        graph: What to run.
+        until: The time at which to drain; by default the graph's sources must end by themselves.
+        options: Those of `VirtualRun`.
+
+    Raises:
+        RunError: A step failed.
+
+    Example:
+        >>> from rxpipe import Graph
+        >>> from rxpipe.operators.time.interval import interval
+        >>> run_graph(Graph("ticks", {"ticks": [interval("2h")]}), until="10h").values("ticks")
+        [0, 1, 2, 3, 4]
+    """
+    with VirtualRun(graph, **options) as run:
+        if until is not None:
+            run.advance(until)
+        else:
+            while not run.engine.over() and run.virtual.pending and run.virtual.time < LONG:
+                run.advance(1.0)
+        status = run.status() if run.engine.over() else run.drain()
+        return Recorded(status, run.events)
