@@ -1,4 +1,4 @@
-"""Checkpoints: hold the sources, flush the buffers, wait until nothing is leased, save what changed in one transaction."""
+"""Checkpoints: hold the sources, flush the buffers, wait until nothing is leased, save in one transaction."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ class Checkpoints:
         """
         if step in self._steps:
             msg = (
-                f"{step}: a step with state must be subscribed once; the step after it subscribed it twice. Make the steps "
-                f"up to here a stream of their own, which several can read"
+                f"{step}: a step with state must be subscribed once; the step after it subscribed it twice. Make the "
+                f"steps up to here a stream of their own, which several can read"
             )
             raise StateError(msg)
         self._steps[step] = changes
@@ -162,7 +162,9 @@ class Checkpoints:
                     raise
             if self._unsaved:
                 self._keep(collected)
-                collected = [(name, [(*at, value) for at, value in rows.items()]) for name, rows in self._unsaved.items()]
+                collected = [
+                    (name, [(*at, value) for at, value in rows.items()]) for name, rows in self._unsaved.items()
+                ]
             if self._state is not None:
                 self.rows = self._state.commit(collected)
                 self.taken += 1

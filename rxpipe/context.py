@@ -52,7 +52,7 @@ class NoState:
 
     persistent = False
 
-    def get(self, key: bytes) -> dict[str, bytes]:
+    def get(self, key: bytes) -> dict[str, bytes]:  # noqa: ARG002  # see `Saved`
         """Nothing."""
         return {}
 
@@ -60,7 +60,7 @@ class NoState:
         """Nothing."""
         return iter(())
 
-    def keys_of(self, part: str) -> list[bytes]:
+    def keys_of(self, part: str) -> list[bytes]:  # noqa: ARG002  # see `Saved`
         """Nothing."""
         return []
 
@@ -85,7 +85,7 @@ class Context:
         self.flow = flow or Flow()
 
     def scheduler(self, given: SchedulerBase | None) -> SchedulerBase:
-        """The scheduler to take time from: the one given at subscription, else the running loop's, else a shared thread's."""
+        """The scheduler to take time from: the one given, else the running loop's, else a shared thread's."""
         if given is not None:
             return given
         try:
@@ -94,7 +94,7 @@ class Context:
             return _thread_scheduler()
 
     def poster(self, scheduler: SchedulerBase | None) -> Callable[[Callable[[], None]], None]:
-        """How another thread hands a call over to the thread of the dataflow; ask for it on that thread, at subscription."""
+        """How another thread hands a call over to the thread of the dataflow; ask for it there, at subscription."""
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -106,7 +106,7 @@ class Context:
         """The run's clock, in seconds since the epoch."""
         return time.time()
 
-    def reject(
+    def reject(  # noqa: PLR0913  # a reason, and all that may be known of where it was met
         self,
         reason: str,
         record: object = None,
@@ -121,7 +121,7 @@ class Context:
         lease = leases[0] if leases else None
         self.emit_error(error_record(self.name, reason, record, lease, time=self.now(), **place), leases)
 
-    def emit_error(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:
+    def emit_error(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:  # noqa: ARG002  # a run's are used
         """Deliver an error record, with the leases of the data that it is about: here, to the log."""
         where = "" if error.path is None else f" ({error.path}, bytes {error.start} to {error.end})"
         logger.warning("{}: {}{}", error.step, error.reason, where)
@@ -130,12 +130,18 @@ class Context:
         """Stop the run for an error met outside a subscription call (in a timer or a thread): here, raise it."""
         raise error
 
-    def state(self, kind: StateKind, changes: Callable[[], Iterable[Change]], description: str = "") -> Saved:
+    def state(
+        self,
+        kind: StateKind,  # noqa: ARG002  # a run's are used
+        changes: Callable[[], Iterable[Change]],  # noqa: ARG002
+        description: str = "",  # noqa: ARG002
+    ) -> Saved:
         """Take part in checkpoints.
 
         Args:
             kind: What the state is: a source's offsets, an operator's memory, a sink's position.
-            changes: Called at each checkpoint; gives the rows that changed since the last. A sink makes its data durable here.
+            changes: Called at each checkpoint; gives the rows that changed since the last. A sink makes its
+                data durable here.
             description: What a row is, for `rxpipe state`.
         """
         return NoState()
@@ -143,12 +149,12 @@ class Context:
     def on_flush(self, flush: Callable[[], None]) -> None:
         """Call `flush` before each checkpoint: emit now whatever holds a lease."""
 
-    def on_drain(self, stop: Callable[[], None]) -> Disposable:
+    def on_drain(self, stop: Callable[[], None]) -> Disposable:  # noqa: ARG002  # a run's is used
         """Call `stop` when the run drains: a source ends now, so that the streams complete."""
         return Disposable()
 
     def gauge(self, name: str, read: Callable[[], float]) -> None:
-        """Expose a figure of this step, read when somebody looks: `queue_depth`, `lag_bytes`, `lag_seconds` …"""
+        """Expose a figure of this step, read when somebody looks: `queue_depth`, `lag_bytes` or `lag_seconds`, say."""
 
     def describe(self, name: str, read: Callable[[], Any]) -> None:
         """Expose a structured detail of this step in `run.status()`, such as the files and their offsets."""

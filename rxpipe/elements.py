@@ -33,7 +33,8 @@ class FileState(NamedTuple):
 class FileEvent(NamedTuple):
     """Something happened to a file.
 
-    `old` and `new` are its states before and after (None: it did not, or does not, exist); `old_path` is set for a rename.
+    `old` and `new` are its states before and after (None: it did not, or does not, exist); `old_path` is set for a
+    rename.
     `known` marks a file found by the first scan: it was there before the watch began.
     """
 
@@ -140,7 +141,9 @@ def as_dict(row: Row) -> dict[str, Any]:
     return msgspec.structs.asdict(row)
 
 
-def error_record(step: str, reason: str, record: object = None, lease: Lease | None = None, **place: Any) -> ErrorRecord:
+def error_record(
+    step: str, reason: str, record: object = None, lease: Lease | None = None, **place: Any
+) -> ErrorRecord:
     """Build an `ErrorRecord`; the record is shortened to 1,000 characters, its place is the lease's unless given."""
     if lease is not None and lease.path:
         place = {"path": lease.path, "start": lease.start, "end": lease.end} | place

@@ -1,7 +1,7 @@
-"""The running graph: builds the observables of a plan, subscribes them in the right order, drains them, reports on them.
+"""The running graph: builds the observables of a plan, subscribes them in the right order, drains them, reports.
 
-Everything here happens on one thread. Time comes from the scheduler given, so that the same engine runs on an asyncio loop
-and under virtual time; `rxpipe.run` gives it a loop and a thread, `rxpipe.testing` a virtual clock.
+Everything here happens on one thread. Time comes from the scheduler given, so that the same engine runs on an asyncio
+loop and under virtual time; `rxpipe.run` gives it a loop and a thread, `rxpipe.testing` a virtual clock.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Engine:
         contexts: The contexts of all steps, each behind those that it reads from.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # what a loop and a virtual clock differ in
         self,
         plan: Plan,
         scheduler: SchedulerBase,
@@ -120,10 +120,10 @@ class Engine:
         self._executor: ThreadPoolExecutor | None = None
 
     def begin(self) -> None:
-        """Build and subscribe all streams: readers first, so that a shared stream starts when all its readers are there.
+        """Build and subscribe all streams: readers first, so that a shared stream starts when all of them are there.
 
-        Those that read `errors` come before all others, since any step may fail as soon as it is subscribed. What goes wrong
-        here ends the run like any later error.
+        Those that read `errors` come before all others, since any step may fail as soon as it is subscribed. What goes
+        wrong here ends the run like any later error.
         """
         self.state = "running"
         streams = sorted(self.plan.streams.values(), key=lambda stream: stream.name in self._handlers)
@@ -185,7 +185,9 @@ class Engine:
         if inlet is not None:
             inputs[step.operator.inputs[0]] = inlet
         for name, read in step.streams.items():
-            inputs[name] = [self._read(s, context) for s in read] if isinstance(read, list) else self._read(read, context)
+            inputs[name] = (
+                [self._read(s, context) for s in read] if isinstance(read, list) else self._read(read, context)
+            )
         return staged(step.operator.apply(inputs, step.parameters), inlet, context, root=step.operator.is_source)
 
     def _read(self, stream: str, context: StepContext) -> Observable[Any]:
@@ -245,7 +247,9 @@ class Engine:
             elif attempt < LAST_ATTEMPTS:
                 self._later(attempt * 0.1, lambda: self._finish(attempt + 1))
             else:
-                msg = f"the last checkpoint failed: {self.checkpoints.failure}; the next run goes on from the one before"
+                msg = (
+                    f"the last checkpoint failed: {self.checkpoints.failure}; the next run goes on from the one before"
+                )
                 self.fail(RunError(msg))
 
         self.checkpoints.take(end)
@@ -344,7 +348,7 @@ class Engine:
         return self._executor
 
     def join(self) -> None:
-        """Wait for the blocking calls that were under way when the run ended; not to be called on the dataflow thread."""
+        """Wait for the blocking calls that were under way when the run ended; not on the dataflow thread."""
         if self._executor is not None:
             self._executor.shutdown(wait=True)
 

@@ -50,8 +50,8 @@ class Places:
 class StepSpec:
     """One step of a stream: an operator's name and its parameters as written, variables not yet replaced.
 
-    Inputs other than the step before are parameters too, given as names of streams. `function` holds a step that exists only
-    in Python (a reactivex operator, an observable), which has no YAML form.
+    Inputs other than the step before are parameters too, given as names of streams. `function` holds a step that exists
+    only in Python (a reactivex operator, an observable), which has no YAML form.
     """
 
     operator: str
@@ -62,7 +62,9 @@ class StepSpec:
 
 @dataclass(frozen=True)
 class Param:
-    """A declared parameter of a graph: `type` is one of str, int, float, bool, list, mapping, duration, rate, size, secret.
+    """A declared parameter of a graph.
+
+    `type` is one of str, int, float, bool, list, mapping, duration, rate, size, secret.
 
     Where there are `choices`, its value is one of them.
     """
@@ -77,7 +79,7 @@ class Param:
 
 @dataclass(frozen=True)
 class Sample:
-    """How a graph makes data to try it on: a Python function `module:name` of a folder, and the parameter to point there."""
+    """How a graph makes data to try it on: a function `module:name` of a folder, and the parameter to point there."""
 
     call: str
     sets: str
@@ -163,7 +165,7 @@ class Graph:
         return Run(self, **options)
 
     def start(self, **options: Any) -> AsyncRun:
-        """Run the graph on the loop that is running: `async with graph.start() as run: …`; see `rxpipe.run.AsyncRun`."""
+        """Run the graph on the running loop: `async with graph.start() as run: …`; see `rxpipe.run.AsyncRun`."""
         from rxpipe.run import AsyncRun  # noqa: PLC0415  # definition does not depend on execution
 
         return AsyncRun(self, **options)
@@ -178,7 +180,9 @@ class Graph:
 
         return dump(self)
 
-    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+    def _repr_mimebundle_(  # noqa: PLW3201
+        self, include: object = None, exclude: object = None  # noqa: ARG002  # notebooks pass them
+    ) -> dict[str, str]:
         from rxpipe.notebook import graph_bundle  # noqa: PLC0415  # only notebooks call this
 
         return graph_bundle(self)

@@ -4,8 +4,8 @@ A source attaches a `Lease` to each block. Whatever derives from the block holds
 counting tells the moment the last holder lets go. `Flow` counts what is leased; from that follow backpressure (a source
 waits while too much is in flight), checkpoints (nothing may be leased) and draining (wait until nothing is).
 
-That moment may be anywhere: deep inside an operator, on a thread of the executor, or in the garbage collector. So in a run
-nothing but counting is done there. Who waits is called later, in a turn of the dataflow of its own.
+That moment may be anywhere: deep inside an operator, on a thread of the executor, or in the garbage collector. So in a
+run nothing but counting is done there. Who waits is called later, in a turn of the dataflow of its own.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Record-wise operators: written as a function from rows to rows, lifted to batches and tables, fused with neighbours."""
+"""Record-wise operators: functions from rows to rows, lifted to batches and tables, fused with neighbours."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.context import Context, current, entered
-from rxpipe.elements import Batch, Row
+from rxpipe.elements import Batch, Row, as_dict
 from rxpipe.meter import Meter, blame
 from rxpipe.table import Table
 
@@ -19,6 +19,9 @@ Reject = Callable[[Row, Exception], None]
 
 RowsFunction = Callable[[list[Row], Reject], list[Row]]
 """From rows to rows; must give the same for the same rows, since retractions pass through it too."""
+
+MOST_REPORTED = 1000
+"""How many failures of rows of a table are remembered, so that they are not rejected at every read."""
 
 Records = TypeVar("Records", Batch, Table)
 """What record-wise operators take and give: batches, or live tables (whose rows are then computed when read)."""
@@ -29,11 +32,14 @@ class Lifted(Observable[Any]):
 
     Args:
         source: What the steps read.
-        stages: For each step what makes its function at subscription, its context (None: the one then current), its meter.
+        stages: For each step what makes its function at subscription, its context (None: the one then current), its
+            meter.
     """
 
     def __init__(
-        self, source: Observable[Any], stages: list[tuple[Callable[[Context], RowsFunction], Context | None, Meter | None]]
+        self,
+        source: Observable[Any],
+        stages: list[tuple[Callable[[Context], RowsFunction], Context | None, Meter | None]],
     ) -> None:
         super().__init__()
         self.source = source
@@ -45,6 +51,8 @@ class Lifted(Observable[Any]):
             context = given or current()
             with entered(context):
                 made.append((make(context), context, meter or Meter()))
+
+        reported: list[set[Any]] = [set() for _ in made]
 
         def on_next(element: Any) -> None:
             if isinstance(element, Batch):
@@ -59,9 +67,9 @@ class Lifted(Observable[Any]):
                     if not element.rows and not element.retracted:
                         return
             elif isinstance(element, Table):
-                for function, context, meter in made:
+                for (function, context, meter), told in zip(made, reported, strict=True):
                     meter.rows(1, 1, 0)  # its rows are computed when they are read
-                    element = element.map(_table_function(function, context), name=context.stream)
+                    element = element.map(_table_function(function, context, element.key, told), name=context.stream)
             observer.on_next(element)
 
         return self.source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
@@ -75,11 +83,29 @@ def _through(function: RowsFunction, context: Context, batch: Batch) -> Batch:
     return batch.replace(rows, function(batch.retracted, _ignore) if batch.retracted else None)
 
 
-def _table_function(function: RowsFunction, context: Context) -> Callable[[list[Row]], list[Row]]:
-    def reject(row: Row, error: Exception) -> None:
-        context.reject(f"{type(error).__name__}: {error}", row)
+def _table_function(
+    function: RowsFunction, context: Context, key: tuple[str, ...], told: set[Any]
+) -> Callable[[list[Row]], list[Row]]:
+    """What a step does at each read of a table; a row that fails again and again is rejected once."""
 
-    return lambda rows: function(rows, reject)
+    def reject(row: Row, error: Exception) -> None:
+        values = as_dict(row)
+        which = repr([values.get(name) for name in key] if key else values)
+        reason = f"{type(error).__name__}: {error}"
+        if (which, reason) not in told:
+            if len(told) >= MOST_REPORTED:
+                told.clear()
+            told.add((which, reason))
+            context.reject(reason, row)
+
+    def read(rows: list[Row]) -> list[Row]:
+        try:
+            return function(rows, reject)
+        except Exception as error:
+            blame(error, context.name)
+            raise
+
+    return read
 
 
 def _ignore(row: Row, error: Exception) -> None:

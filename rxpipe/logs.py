@@ -53,7 +53,9 @@ def _json_sink(sink: Any) -> Any:
         exception = record["exception"]
         if exception is not None:
             line["exception"] = f"{exception.type.__name__ if exception.type else 'Exception'}: {exception.value}"
-            line["traceback"] = "".join(traceback.format_exception(exception.type, exception.value, exception.traceback))
+            line["traceback"] = "".join(
+                traceback.format_exception(exception.type, exception.value, exception.traceback)
+            )
         text = orjson.dumps(line, default=str).decode("utf-8", "replace") + "\n"
         stream = sys.stderr if sink is None else sink
         if callable(stream):

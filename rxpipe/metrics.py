@@ -1,7 +1,7 @@
 """Prometheus metrics of a run, read from its status when somebody scrapes.
 
-Names follow the conventions of Prometheus: `rxpipe_`, what it is, the unit in base units, `_total` for what only grows. Rates
-are left to the one who asks: `rate(rxpipe_stream_records_total[1m])`.
+Names follow the conventions of Prometheus: `rxpipe_`, what it is, the unit in base units, `_total` for what only grows.
+Rates are left to the one who asks: `rate(rxpipe_stream_records_total[1m])`.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Exporter(Collector):
 
     Args:
         engine: The run.
-        address: `:9464`, `9464` or `127.0.0.1:9464`; with port 0 the system chooses one. Without a host, only this machine
-            is served.
+        address: `:9464`, `9464` or `127.0.0.1:9464`; with port 0 the system chooses one. Without a host, only this
+            machine is served.
 
     Attributes:
         url: Where the metrics are.
@@ -143,7 +143,12 @@ def _families(status: RunStatus) -> Iterator[Any]:
         (GaugeMetricFamily, "checkpoint_rows", "State rows that the last checkpoint wrote.", status.checkpoint_rows),
         (GaugeMetricFamily, "degraded", "1 while the run is degraded.", status.degraded is not None),
         (GaugeMetricFamily, "start_time_seconds", "When the run began, since the epoch.", status.started),
-        (GaugeMetricFamily, "last_update_time_seconds", "When data last flowed, since the epoch.", status.last_update or 0),
+        (
+            GaugeMetricFamily,
+            "last_update_time_seconds",
+            "When data last flowed, since the epoch.",
+            status.last_update or 0,
+        ),
     ):
         yield _family(kind, f"rxpipe_{name}", text, graph, (), [((), float(value))])
 
@@ -160,7 +165,7 @@ def _told(steps: Iterable[StepStatus], graph: str) -> Iterator[Any]:
         yield _family(GaugeMetricFamily, full, f"What a step tells of itself: {name}.", graph, ("step",), values)
 
 
-def _family(
+def _family(  # noqa: PLR0913, PLR0917  # a name, a text, labels and values are what a family is
     kind: type[Any],
     name: str,
     text: str,

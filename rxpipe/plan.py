@@ -1,4 +1,4 @@
-"""A checked graph: every operator found, every parameter converted, every edge typed. `rxpipe.check` makes it, `Run` runs it."""
+"""A checked graph, ready to run: every operator found, every parameter converted, every edge typed."""
 
 from __future__ import annotations
 
@@ -87,6 +87,8 @@ class Plan:
             for key, value in step.parameters.items()
             for name in data_files(step.operator.hints.get(key), value)
         ]
-        text = orjson.dumps([[name, [step.fingerprint for step in stream.steps]] for name, stream in self.streams.items()])
+        text = orjson.dumps(
+            [[name, [step.fingerprint for step in stream.steps]] for name, stream in self.streams.items()]
+        )
         text += digest(files, self.graph.folder).encode()
         return hashlib.blake2b(text, digest_size=16).hexdigest()

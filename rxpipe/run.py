@@ -33,7 +33,8 @@ T = TypeVar("T")
 class AsyncRun:
     """A run on the loop that is running: `async with graph.start() as run: …`.
 
-    Leaving the block drains the run; an exception in the block stops it. All methods must be called on the loop's thread.
+    Leaving the block drains the run; an exception in the block stops it. All methods must be called on the loop's
+    thread.
 
     Args:
         graph: What to run.
@@ -108,12 +109,13 @@ class AsyncRun:
 
                 self._exporter = Exporter(self._engine, self.settings.metrics)
             self._engine.begin()
-            if self._engine.failure is not None:
-                raise self._engine.failure
         except BaseException:
             self._engine.stop()
             await self._close()
             raise
+        if self._engine.failure is not None:
+            await self._close()
+            raise self._engine.failure
         return self
 
     def _made(self, loop: asyncio.AbstractEventLoop) -> Engine:
@@ -229,10 +231,10 @@ class AsyncRun:
 
 
 class Run:
-    """A run on a thread of its own: `with graph.run() as run: …`; works where a loop is running already, as in notebooks.
+    """A run on a thread of its own: `with graph.run() as run: …`; works where a loop is running, as in notebooks.
 
-    Takes the arguments of `AsyncRun`. Leaving the block drains the run; an exception in the block stops it. Methods may be
-    called from any thread.
+    Takes the arguments of `AsyncRun`. Leaving the block drains the run; an exception in the block stops it. Methods
+    may be called from any thread.
     """
 
     def __init__(self, graph: Graph, **options: Any) -> None:
@@ -288,7 +290,7 @@ class Run:
         self._thread.start()
         try:
             self._begun.result()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # it is raised again, without the other thread's frames
             self._thread.join()
             raise _fresh(error) from error.__cause__
         return self
@@ -307,7 +309,7 @@ class Run:
             if kind is not None and failure is not None and error is not failure:
                 logger.error("the run had failed, besides: {}", failure)
 
-    def _call(self, function: Callable[[], T]) -> T:
+    def _call(self, function: Callable[[], T]) -> T:  # noqa: C901  # the loop may end at any moment between two lines
         """Call on the loop's thread; when the run has ended and its loop with it, here."""
         loop = self._loop
         if loop is None:
@@ -355,7 +357,7 @@ class Run:
 
     def drain(self, timeout: str | float | None = None) -> None:
         """Stop the sources, let everything come through, take a last checkpoint, end; see `AsyncRun.drain`."""
-        self._call(lambda: self._inner.engine.drain())
+        self._call(self._inner.engine.drain)
         try:
             self.wait(timeout)
         except TimeoutError:
@@ -364,19 +366,19 @@ class Run:
 
     def stop(self) -> None:
         """End now; the next run goes on from the last checkpoint."""
-        self._call(lambda: self._inner.engine.stop())
+        self._call(self._inner.engine.stop)
 
     def pause(self) -> None:
         """Hold the sources; what was read comes through."""
-        self._call(lambda: self._inner.engine.pause())
+        self._call(self._inner.engine.pause)
 
     def resume(self) -> None:
         """Let the sources go on."""
-        self._call(lambda: self._inner.engine.resume())
+        self._call(self._inner.engine.resume)
 
     def status(self) -> RunStatus:
         """What the run is doing, or did."""
-        return self._call(lambda: self._inner.engine.status())
+        return self._call(self._inner.engine.status)
 
     @property
     def metrics_url(self) -> str | None:

@@ -20,8 +20,8 @@ from rxpipe.graph import Graph
 class SampleData:
     """A folder that a graph's sample function fills: first what was there before, then live changes.
 
-    The function takes the folder and returns an iterator; each step of it changes something and gives the seconds until the
-    next step. The folder is there from `with` to the end of its block.
+    The function takes the folder and returns an iterator; each step of it changes something and gives the seconds until
+    the next step. The folder is there from `with` to the end of its block.
 
     Args:
         graph: A graph with a `sample:` section.

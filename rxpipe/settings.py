@@ -1,4 +1,4 @@
-"""Settings of a run: defaults, the graph's `settings:`, `.env`, `RXPIPE_*` in the environment, the command line; later wins."""
+"""Settings of a run: defaults, the graph's `settings:`, `.env`, `RXPIPE_*` variables, the command line; later wins."""
 
 from __future__ import annotations
 
@@ -69,7 +69,11 @@ def load_settings(graph: Mapping[str, Any], given: Mapping[str, Any]) -> Setting
         for detail in error.errors(include_url=False):
             name = str(detail["loc"][0])
             cause = detail.get("ctx", {}).get("error")
-            message = str(cause) if cause is not None else f"{detail['msg'].lower()}; got {detail['input']!r}"
+            message = (
+                str(cause)
+                if cause is not None
+                else f"{detail['msg'][0].lower()}{detail['msg'][1:]}; got {detail['input']!r}"
+            )
             problem = Problem(f"settings: {name}: {message} ({merged[name][1]})")
             if problem not in found:  # a union names each of its members
                 found.append(problem)
@@ -87,7 +91,8 @@ def _unknown(name: str, origin: str) -> Problem:
 def _from_environment() -> dict[str, tuple[Any, str]]:
     """What `.env` and `RXPIPE_*` set, with where each comes from.
 
-    A variable with the prefix and another name may be anybody's; it counts as a misspelt setting only where it is near one.
+    A variable with the prefix and another name may be anybody's; it counts as a misspelt setting only where it is near
+    one.
     pydantic-settings takes 60 ms to import, so this is called only where there is something to read.
     """
     from pydantic_settings import (  # noqa: PLC0415  # see the docstring

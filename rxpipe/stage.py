@@ -47,17 +47,18 @@ class StepContext(Context):
         self.name = name
         self.stream = stream
         self.once = engine.once
+        self.clock = engine.clock
         self.folder = engine.plan.graph.folder
         self.meter = Meter()
         self.flushes: list[Callable[[], None]] = []
         self.stops: list[Callable[[], None]] = []
 
-    def scheduler(self, given: SchedulerBase | None) -> SchedulerBase:
+    def scheduler(self, given: SchedulerBase | None) -> SchedulerBase:  # noqa: ARG002  # the run's is the one
         """The run's scheduler, charging this step."""
         engine = self._engine
         return GuardedScheduler(engine.scheduler, engine.fail, engine.over, self.charged)
 
-    def poster(self, scheduler: SchedulerBase | None) -> Callable[[Callable[[], None]], None]:
+    def poster(self, scheduler: SchedulerBase | None) -> Callable[[Callable[[], None]], None]:  # noqa: ARG002
         """Hand a call over to the dataflow thread; what comes after the end of the run is not done any more."""
         engine = self._engine
 
@@ -73,7 +74,7 @@ class StepContext(Context):
 
     def now(self) -> float:
         """The run's clock."""
-        return self._engine.clock()
+        return self.clock()
 
     def emit_error(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:
         """Deliver an error record to the stream `errors`."""
@@ -150,8 +151,10 @@ class Inlet(Observable[Any]):
     Args:
         source: What the step reads.
         context: The step.
-        before: The meter of the step that the elements come from, whose time this step's is not; None if it is not known.
-        dynamic: Whether the step may subscribe operators while elements flow, as `flat_map` does; they find its context.
+        before: The meter of the step that the elements come from, whose time this step's is not; None if
+            it is not known.
+        dynamic: Whether the step may subscribe operators while elements flow, as `flat_map` does; they find its
+            context.
     """
 
     def __init__(
@@ -166,7 +169,8 @@ class Inlet(Observable[Any]):
     def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context, before = self.context, self.before
         name, meter = context.name, context.meter
-        receive, count = observer.on_next, meter.count_in
+        receive: Callable[[Any], None] = observer.on_next
+        count = meter.count_in
 
         def within(element: Any) -> None:
             with entered(context):
@@ -214,7 +218,7 @@ class Outlet(Observable[Any]):
 
     def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = self.context
-        meter, now = context.meter, context.now
+        meter, now = context.meter, context.clock
         emit, count = observer.on_next, meter.count_out
 
         def on_next(element: Any) -> None:

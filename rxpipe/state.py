@@ -1,7 +1,7 @@
-"""The state file: one SQLite database per graph with the offsets, operator states and sink positions of the last checkpoint.
+"""The state file: one SQLite database per graph with the offsets, states and positions of the last checkpoint.
 
-The file is in WAL mode with `synchronous=NORMAL`: a power loss may lose the last checkpoints but never tears one, and an
-older checkpoint is as good as a newer one, since every sink goes back to its position in it.
+The file is in WAL mode with `synchronous=NORMAL`: a power loss may lose the last checkpoints but never tears one, and
+an older checkpoint is as good as a newer one, since every sink goes back to its position in it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
-
 from loguru import logger
 
 from rxpipe.context import Change, StateKind
@@ -51,7 +50,8 @@ class StateFile:
         path: The file; made with its folder, private to the user, where it does not exist.
 
     Raises:
-        StateError: Another run has the file (its process id is named), or the file is no state file; it is left as it was.
+        StateError: Another run has the file (its process id is named), or the file is no state file and is left as
+            it was.
     """
 
     def __init__(self, path: Path) -> None:
@@ -109,8 +109,8 @@ class StateFile:
     def adopt(self, graph: str, fingerprint: str) -> bool:
         """Make the file this graph's; returns whether its state can be used.
 
-        State of a changed graph is of no use to it. It is dropped where nothing but memory depends on it; where a sink's
-        position does, going on would lose or double records, and the file is refused.
+        State of a changed graph is of no use to it. It is dropped where nothing but memory depends on it; where a
+        sink's position does, going on would lose or double records, and the file is refused.
 
         Raises:
             StateError: The graph changed and the file holds positions of sinks.
@@ -119,8 +119,8 @@ class StateFile:
         if old not in (None, fingerprint):
             if any(kind == "sink" for _, kind, _ in self.steps()):
                 msg = (
-                    f"state file {self.path}: written by another definition of graph {self.meta('graph')!r}; its sinks hold "
-                    f"what that one wrote. Undo the change, name another file with --state, or start afresh: "
+                    f"state file {self.path}: written by another definition of graph {self.meta('graph')!r}; its sinks "
+                    f"hold what that one wrote. Undo the change, name another file with --state, or start afresh: "
                     f"rxpipe state reset {self.path}"
                 )
                 raise StateError(msg)
@@ -165,7 +165,9 @@ class StateFile:
         for step, rows in changes:
             for wanted, group in groupby(rows, key=lambda row: row[2] is not None):
                 if wanted:
-                    self.db.executemany("INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)", ((step, *row) for row in group))
+                    self.db.executemany(
+                        "INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)", ((step, *row) for row in group)
+                    )
                 else:
                     self.db.executemany(
                         "DELETE FROM state WHERE step = ? AND key = ? AND part = ?", ((step, k, p) for k, p, _ in group)
@@ -247,7 +249,8 @@ def open_readonly(path: Path) -> Iterator[sqlite3.Connection]:
 def readable(db: sqlite3.Connection) -> Iterator[tuple[str, str, str, Any, str, Any]]:
     """All state rows as data: step, kind, what the step keeps, key, part, value."""
     query = (
-        "SELECT step, kind, description, key, part, value FROM state JOIN step ON step.name = state.step ORDER BY kind DESC, step"
+        "SELECT step, kind, description, key, part, value "
+        "FROM state JOIN step ON step.name = state.step ORDER BY kind DESC, step"
     )
     for step, kind, description, key, part, value in db.execute(query):
         yield step, kind, description, _decoded(key), part, _decoded(value)

@@ -67,7 +67,8 @@ class RunStatus:
         last_update: When anything last left a step; None before that.
         records: Records of those streams that begin with a source.
         errors: Records, lines and files that could not be handled.
-        degraded: Why the run is not in full health, or None: a checkpoint that failed or waits long, a sink that cannot write.
+        degraded: Why the run is not in full health, or None: a checkpoint that failed or waits long, a sink
+            that cannot write.
         last_errors: The last error records, up to 100.
         files: For each file read: its offset, size and lag in bytes.
         details: What steps tell of themselves, such as how a folder is watched.

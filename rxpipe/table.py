@@ -41,7 +41,9 @@ class Table:
         """The rows as they are now, as plain dicts."""
         return [as_dict(row) for row in self.rows()]
 
-    def map(self, function: Callable[[list[Row]], list[Row]], *, name: str = "", key: tuple[str, ...] | None = None) -> Table:
+    def map(
+        self, function: Callable[[list[Row]], list[Row]], *, name: str = "", key: tuple[str, ...] | None = None
+    ) -> Table:
         """A table whose rows are `function` of this one's, computed at each read."""
         return Table(name or self.name, self.key if key is None else key, lambda: function(self.rows()), self._version)
 

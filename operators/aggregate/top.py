@@ -10,18 +10,20 @@ from reactivex import Observable
 from rxpipe.context import Context
 from rxpipe.elements import Row
 from rxpipe.expressions import parse
-from rxpipe.lift import Records, Reject, RowsFunction, lift
+from rxpipe.lift import Reject, RowsFunction, lift
 from rxpipe.operator import operator
 from rxpipe.params import Expr
 from rxpipe.rows import compile_values
+from rxpipe.table import Table
 
 
 @operator
-def top(source: Observable[Records], count: Annotated[int, Ge(1)], by: Expr, least: bool = False) -> Observable[Records]:
-    """Keep the rows with the largest values, largest first.
+def top(source: Observable[Table], count: Annotated[int, Ge(1)], by: Expr, least: bool = False) -> Observable[Table]:
+    """Keep the rows of a table with the largest values, largest first.
 
-    Of a table, its rows are chosen when it is read; of batches, each batch on its own. Rows of equal value keep their
-    order. Rows whose value is null come last. A row for which the expression fails goes to `errors`.
+    They are chosen when the table is read. Rows of equal value keep their order. Rows whose value is null come last. Values
+    of several types that cannot be compared are grouped by type. A row for which the expression fails goes to `errors`.
+    Completion and errors pass through; nothing is held back.
 
     Args:
         count: How many rows to keep.
@@ -30,8 +32,9 @@ def top(source: Observable[Records], count: Annotated[int, Ge(1)], by: Expr, lea
 
     Example:
         >>> rows = [{"model": "a", "n": 2}, {"model": "b", "n": 5}, {"model": "c", "n": 1}]
-        >>> rx.of(Batch(rows)).pipe(top(2, by="n")).run()
-        Batch([{'model': 'b', 'n': 5}, {'model': 'a', 'n': 2}])
+        >>> table = Table("models", ("model",), lambda: rows, lambda: 0)
+        >>> rx.of(table).pipe(top(2, by="n")).run().dicts()
+        [{'model': 'b', 'n': 5}, {'model': 'a', 'n': 2}]
     """
     values_of = compile_values([parse(by)])
 
@@ -39,7 +42,10 @@ def top(source: Observable[Records], count: Annotated[int, Ge(1)], by: Expr, lea
         def choose(rows: list[Row], reject: Reject) -> list[Row]:
             kept, values = values_of(rows, reject)
             known = [pair for pair in zip(kept, values, strict=True) if pair[1] is not None]
-            known.sort(key=_value, reverse=not least)
+            try:
+                known.sort(key=_value, reverse=not least)
+            except TypeError:
+                known.sort(key=_by_type, reverse=not least)
             unknown = [row for row, value in zip(kept, values, strict=True) if value is None]
             return ([row for row, _ in known] + unknown)[:count]
 
@@ -50,3 +56,10 @@ def top(source: Observable[Records], count: Annotated[int, Ge(1)], by: Expr, lea
 
 def _value(pair: tuple[Row, Any]) -> Any:
     return pair[1]
+
+
+def _by_type(pair: tuple[Row, Any]) -> tuple[Any, ...]:
+    value = pair[1]
+    if isinstance(value, int | float):
+        return ("", value, "")
+    return (type(value).__name__, 0, str(value))

@@ -108,6 +108,10 @@ class Known:
         self.note(tail.path)
         return self._release(tail.path)
 
+    def missing(self, tail: Tail) -> None:
+        """A file of which nothing was read turned out not to be there."""
+        self._remove(tail, rest=False)
+
     def waits(self, tail: Tail) -> bool:
         """Whether a file has to wait until the one that was at its path before is done with."""
         return not tail.gone and tail.path in self.leaving

@@ -246,6 +246,8 @@ class Reader:
         if isinstance(error, FileNotFoundError):
             tail.size = -1
             self._idle(tail)
+            if tail.offset == 0:
+                self.known.missing(tail)
             return
         if not tail.tries:
             self.context.reject(

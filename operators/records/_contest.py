@@ -3,35 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
-from rxpipe.elements import Row
+import msgspec
+
+from rxpipe.elements import Row, as_dict
 
 Keep = Literal["first", "last", "largest"]
 
 
-class Candidate(NamedTuple):
+class Candidate(msgspec.Struct, gc=False, eq=False):
     """A record in the contest, with what decides about it.
 
     Attributes:
         row: The record.
         rank: Of one key, only candidates of the highest rank compete.
         split: Each distinct value has a winner of its own.
-        measure: What `largest` compares.
         tie: Of equal measures the smallest of these wins, then the first to arrive.
         origin: Where the record came from; with the origin, the record goes.
+        measure: What `largest` compares.
     """
 
     row: Row
     rank: Any
     split: Any
-    measure: Any
     tie: Any
     origin: Any
+    measure: Any
+
+    def same(self, other: Candidate) -> bool:
+        """Whether the other is the same record, of whatever type of rows."""
+        return (
+            self.origin == other.origin
+            and self.measure == other.measure
+            and self.split == other.split
+            and self.rank == other.rank
+            and self.tie == other.tie
+            and (self.row is other.row or as_dict(self.row) == as_dict(other.row))
+        )
 
 
-def better(keep: Keep) -> Callable[[Candidate, Candidate], bool]:
-    """Whether a later candidate beats an earlier one of the same rank and split."""
+Beats = Callable[[Candidate, Candidate], bool]
+"""Whether a later candidate beats an earlier one of the same rank and split; TypeError if they cannot be compared."""
+
+
+def better(keep: Keep) -> Beats:
+    """What decides between two candidates."""
     if keep == "first":
         return lambda new, old: False
     if keep == "last":
@@ -41,41 +58,81 @@ def better(keep: Keep) -> Callable[[Candidate, Candidate], bool]:
 
 def _larger(new: Candidate, old: Candidate) -> bool:
     if new.measure != old.measure:
-        return bool(new.measure > old.measure)
+        return _above(new.measure, old.measure)
     if new.tie == old.tie or new.tie is None:
         return False
     return old.tie is None or bool(new.tie < old.tie)
 
 
-def admit(candidates: list[Candidate], new: Candidate, beats: Callable[[Candidate, Candidate], bool]) -> bool:
-    """Enter a candidate: of one origin, rank and split only the best is kept. Returns whether it was admitted.
+def _above(value: Any, other: Any) -> bool:
+    """Whether a value is larger; null is least, also inside a tuple."""
+    try:
+        return bool(value > other)
+    except TypeError:
+        return bool(_nulls_least(value) > _nulls_least(other))
 
-    A worse one of the same origin can never win: it comes and goes with the better one.
+
+def _nulls_least(value: Any) -> tuple[Any, ...]:
+    if value is None:
+        return (False,)
+    return (True, tuple(map(_nulls_least, value)) if isinstance(value, tuple) else value)
+
+
+class Contest:
+    """The candidates of one key, in order of arrival, and those of them that count.
+
+    Args:
+        first: The first candidate.
     """
-    for index, old in enumerate(candidates):
-        if old.origin == new.origin and old.rank == new.rank and old.split == new.split:
-            if not beats(new, old):
-                return False
-            candidates[index] = new
-            return True
-    candidates.append(new)
-    return True
+
+    __slots__ = ("candidates", "winners")
+
+    def __init__(self, first: Candidate) -> None:
+        self.candidates = [first]
+        self.winners = [first]
+
+    def enter(self, new: Candidate, beats: Beats, *, all_stay: bool) -> bool:
+        """Let a candidate in; returns whether it is one that stays.
+
+        Args:
+            new: The candidate.
+            beats: What decides.
+            all_stay: Whether one candidate may be taken back without the others of its origin. If not, a worse one of the
+                same origin, rank and split can never win, since it goes with the better one: only the better one stays.
+
+        Raises:
+            TypeError: It cannot be compared with the others; nothing has changed then.
+        """
+        winners = _challenged(self.winners, new, beats)
+        if not all_stay:
+            for index, old in enumerate(self.candidates):
+                if old.origin == new.origin and old.rank == new.rank and old.split == new.split:
+                    if not beats(new, old):
+                        return False
+                    del self.candidates[index]
+                    break
+        self.candidates.append(new)
+        self.winners = winners
+        return True
+
+    def leave(self, gone: Callable[[Candidate], bool], beats: Beats) -> int:
+        """Take candidates back; returns how many there were."""
+        left = [candidate for candidate in self.candidates if not gone(candidate)]
+        count = len(self.candidates) - len(left)
+        if count:
+            self.candidates = left
+            self.winners = left[:1]
+            for candidate in left[1:]:
+                self.winners = _challenged(self.winners, candidate, beats)
+        return count
 
 
-def winners(candidates: list[Candidate], beats: Callable[[Candidate, Candidate], bool]) -> list[Candidate]:
-    """The candidates that count: of the highest rank, the best of each split."""
-    if len(candidates) < 2:  # noqa: PLR2004  # nothing to compare
-        return candidates
-    highest = max((candidate.rank for candidate in candidates), key=_orderable)
-    best: dict[Any, Candidate] = {}
-    for candidate in candidates:
-        if candidate.rank != highest:
-            continue
-        old = best.get(candidate.split)
-        if old is None or beats(candidate, old):
-            best[candidate.split] = candidate
-    return list(best.values())
-
-
-def _orderable(value: Any) -> tuple[bool, Any]:
-    return (value is not None, value if value is not None else 0)
+def _challenged(winners: list[Candidate], new: Candidate, beats: Beats) -> list[Candidate]:
+    """The candidates that count after a new one came; the very list if it is none of them."""
+    highest = winners[0].rank
+    if new.rank != highest:
+        return [new] if _above(new.rank, highest) else winners
+    for index, old in enumerate(winners):
+        if old.split == new.split:
+            return [*winners[:index], new, *winners[index + 1 :]] if beats(new, old) else winners
+    return [*winners, new]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keyword
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -14,12 +14,15 @@ from rxpipe.errors import RxpipeError
 
 FieldType = Literal["any", "str", "int", "float", "number", "bool", "list", "object"]
 
+_Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+"""What sinks and the state file can store."""
+
 TYPES: dict[str, Any] = {
     "any": Any,
     "str": str | None,
-    "int": int | None,
+    "int": _Int64 | None,
     "float": float | None,
-    "number": int | float | None,
+    "number": _Int64 | float | None,
     "bool": bool | None,
     "list": list[Any] | None,
     "object": dict[str, Any] | None,
@@ -58,7 +61,10 @@ def compile_decoder(declared: Mapping[str, Declared]) -> tuple[Any, Rows | None]
     Raises:
         RxpipeError: A name that cannot be a field, or a path that is both a value and an object around other fields.
     """
-    for name in declared:
+    for name, made in declared.items():
+        if not all(part for path in made.paths for part in path.split(".")) or not made.paths:
+            msg = f"field {name!r}: a path must be keys with dots between them; got {', '.join(map(repr, made.paths)) or 'none'}"
+            raise RxpipeError(msg)
         if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
             msg = f"a field's name must be a Python name without a leading underscore; got {name!r}"
             raise RxpipeError(msg)

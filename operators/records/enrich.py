@@ -13,11 +13,15 @@ from rxpipe.datafiles import find_file
 from rxpipe.elements import Row
 from rxpipe.errors import RxpipeError
 from rxpipe.expressions import parse
+from rxpipe.fields import field_types
 from rxpipe.lift import Records, Reject, RowsFunction, lift
 from rxpipe.operator import operator
 from rxpipe.operators.records._lookup import Lookup, read_rows, rows_of
 from rxpipe.params import DataFiles, Expr
-from rxpipe.rows import compile_values, fields_of, row_struct
+from rxpipe.rows import compile_values, row_struct
+
+Join = Callable[[list[Row], list[tuple[Any, ...]]], list[Row]]
+"""From rows, and the look-up's values for each, to rows with both."""
 
 CHECK_SECONDS = 1.0
 """How often a look-up file is looked at for changes while records flow."""
@@ -40,15 +44,18 @@ def enrich(
     or from a mapping written in the graph. Files are looked for as given, then in the graph's folder. One that changes is
     read again within a second of records flowing; it counts for records from then on, and if it cannot be read the old one
     stays and a warning is logged. What has been counted keeps the values it had; the next start of a graph whose look-up
-    files changed computes its state anew.
+    files changed computes its state anew. Where records may be retracted, put this before the step that retracts them: one
+    that is retracted after a change would be given other values than it had.
 
-    A record for which the key's expression fails goes to `errors`. Completion and errors pass through; nothing is held back.
+    Keys of CSV and of JSON objects are texts; `7` is found by the number, too. Other numbers in CSV are read as numbers.
+
+    A record for which the key's expression fails, or gives a list or an object, goes to `errors`. Completion and errors pass through; nothing is held back.
 
     Args:
         key: The record's key.
         files: Look-up files, one or several; empty names are left out.
         table: The look-up itself: rows, or a mapping of keys to rows or to plain values (their column is `value`).
-        on: The look-up's key column; by default named like the key, and `key` for a mapping.
+        on: The look-up's key column; by default named like the key. In a mapping it is what the rows are under.
         inside: Dotted path to the rows inside a JSON file.
         columns: Columns to add; by default all but the key.
         prefix: What the added fields' names begin with.
@@ -69,64 +76,77 @@ def enrich(
 
     def make(context: Context) -> RowsFunction:
         paths = [find_file(name, context.folder) for name in named if name]
-        mapping = isinstance(table, dict)
+        column = on or key
 
         def load() -> list[dict[str, Any]]:
             if table is not None:
-                return rows_of(table, "enrich")
-            return [row for path in paths for row in read_rows(path, inside)]
+                return rows_of(table, "enrich: 'table'", column)
+            return [row for path in paths for row in read_rows(path, inside, column)]
 
-        lookup = Lookup(load, paths, on or ("key" if mapping else key), columns, prefix)
-        joins: dict[tuple[type, int], Callable[..., list[Row]]] = {}
+        lookup = Lookup(load, paths, column, columns, prefix)
+        joins: dict[type, Join] = {}
         due = context.now() + CHECK_SECONDS
 
         def enriched(rows: list[Row], reject: Reject) -> list[Row]:
             nonlocal due
             if paths and context.now() >= due:
                 due = context.now() + CHECK_SECONDS
-                _refresh(lookup, context)
+                if _refreshed(lookup, context):
+                    joins.clear()
             kept, keys = keys_of(rows, reject)
-            if not kept:
-                return []
-            kinds = {type(row) for row in kept}
-            found = [lookup.rows.get(value) for value in keys]
+            nothing = (None,) * len(lookup.columns)
+            try:
+                found = [lookup.rows.get(value, nothing) for value in keys]
+            except TypeError:
+                kept, keys = _with_keys(kept, keys, reject)
+                found = [lookup.rows.get(value, nothing) for value in keys]
+            kinds = set(map(type, kept))
+            for kind in kinds - joins.keys():
+                joins[kind] = _join(kind, lookup.columns)
             if len(kinds) == 1:
-                return _join(joins, kinds.pop(), lookup)(kept, found)
-            return [_join(joins, type(row), lookup)([row], [value])[0] for row, value in zip(kept, found, strict=True)]
+                return joins[kinds.pop()](kept, found)
+            return [joins[type(row)]([row], [values])[0] for row, values in zip(kept, found, strict=True)]
 
         return enriched
 
     return lift(source, make)
 
 
-def _refresh(lookup: Lookup, context: Context) -> None:
-    if lookup.changed():
+def _refreshed(lookup: Lookup, context: Context) -> bool:
+    """Read the look-up again if its files changed; returns whether that is done."""
+    if not lookup.changed():
+        return False
+    try:
+        lookup.read()
+    except RxpipeError as error:
+        logger.warning("{}: the look-up stays as it was: {}", context.name, error)
+        return False
+    return True
+
+
+def _with_keys(rows: list[Row], keys: list[Any], reject: Reject) -> tuple[list[Row], list[Any]]:
+    """The rows whose key can be looked up, and their keys; the others are rejected."""
+    kept = []
+    for row, key in zip(rows, keys, strict=True):
         try:
-            lookup.read()
-        except RxpipeError as error:
-            logger.warning("{}: the look-up stays as it was: {}", context.name, error)
+            hash(key)
+        except TypeError:
+            reject(row, TypeError(f"a key must be a number, a text or a tuple of them; got {key!r:.80}"))
+        else:
+            kept.append((row, key))
+    return [row for row, _ in kept], [key for _, key in kept]
 
 
-def _join(joins: dict[tuple[type, int], Callable[..., list[Row]]], kind: type, lookup: Lookup) -> Callable[..., list[Row]]:
-    """The function that adds columns to rows of one type; for structs the constructor of a wider struct, generated."""
-    made = joins.get((kind, lookup.version))
-    if made is None:
-        made = joins[(kind, lookup.version)] = _dict_join(lookup) if issubclass(kind, dict) else _struct_join(kind, lookup)
-    return made
-
-
-def _dict_join(lookup: Lookup) -> Callable[..., list[Row]]:
-    columns = lookup.columns
-    nothing = (None,) * len(columns)
-    return lambda rows, found: [
-        {**row, **dict(zip(columns, values or nothing, strict=True))} for row, values in zip(rows, found, strict=True)
-    ]
-
-
-def _struct_join(kind: type, lookup: Lookup) -> Callable[..., list[Row]]:
-    old = [name for name in fields_of(kind) if name not in lookup.columns]
-    wider = row_struct("Row", {name: Any for name in (*old, *lookup.columns)})
-    nothing = (None,) * len(lookup.columns)
-    arguments = ", ".join([f"r.{name}" for name in old] + ["*(v or nothing)"])
-    source = f"lambda rows, found: [T({arguments}) for r, v in zip(rows, found)]"
-    return eval(source, {"T": wider, "nothing": nothing, "zip": zip})  # type: ignore[no-any-return]  # noqa: S307  # of field names
+def _join(kind: type, columns: tuple[str, ...]) -> Join:
+    """The function that adds columns to rows of one type; of structs it makes wider structs."""
+    if issubclass(kind, dict):
+        return lambda rows, found: [
+            {**row, **dict(zip(columns, values, strict=True))} for row, values in zip(rows, found, strict=True)
+        ]
+    old = {name: hint for name, hint in field_types(kind).items() if name not in columns}
+    wider = row_struct(kind.__name__, old | dict.fromkeys(columns, Any))
+    added = [f"v{number}" for number in range(len(columns))]
+    target = f"({''.join(f'{name}, ' for name in added)})"
+    arguments = ", ".join([*(f"r.{name}" for name in old), *added])
+    source = f"lambda rows, found: [T({arguments}) for r, {target if added else '_'} in zip(rows, found)]"
+    return eval(source, {"T": wider, "zip": zip})  # type: ignore[no-any-return]  # noqa: S307  # made above, of names of fields

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 from reactivex import Observable
 
 from rxpipe.context import Context
 from rxpipe.elements import Row
+from rxpipe.errors import RxpipeError
 from rxpipe.expressions import parse
+from rxpipe.fields import field_types
 from rxpipe.lift import Records, Reject, RowsFunction, lift
 from rxpipe.operator import operator
 from rxpipe.params import Expr
-from rxpipe.rows import compile_values, fields_of, row_struct
+from rxpipe.rows import compile_values, row_struct
+
+_LISTS = frozenset({list, tuple, type(None)})
+
+Expand = Callable[[list[Row], list[Any]], list[Row]]
+"""From rows, and the list of each, to one row per item."""
 
 
 @operator
@@ -30,43 +36,78 @@ def explode(
     Args:
         items: What gives the list; null is an empty one.
         into: The field that takes the item.
-        index: A field that takes the item's number, counted from 1; null in the record itself.
+        index: A field that takes the item's number, counted from 1; null in the record that `keep` lets go on.
         keep: Let the record itself go on, too.
 
     Example:
         >>> rx.of(Batch([{"id": 1, "parts": ["a", "b"]}])).pipe(explode("parts", into="part")).run().rows
         [{'id': 1, 'parts': ['a', 'b'], 'part': 'a'}, {'id': 1, 'parts': ['a', 'b'], 'part': 'b'}]
+
+    Raises:
+        RxpipeError: `into` or `index` is no name, or both are the same.
     """
+    added: tuple[str, ...] = (into,) if index is None else (into, index)
+    if not all(name.isidentifier() for name in added) or len({*added}) < len(added):
+        msg = f"explode: 'into' and 'index' must be two names of fields; got {', '.join(map(repr, added))}"
+        raise RxpipeError(msg)
     items_of = compile_values([parse(items)])
-    added = (into,) if index is None else (into, index)
 
     def make(_: Context) -> RowsFunction:
+        loops: dict[type, Expand] = {}
+
         def expanded(rows: list[Row], reject: Reject) -> list[Row]:
             kept, lists = items_of(rows, reject)
-            made: list[Row] = []
-            append = made.append
-            for row, found in zip(kept, lists, strict=True):
-                if found is not None and not isinstance(found, list | tuple):
-                    reject(row, TypeError(f"explode: {items!r} must be a list; got {type(found).__name__}"))
-                    continue
-                widen = _widened(type(row), added)
-                if keep:
-                    append(widen(row, None, None))
-                for number, item in enumerate(found or (), start=1):
-                    append(widen(row, item, number))
-            return made
+            if not set(map(type, lists)) <= _LISTS:
+                kept, lists = _with_lists(kept, lists, items, reject)
+            kinds = set(map(type, kept))
+            for kind in kinds - loops.keys():
+                loops[kind] = _expand(kind, added, keep=keep)
+            if len(kinds) == 1:
+                return loops[kinds.pop()](kept, lists)
+            return [made for row, found in zip(kept, lists, strict=True) for made in loops[type(row)]([row], [found])]
 
         return expanded
 
     return lift(source, make)
 
 
-@cache
-def _widened(kind: type, added: tuple[str, ...]) -> Callable[[Row, Any, int | None], Row]:
-    """The function that adds the item, and its number where a field is named for it, to a row of one type."""
+def _with_lists(rows: list[Row], lists: list[Any], items: str, reject: Reject) -> tuple[list[Row], list[Any]]:
+    """The rows that have a list, or nothing, and those; the others are rejected."""
+    kept = []
+    for row, found in zip(rows, lists, strict=True):
+        if type(found) in _LISTS:
+            kept.append((row, found))
+        else:
+            reject(row, TypeError(f"{items!r} must be a list; got {type(found).__name__}"))
+    return [row for row, _ in kept], [found for _, found in kept]
+
+
+def _expand(kind: type, added: tuple[str, ...], *, keep: bool) -> Expand:
+    """Generate the loop over rows of one type."""
+    values = ("i", "n")[: len(added)]
+    nothing = ("None",) * len(added)
     if issubclass(kind, dict):
-        return lambda row, *values: {**row, **dict(zip(added, values, strict=False))}
-    old = [name for name in fields_of(kind) if name not in added]
-    wider = row_struct("Row", {name: Any for name in (*old, *added)})
-    arguments = ", ".join([*(f"r.{name}" for name in old), *("item", "number")[: len(added)]])
-    return eval(f"lambda r, item, number: T({arguments})", {"T": wider})  # type: ignore[no-any-return]  # noqa: S307  # of names
+        wider: type = dict
+        one, none = (
+            f"{{**r, {', '.join(f'{name!r}: {value}' for name, value in zip(added, made, strict=True))}}}"
+            for made in (values, nothing)
+        )
+    else:
+        fields = {name: hint for name, hint in field_types(kind).items() if name not in added}
+        wider = row_struct(kind.__name__, fields | {into: Any for into in added[:1]} | {index: int for index in added[1:]})
+        old = [f"r.{name}" for name in fields]
+        one, none = (f"T({', '.join([*old, *made])})" for made in (values, nothing))
+    source = [
+        "def expand(rows, lists):",
+        "    made = []",
+        "    append = made.append",
+        "    for r, items in zip(rows, lists):",
+        *([f"        append({none})"] if keep else []),
+        "        if items:",
+        f"            for {'i' if len(added) == 1 else 'n, i'} in {'items' if len(added) == 1 else 'enumerate(items, 1)'}:",
+        f"                append({one})",
+        "    return made",
+    ]
+    scope: dict[str, Any] = {"T": wider}
+    exec(compile("\n".join(source), "<explode>", "exec"), scope)  # noqa: S102  # made above; of the user only names of fields
+    return scope["expand"]  # type: ignore[no-any-return]

@@ -22,7 +22,7 @@ TypeName = Literal["Batch", "FileEvent", "LineDelta", "OriginGone", "Table", "bo
 def of_type(source: Observable[Any], name: TypeName) -> Observable[Any]:
     """Keep the elements of one type and drop all others.
 
-    Completion and errors pass through; nothing is held back.
+    True and False are of type bool, not int. Completion and errors pass through; nothing is held back.
 
         source          -1-2-|
         of_type("int")  -1-2-|
@@ -38,7 +38,7 @@ def of_type(source: Observable[Any], name: TypeName) -> Observable[Any]:
 
     def subscribe(observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
         def on_next(element: Any) -> None:
-            if isinstance(element, wanted):
+            if isinstance(element, wanted) and not (wanted is int and isinstance(element, bool)):
                 observer.on_next(element)
 
         return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,10 +14,16 @@ from typing_extensions import TypedDict
 
 from rxpipe.context import Context, current
 from rxpipe.elements import Batch, LineDelta, Row
+from rxpipe.errors import RxpipeError
 from rxpipe.operator import operator
 from rxpipe.operators.records._decode import Declared, FieldType, compile_decoder
 
 _BOM = b"\xef\xbb\xbf"
+_ESCAPE = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL
+)
+"""A whole surrogate pair, half of one, or any other escape."""
+
 _BAD_LINE = (msgspec.MsgspecError, ValueError, RecursionError)
 
 
@@ -39,9 +46,11 @@ def parse_json(
     the file the record came from. Without `fields` a record is the object as a dict.
 
     A line that is no JSON object, or where a field has another type than declared, goes to `errors` with its path and byte
-    range; the lines around it are not harmed. Empty lines are skipped, and so is an unfinished last line (see `read_lines`)
-    that is no JSON yet. With `containing`, only lines that have this text in
-    them are looked at; the search runs over the whole block before anything is decoded, and what it passes over is not
+    range; the lines around it are not harmed. Types are strict: 1.0 and true are no int, an int has 64 bits; an int is
+    taken for a float, though. Empty lines, a byte order mark at the start of a file, and an unfinished last line that is no
+    JSON yet (see `read_lines`) are skipped. Half of a surrogate pair
+    (`\\ud83d` alone, as is left of a text cut in two) counts as U+FFFD. With `containing`, only lines that have this text
+    in them are looked at; the search runs over the whole block before anything is decoded, and what it passes over is not
     an error. Completion and errors pass through; nothing is held back.
 
     Args:
@@ -54,14 +63,17 @@ def parse_json(
         Batch([{'tokens': 5}])
 
     Raises:
-        RxpipeError: A field's name or path cannot be used.
+        RxpipeError: A field's name or path cannot be used, or `containing` has a line break.
     """
     declared = None if fields is None else {name: _declared(name, spec) for name, spec in fields.items()}
     decoder, to_rows = (None, None) if declared is None else compile_decoder(declared)
     marker = containing.encode() if containing else None
+    if marker and b"\n" in marker:
+        msg = f"parse_json: 'containing' must be a text within one line; got {containing!r}"
+        raise RxpipeError(msg)
 
     def subscribe(observer: ObserverBase[Batch], scheduler: SchedulerBase | None = None) -> DisposableBase:
-        decode = _dict_decoder() if decoder is None else msgspec.json.Decoder(decoder)
+        decode = _DictDecoder() if decoder is None else msgspec.json.Decoder(decoder)
         context = current()
 
         def on_next(element: Any) -> None:
@@ -85,8 +97,8 @@ def _declared(name: str, spec: str | FieldSpec) -> Declared:
     return Declared((paths,) if isinstance(paths, str) else tuple(paths), spec.get("type", "any"))
 
 
-class _dict_decoder:  # noqa: N801  # stands where a msgspec Decoder stands
-    """Decodes objects to dicts with orjson."""
+class _DictDecoder:
+    """Decodes objects to dicts with orjson; stands where a decoder of msgspec stands."""
 
     @staticmethod
     def decode(line: bytes) -> Row:
@@ -97,7 +109,7 @@ class _dict_decoder:  # noqa: N801  # stands where a msgspec Decoder stands
         return record
 
     def decode_lines(self, data: bytes) -> list[Row]:
-        return [self.decode(line) for line in data.split(b"\n") if line and not line.isspace()]
+        return [self.decode(line) for line in data.split(b"\n") if line]
 
 
 def _decoded(decoder: Any, block: LineDelta, marker: bytes | None, context: Context) -> list[Any]:
@@ -107,19 +119,28 @@ def _decoded(decoder: Any, block: LineDelta, marker: bytes | None, context: Cont
         data = b"   " + data[3:]
     if marker is None:
         try:
-            return decoder.decode_lines(data)  # type: ignore[no-any-return]
+            whole: list[Any] = decoder.decode_lines(data)
         except _BAD_LINE:
             pass
+        else:
+            if _one_a_line(data, len(whole)):
+                return whole
     decode: Callable[[bytes], Any] = decoder.decode
     objects = []
     for start, line in _lines(data) if marker is None else _lines_containing(data, marker):
         try:
             objects.append(decode(line))
         except _BAD_LINE as error:
-            if block.unfinished and not _is_json(line):
-                continue
-            first = block.start + start
-            context.reject(f"no valid record: {error}", line, path=block.path, start=first, end=first + len(line))
+            repaired = _repaired(decode, line, error)
+            if repaired is None:
+                if block.unfinished and not _is_json(line):
+                    continue
+                leases = () if block.lease is None else (block.lease,)
+                at = block.start + start
+                reason = f"no valid record: {error}"
+                context.reject(reason, line, leases=leases, path=block.path, start=at, end=at + len(line))
+            else:
+                objects.append(repaired)
     return objects
 
 
@@ -129,6 +150,32 @@ def _is_json(line: bytes) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _one_a_line(data: bytes, count: int) -> bool:
+    """Whether objects that were decoded one after the other stand one on a line each.
+
+    A decoder takes line breaks for white space, inside an object too. Two lines of which the first ends and the second
+    begins with a brace are never parts of one object.
+    """
+    return not count or (
+        data.count(b"}\n{") == count - 1 and data.count(b"\n") == count - 1 + data.endswith(b"\n")
+    )
+
+
+def _repaired(decode: Callable[[bytes], Any], line: bytes, error: Exception) -> Any:
+    """The object of a line whose only fault are escaped halves of surrogate pairs, which become U+FFFD; else None."""
+    if isinstance(error, msgspec.ValidationError | RecursionError) or b"\\u" not in line:
+        return None
+    repaired = _ESCAPE.sub(_whole, line)
+    try:
+        return None if repaired == line else decode(repaired)
+    except _BAD_LINE:
+        return None
+
+
+def _whole(escape: re.Match[bytes]) -> bytes:
+    return rb"\ufffd" if escape["half"] else escape[0]
 
 
 def _lines(data: bytes) -> Iterator[tuple[int, bytes]]:

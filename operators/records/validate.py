@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from reactivex import Observable
 
 from rxpipe.context import Context
@@ -12,7 +10,7 @@ from rxpipe.expressions import parse
 from rxpipe.lift import Records, Reject, RowsFunction, lift
 from rxpipe.operator import operator
 from rxpipe.params import Expr
-from rxpipe.rows import compile_values
+from rxpipe.rows import ValuesFunction, compile_values
 
 
 class BrokenRuleError(ValueError):
@@ -38,15 +36,7 @@ def validate(source: Observable[Records], **rules: Expr) -> Observable[Records]:
     def make(_: Context) -> RowsFunction:
         def validated(rows: list[Row], reject: Reject) -> list[Row]:
             for name, text, check in checks:
-
-                def broken(row: Row, error: Exception, name: str = name, text: str = text) -> None:
-                    reject(row, BrokenRuleError(f"rule {name!r} ({text}) cannot be computed: {error}"))
-
-                kept, results = check(rows, broken)
-                for row, result in zip(kept, results, strict=True):
-                    if not result:
-                        reject(row, BrokenRuleError(f"rule {name!r} ({text}) is not fulfilled"))
-                rows = _fulfilled(kept, results)
+                rows = _fulfilling(rows, f"rule {name!r} ({text})", check, reject)
             return rows
 
         return validated
@@ -54,5 +44,19 @@ def validate(source: Observable[Records], **rules: Expr) -> Observable[Records]:
     return lift(source, make)
 
 
-def _fulfilled(rows: list[Row], results: list[Any]) -> list[Row]:
-    return rows if all(results) else [row for row, result in zip(rows, results, strict=True) if result]
+def _fulfilling(rows: list[Row], rule: str, check: ValuesFunction, reject: Reject) -> list[Row]:
+    """The rows that fulfil one rule; the others are rejected."""
+
+    def broken(row: Row, error: Exception) -> None:
+        reject(row, BrokenRuleError(f"{rule} cannot be computed: {error}"))
+
+    kept, results = check(rows, broken)
+    if all(results):
+        return kept
+    fulfilling = []
+    for row, result in zip(kept, results, strict=True):
+        if result:
+            fulfilling.append(row)
+        else:
+            reject(row, BrokenRuleError(f"{rule} is not fulfilled"))
+    return fulfilling

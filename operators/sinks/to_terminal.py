@@ -68,7 +68,7 @@ def to_terminal(
         >>> rx.of(1, 2).pipe(to_terminal()).run()
         2
 
-    Delivery: at-least-once; what is shown is the present state, and a restart shows it again.
+    Delivery: shown, and nothing kept of it: it is the present state, and a restart shows it again.
     """
     zone = _zone(timezone)
 

@@ -13,6 +13,7 @@ from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxpipe.alarm import Alarm
 from rxpipe.context import Context, current
+from rxpipe.elements import FileEvent
 from rxpipe.operator import operator
 from rxpipe.operators.time._held import conflate, hold, key_function, leased, passes_alone, reject, release
 from rxpipe.params import Expr
@@ -31,7 +32,7 @@ def debounce(
     held for that key: a file that is written to without pause still gets through. A later element takes the place of
     the held one of its key, but nothing is lost that has to be known: modifications of a file become one event from the
     first old to the last new state, a creation and its modifications one creation; any other file event (delete,
-    rename, truncate, replace) is emitted by itself, in order; batches of records become one batch; blocks of lines and
+    rename, truncate, replace) is emitted by itself, in order, a rename behind what is held for the old path; batches of records become one batch; blocks of lines and
     `OriginGone` are not held longer than until the next element. Completion emits what is held, in order; an error
     drops it. Before a checkpoint what holds leases is emitted. An element without a key is rejected.
 
@@ -98,6 +99,8 @@ class _Debounce:
         except Exception as error:  # noqa: BLE001  # whatever an expression or a hash raises concerns this element
             reject(self.context, element, error)
             return
+        if isinstance(element, FileEvent) and element.old_path is not None:
+            self.emit(self.key(element._replace(path=element.old_path)))  # came before it was renamed
         now = self.alarm.now()
         due = now + self.quiet
         merged = None if before is None else conflate(before[1], element)

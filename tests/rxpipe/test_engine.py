@@ -164,7 +164,10 @@ def test_a_programming_error_names_step_and_place(failing: Step, tmp_path: Any) 
         other=[ops.interval("100ms"), rxo.do_action(ticks.append)],
     )
     run = VirtualRun(made, state=tmp_path / "s.sqlite")
-    with pytest.raises(RunError, match=rf"^graph.yaml:7:9: main\[2\] {failing.__name__}: KeyError: 'k'$") as caught, run:
+    with (
+        pytest.raises(RunError, match=rf"^graph.yaml:7:9: main\[2\] {failing.__name__}: KeyError: 'k'$") as caught,
+        run,
+    ):
         run.advance(2.5)
         run.drain()
     assert isinstance(caught.value.__cause__, KeyError)
@@ -209,7 +212,7 @@ def test_drain_stops_sources_and_flushes() -> None:
 
 def test_drain_ends_a_source_that_knows_nothing_of_it() -> None:
     disposed: list[int] = []
-    endless = Observable(lambda *_: Disposable(lambda: disposed.append(1)))
+    endless: Observable[Any] = Observable(lambda *_: Disposable(lambda: disposed.append(1)))
     with VirtualRun(graph(a=[endless], b=[rx.never(), rxo.map(str)], c=[rx.interval(1.0)])) as run:
         run.advance(3)
         assert run.drain().state == "done"

@@ -1,0 +1,333 @@
+"""The contests of all keys: what they remember, what changes downstream, and what a checkpoint keeps of them."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from rxpipe.context import Change, Context
+from rxpipe.elements import Batch, Row
+from rxpipe.expressions import Expression, parse
+from rxpipe.operators.records._contest import Candidate, Contest, Keep, better
+from rxpipe.operators.records._difference import Difference
+from rxpipe.packing import pack, pack_key, unpack
+from rxpipe.rows import Reject, compile_values
+
+_SEEN = True
+"""Held for a key whose first record is through and is never taken back: nothing else needs to be known of it."""
+
+_NOTHING = False
+"""Held for a key whose records were all taken back, so that the state file is not asked for them again."""
+
+_UNKEYED = "\x00unkeyed"
+"""With an origin, the key of the records that have none."""
+
+
+class Contests:
+    """All contests of one subscription.
+
+    Of a key with one candidate only the row is held: what decides about it is computed again when a second one comes.
+
+    Args:
+        context: The step's context.
+        keep: Which record to keep.
+        parts: Expressions of key, rank, split, ties and origin; None for those not given.
+        by: What `largest` compares.
+    """
+
+    def __init__(self, context: Context, keep: Keep, parts: list[str | None], by: list[str]) -> None:
+        self._context = context
+        self._beats = better(keep)
+        key, rank, split, _, origin = parts
+        measure = _tuple_of([parse(text) for text in by]) if len(by) > 1 else parse(by[0] if by else "None")
+        expressions = [*(parse(text or "None") for text in parts), measure]
+        self._keys_of = compile_values(expressions[:1])
+        self._values_of = compile_values(expressions)
+        self._decisive = _tuple_of(expressions[1:])
+        self._deciding: dict[type, Callable[[Row], tuple[Any, ...]]] = {}
+        self._simple = keep == "first" and origin is None and rank is None and split is None
+        self._with_origin = origin is not None
+        self._all_stay = False
+        self._held: dict[Any, Any] = {}
+        """For each key its only row, a `Contest`, `_SEEN` or `_NOTHING`; for unkeyed records of an origin a list of rows."""
+        self._origins: dict[Any, set[Any]] = {}
+        self._dirty: dict[Any, None] = {}
+        self._gone: set[tuple[Any, Any]] = set()
+        self._saved = context.state("operator", self._changes, f"records by {key}")
+        context.gauge("keys", lambda: len(self._held))
+
+    def apply(self, batch: Batch) -> Batch:
+        """What changes downstream because of a batch."""
+        if batch.retractable or batch.retracted:
+            self._all_stay = True
+        difference = Difference()
+        if batch.retracted:
+            rows, values = self._values_of(batch.retracted, _ignore)
+            for row, (key, *deciding) in zip(rows, values, strict=True):
+                self._withdraw(key, Candidate(row, *deciding), difference)
+
+        def reject(row: Row, error: Exception) -> None:
+            self._context.reject(f"{type(error).__name__}: {error}", row, leases=batch.leases)
+
+        if self._simple and not self._all_stay:
+            self._enter_first(batch.rows, reject, difference)
+        else:
+            self._enter_all(batch.rows, reject, difference)
+        made = batch.replace(list(difference.added.values()), list(difference.retracted.values()))
+        made.retractable = batch.retractable or not self._simple
+        return made
+
+    def forget(self, path: str) -> Batch | None:
+        """Take the records of an origin back; None where nothing changes."""
+        keys = self._origins.pop(path, set())
+        if self._saved.persistent:
+            keys |= {unpack(key) for key in self._saved.keys_of(path)}
+        difference = Difference()
+        for key in keys:
+            self._remove(key, lambda candidate: candidate.origin == path, difference, path)
+        if not difference.added and not difference.retracted:
+            return None
+        return Batch(list(difference.added.values()), list(difference.retracted.values()), retractable=True)
+
+    def _enter_first(self, rows: list[Row], reject: Reject, difference: Difference) -> None:
+        """The first of each key counts, for good."""
+        held, persistent = self._held, self._saved.persistent
+        for row, key in zip(*self._keys_of(rows, reject), strict=True):
+            try:
+                if key in held:
+                    continue
+            except TypeError as error:
+                reject(row, _unhashable(key, error))
+                continue
+            if key is None:
+                difference.add_unkeyed(row)
+                continue
+            if persistent:
+                if self._recalled(key) is not None:
+                    continue
+                self._dirty[key] = None
+            held[key] = _SEEN
+            difference.added[id(row)] = row
+
+    def _enter_all(self, rows: list[Row], reject: Reject, difference: Difference) -> None:
+        held, persistent, with_origin = self._held, self._saved.persistent, self._with_origin
+        get, enter, add, retracted = held.get, self._enter, difference.added.__setitem__, difference.retracted
+        latest: Any = self  # no origin yet
+        members: set[Any] = set()
+        for row, (key, rank, split, tie, origin, measure) in zip(*self._values_of(rows, reject), strict=True):
+            try:
+                found = get(key)
+                if with_origin and origin is not latest:
+                    members = self._origins.setdefault(origin, set())
+                    latest = origin
+                if found is None:
+                    if key is None:
+                        self._enter_unkeyed(row, origin, difference)
+                        continue
+                    if persistent:
+                        found = self._recalled(key)
+                elif found is _NOTHING:
+                    found = None
+            except TypeError as error:
+                reject(row, _unhashable(key, error))
+                continue
+            if with_origin:
+                members.add(key)
+            if found is None:
+                held[key] = row
+                if persistent:
+                    self._dirty[key] = None
+                if retracted:
+                    difference.add(row)
+                else:
+                    add(id(row), row)
+            elif found is not _SEEN:
+                try:
+                    enter(key, found, Candidate(row, rank, split, tie, origin, measure), difference)
+                except TypeError as error:
+                    reject(row, error)
+
+    def _enter(self, key: Any, found: Any, new: Candidate, difference: Difference) -> None:
+        """Enter a candidate for a key that has some.
+
+        Raises:
+            TypeError: It cannot be compared with them; nothing has changed then.
+        """
+        if type(found) is not Contest:
+            old = self._candidate(found)
+            if old.origin == new.origin and old.split == new.split and old.rank == new.rank and not self._all_stay:
+                if self._beats(new, old):
+                    self._held[key] = new.row
+                    difference.retract(old.row)
+                    difference.add(new.row)
+                    if self._saved.persistent:
+                        self._dirty[key] = None
+                return
+            found = Contest(old)
+        before = found.winners
+        if found.enter(new, self._beats, all_stay=self._all_stay):
+            if found.winners is not before:
+                difference.between(before, found.winners)
+            self._hold(key, found)
+
+    def _enter_unkeyed(self, row: Row, origin: Any, difference: Difference) -> None:
+        """A record without a key competes with nobody; it is remembered only so that it can go with its origin."""
+        difference.add_unkeyed(row)
+        if self._with_origin:
+            key = (_UNKEYED, origin)
+            found = self._recalled(key)
+            if found is None:
+                found = self._held[key] = []
+            found.append(row)
+            self._origins[origin].add(key)
+            self._dirty_if_saved(key)
+
+    def _withdraw(self, key: Any, gone: Candidate, difference: Difference) -> None:
+        """Take back one record that is no longer true upstream."""
+        if key is None:
+            if not self._with_origin:
+                difference.retract_unkeyed(gone.row)
+                return
+            key = (_UNKEYED, gone.origin)
+        taken = False
+
+        def found(candidate: Candidate) -> bool:
+            nonlocal taken
+            taken, was = taken or candidate.same(gone), taken
+            return taken and not was
+
+        self._remove(key, found, difference, gone.origin)
+
+    def _remove(self, key: Any, gone: Callable[[Candidate], bool], difference: Difference, origin: Any) -> None:
+        """Take back the candidates of one key, all of one origin, of which `gone` is true."""
+        try:
+            found = self._recalled(key)
+        except TypeError:  # an unhashable key never came in
+            return
+        if found is None or found is _SEEN or found is _NOTHING:
+            return
+        if isinstance(found, list):
+            stays = self._remove_unkeyed(key, found, gone, difference)
+        else:
+            contest = found if type(found) is Contest else Contest(self._candidate(found))
+            before = contest.winners
+            if not contest.leave(gone, self._beats):
+                return
+            difference.between(before, contest.winners)
+            self._hold(key, contest)
+            stays = any(candidate.origin == origin for candidate in contest.candidates)
+        self._dirty_if_saved(key)
+        if not stays:
+            if self._saved.persistent:
+                self._gone.add((key, origin))
+            if origin in self._origins:
+                self._origins[origin].discard(key)
+            if not self._saved.persistent and (self._held[key] is _NOTHING or self._held[key] == []):
+                del self._held[key]
+
+    def _remove_unkeyed(
+        self, key: Any, rows: list[Row], gone: Callable[[Candidate], bool], difference: Difference
+    ) -> bool:
+        """Take back unkeyed records of an origin; returns whether some are left."""
+        left = []
+        for row in rows:
+            if gone(self._candidate(row)):
+                difference.retract_unkeyed(row)
+            else:
+                left.append(row)
+        self._held[key] = left
+        return bool(left)
+
+    def _hold(self, key: Any, contest: Contest) -> None:
+        """Remember what is left of a contest: of a single candidate the row will do."""
+        candidates = contest.candidates
+        self._held[key] = contest if len(candidates) > 1 else candidates[0].row if candidates else _NOTHING
+        self._dirty_if_saved(key)
+
+    def _candidate(self, row: Row) -> Candidate:
+        """A row with what decides about it, computed anew."""
+        kind = type(row)
+        deciding = self._deciding.get(kind)
+        if deciding is None:
+            deciding = self._deciding[kind] = self._decisive.bind(kind)
+        return Candidate(row, *deciding(row))
+
+    def _recalled(self, key: Any) -> Any:
+        """What is held for a key, in memory or in the state file; None if nothing is.
+
+        Raises:
+            TypeError: It cannot be a key.
+        """
+        found = self._held.get(key)
+        if found is not None or not self._saved.persistent:
+            return found
+        entries = [tuple(entry) for value in self._saved.get(pack_key(key)).values() for entry in unpack(value)]
+        if not entries:
+            return None
+        entries.sort(key=_number)
+        rows = [row for _, row in entries]
+        if _is_unkeyed(key):
+            found = rows
+        elif rows[0] is None:
+            found = _SEEN
+        else:
+            found = rows[0]
+            if len(rows) > 1:
+                found = Contest(self._candidate(rows[0]))
+                for row in rows[1:]:
+                    found.enter(self._candidate(row), self._beats, all_stay=True)
+        self._held[key] = found
+        return found
+
+    def _dirty_if_saved(self, key: Any) -> None:
+        if self._saved.persistent:
+            self._dirty[key] = None
+
+    def _changes(self) -> Iterable[Change]:
+        for key in self._dirty:
+            parts: dict[str, list[tuple[int, Row]]] = {}
+            for number, (origin, row) in enumerate(self._entries(key)):
+                parts.setdefault(str(origin or ""), []).append((number, row))
+                self._gone.discard((key, origin))
+            encoded = pack_key(key)
+            for part, entries in parts.items():
+                yield encoded, part, pack([list(entry) for entry in entries])
+        for key, origin in self._gone:
+            yield pack_key(key), str(origin or ""), None
+        self._dirty.clear()
+        self._gone.clear()
+
+    def _entries(self, key: Any) -> Iterable[tuple[Any, Row]]:
+        """Origin and row of each candidate of a key, in order of arrival."""
+        found = self._held.get(key)
+        if found is _SEEN:
+            return [(None, None)]
+        if type(found) is Contest:
+            return [(candidate.origin, candidate.row) for candidate in found.candidates]
+        if isinstance(found, list):
+            return [(key[1], row) for row in found]
+        return [] if found is None or found is _NOTHING else [(self._candidate(found).origin, found)]
+
+
+def _tuple_of(expressions: list[Expression]) -> Expression:
+    """One expression for the tuple of what several give."""
+    text = f"({', '.join(f'({expression.text})' for expression in expressions)},)"
+    names = frozenset[str]().union(*(expression.names for expression in expressions))
+    return Expression(text, names, ast.Tuple([expression.tree for expression in expressions], ast.Load()))
+
+
+def _unhashable(key: Any, error: TypeError) -> TypeError:
+    return TypeError(f"a key must be a number, a text or a tuple of them; got {key!r:.80} ({error})")
+
+
+def _is_unkeyed(key: Any) -> bool:
+    return type(key) is tuple and key[:1] == (_UNKEYED,)
+
+
+def _number(entry: tuple[Any, ...]) -> Any:
+    return entry[0]
+
+
+def _ignore(row: Row, error: Exception) -> None:
+    """A retracted record was refused when it came by the first time, and counted then."""
