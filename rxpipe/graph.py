@@ -180,8 +180,10 @@ class Graph:
 
         return dump(self)
 
-    def _repr_mimebundle_(  # noqa: PLW3201
-        self, include: object = None, exclude: object = None  # noqa: ARG002  # notebooks pass them
+    def _repr_mimebundle_(
+        self,
+        include: object = None,  # noqa: ARG002  # notebooks pass them
+        exclude: object = None,  # noqa: ARG002
     ) -> dict[str, str]:
         from rxpipe.notebook import graph_bundle  # noqa: PLC0415  # only notebooks call this
 
@@ -198,7 +200,11 @@ class StreamReference(Observable[Any]):
     def __repr__(self) -> str:
         return f"stream({self.name!r})"
 
-    def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
+    def _subscribe_core(
+        self,
+        observer: ObserverBase[Any],  # noqa: ARG002  # it never comes to that
+        scheduler: SchedulerBase | None = None,  # noqa: ARG002
+    ) -> DisposableBase:
         msg = f"stream({self.name!r}) is a part of a graph: put it into Graph(…) and run that"
         raise RxpipeError(msg)
 

@@ -2,11 +2,34 @@
 
 from __future__ import annotations
 
+import os
+
+SHORTEST = 6
+"""Shorter values are not looked for in messages: they stand in any text by chance."""
+
+_known: dict[str, str] = {}
+"""Each value that must not be shown, with what to show instead."""
+
+
+def note(value: str, written: str) -> None:
+    """Remember a value that must not stand in any message, and what to show instead."""
+    if len(value) >= SHORTEST:
+        _known.setdefault(value, written)
+
+
+def masked(text: str) -> str:
+    """A message with the values that must not be shown replaced, as far as it repeats them; file names that exist stay."""
+    for value in sorted((value for value in _known if value in text), key=len, reverse=True):
+        if not (value.startswith(("/", "~")) and os.path.exists(os.path.expanduser(value))):
+            text = text.replace(value, _known[value])
+    return text
+
 
 class Hidden(str):
     """A text that shows how it was written instead of what it is.
 
-    Only its `repr` is guarded, which is what messages and logs print; as a text it is itself.
+    Its `repr` is guarded, which is what messages print; as a text it is itself. Where the command line and the log repeat it
+    all the same, as part of what another library says, `masked` replaces it.
 
     Args:
         value: The text.
@@ -20,6 +43,7 @@ class Hidden(str):
         """Make the text."""
         made = super().__new__(cls, value)
         made.written = written
+        note(value, written)
         return made
 
     def __repr__(self) -> str:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from loguru import logger
 
+from rxpipe.hidden import masked
+
 if TYPE_CHECKING:
     from loguru import Message
 
@@ -18,7 +20,7 @@ TEXT = "<dim>{time:HH:mm:ss}</dim> <level>{level: <7}</level> {message}"
 def configure(level: str = "INFO", form: Literal["text", "json"] = "text", sink: Any = None) -> None:
     """Send the log to standard error, or to `sink`.
 
-    Colours are used only where the log goes to a terminal, and `NO_COLOR` is not set.
+    Values that must not be shown are replaced, see `rxpipe.hidden`. Colours are used only where the log goes to a terminal, and `NO_COLOR` is not set.
 
     Args:
         level: Least level shown.
@@ -32,7 +34,25 @@ def configure(level: str = "INFO", form: Literal["text", "json"] = "text", sink:
     stream = sys.stderr if sink is None else sink
     terminal = callable(getattr(stream, "isatty", None)) and stream.isatty()
     colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    logger.add(stream, level=level, format=TEXT, colorize=colour, backtrace=False, diagnose=False)
+    logger.add(_Masked(stream), level=level, format=TEXT, colorize=colour, backtrace=False, diagnose=False)
+
+
+class _Masked:
+    """A stream, or a function of a line, that gets to see no hidden value."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        if callable(self._stream):
+            self._stream(masked(text))
+        else:
+            self._stream.write(masked(text))
+
+    def flush(self) -> None:
+        flush = getattr(self._stream, "flush", None)
+        if flush is not None:
+            flush()
 
 
 def _bare(_: Any) -> str:
@@ -56,7 +76,7 @@ def _json_sink(sink: Any) -> Any:
             line["traceback"] = "".join(
                 traceback.format_exception(exception.type, exception.value, exception.traceback)
             )
-        text = orjson.dumps(line, default=str).decode("utf-8", "replace") + "\n"
+        text = masked(orjson.dumps(line, default=str).decode("utf-8", "replace")) + "\n"
         stream = sys.stderr if sink is None else sink
         if callable(stream):
             stream(text)

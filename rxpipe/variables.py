@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 
 from rxpipe.errors import did_you_mean, nearest
-from rxpipe.hidden import Hidden
+from rxpipe.hidden import Hidden, note
 from rxpipe.yamltext import scalar
 
 Path = tuple[str | int, ...]
@@ -163,6 +163,7 @@ class Scope:
             known = self.values[name]
             return Value(default) if known.value is None and default is not None else known
         if name in self.environ and not (default is not None and self.environ[name] == ""):
+            note(self.environ[name], f"${{{name}}}")
             return Value(self.environ[name], hidden=True)
         return None if default is None else Value(default)
 

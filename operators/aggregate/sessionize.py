@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import Any
 
 from reactivex import Observable
@@ -9,9 +10,14 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.context import current
 from rxpipe.elements import Row, as_dict
+from rxpipe.errors import RxpipeError, did_you_mean, nearest
 from rxpipe.operator import operator
 from rxpipe.table import Table
 from rxpipe.units import Duration, seconds
+
+
+_OWN = ("start", "end", "first", "last", "idle", "active")
+"""The columns that are made; columns of these names in the source are not added up."""
 
 
 @operator
@@ -32,10 +38,11 @@ def sessionize(
 
     The rows made have `start`; `end`, which is start + `at_most`, or without it the end of the last row; `first` and `last`,
     the times of the first and last record; `idle`, the seconds between the session before and this one's first record
-    (null for the first session); `active`, whether the clock of the run is before `end` and less than `gap` after
-    `last`; and the sums of all other numeric columns. They are computed when the table is read.
+    (null for the first session); `active`, whether by the clock of the run less than `gap` has passed since `last`, and
+    less than `at_most` since `start`; and the sums of all other numeric columns. They are computed when the table is read.
+    Rows without a start are left out.
 
-    Exact for any records, as long as no row spans the boundary of a session: aggregate by `ceil_time(time, 3600)` with
+    Exact for any records, as long as no row spans the boundary of a session: aggregate by `ceil_time(time, '1h')` with
     the minimum and maximum of the time as `start` and `end`, and let `align` and `at_most` be full hours.
 
     Completion and errors pass through; nothing is held back.
@@ -75,12 +82,9 @@ def sessionize(
 def _sessions(
     rows: list[dict[str, Any]], now: float, start: str, end: str, gap: float, longest: float | None, align: float | None
 ) -> list[Row]:
-    timed = [row for row in rows if row[start] is not None]
-    timed.sort(key=lambda row: row[start])
     sessions: list[dict[str, Any]] = []
     last: float | None = None
-    for row in timed:
-        begins = row[start]
+    for begins, ends, row in _in_order(rows, start, end):
         session = sessions[-1] if sessions else None
         fits = session is not None and last is not None and begins - last <= gap
         if session is None or not fits or (longest is not None and begins - session["start"] > longest):
@@ -88,11 +92,25 @@ def _sessions(
             idle = None if last is None else begins - last
             session = {"start": floored, "end": floored, "first": begins, "last": begins, "idle": idle, "active": False}
             sessions.append(session)
-        last = session["last"] = max(session["last"], row[end])
+        last = session["last"] = max(session["last"], ends)
         for name, value in row.items():
-            if name not in (start, end) and isinstance(value, int | float) and not isinstance(value, bool):
+            if name not in (start, end, *_OWN) and isinstance(value, int | float) and not isinstance(value, bool):
                 session[name] = session.get(name, 0) + value
     for session in sessions:
         session["end"] = session["last"] if longest is None else session["start"] + longest
-        session["active"] = now < session["end"] and now - session["last"] < gap
+        session["active"] = now < session["end"] + (gap if longest is None else 0) and now - session["last"] < gap
     return list(sessions)
+
+
+def _in_order(rows: list[dict[str, Any]], start: str, end: str) -> list[tuple[float, float, dict[str, Any]]]:
+    """Start, end and row, in order of time, of the rows that have a start."""
+    timed = []
+    for row in rows:
+        for name in (start, end):
+            if name not in row:
+                msg = f"sessionize: the table must have the column {name!r}; got {', '.join(map(repr, row))}"
+                raise RxpipeError(msg + did_you_mean(nearest(name, row)))
+        if row[start] is not None:
+            timed.append((row[start], row[start] if row[end] is None else row[end], row))
+    timed.sort(key=itemgetter(0))
+    return timed

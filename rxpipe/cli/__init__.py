@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What stands behind `rxpipe`; that of the process by default.
     """
     from rxpipe.errors import GraphError, RxpipeError  # noqa: PLC0415  # `--help` needs none of it
+    from rxpipe.hidden import masked  # noqa: PLC0415
 
     parsed = parser().parse_args(arguments)
     command = importlib.import_module(f"rxpipe.cli.{parsed.command}")
@@ -37,12 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return _reader_gone()
     except GraphError as error:
-        print(error, file=sys.stderr)
+        print(masked(str(error)), file=sys.stderr)
         return GRAPH_WRONG
     except RxpipeError as error:
         if isinstance(error.__cause__, BrokenPipeError):
             return _reader_gone()
-        print(f"rxpipe: {error}", file=sys.stderr)
+        print(masked(f"rxpipe: {error}"), file=sys.stderr)
         return FAILED
     return code
 

@@ -102,7 +102,7 @@ def test_the_log_does_not_spoil_the_screen(world: Any) -> None:
     screen = terminal.wait(lambda screen: "41" in screen.text())
     with log.open("a") as file:
         file.write("broken\n" + '{"n": 9000}\n')
-    terminal.wait(lambda screen: "9041" in screen.text() and "no valid record" in screen.text())
+    terminal.wait(lambda screen: "9,041" in screen.text() and "no valid record" in screen.text())
     assert screen.main == []
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.end() == 130
@@ -240,7 +240,7 @@ def test_metrics(world: Any) -> None:
     def text() -> str:
         try:
             with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
-                return answer.read().decode()
+                return str(answer.read(), "utf-8")
         except OSError:
             return ""
 

@@ -206,9 +206,10 @@ class History:
             file.write(data[:size])
         self.rest[path] = data[size:]
 
-    def sizes(self) -> dict[str, int]:
-        """The files, and up to where each has complete lines."""
-        return {str(path): path.read_bytes().rfind(b"\n") + 1 for path in self.folder.rglob("*.jsonl")}
+    def ends(self) -> dict[str, tuple[int, int]]:
+        """The files, with the end of the last complete line of each, and of the last line that an earlier run counted."""
+        contents = {str(path): path.read_bytes() for path in self.folder.rglob("*.jsonl")}
+        return {path: (data.rfind(b"\n") + 1, len(data)) for path, data in contents.items()}
 
 
 async def until(condition: Callable[[], bool], tell: Callable[[], object], deadline: float = 15.0) -> None:
@@ -224,8 +225,13 @@ def offsets(run: AsyncRun) -> dict[str, int]:
 
 
 async def caught_up(run: AsyncRun, history: History) -> None:
-    wanted = history.sizes()
-    await until(lambda: offsets(run) == wanted, lambda: set(offsets(run).items()) ^ set(wanted.items()))
+    wanted = history.ends()
+
+    def caught() -> bool:
+        got = offsets(run)
+        return got.keys() == wanted.keys() and all(got[path] in ends for path, ends in wanted.items())
+
+    await until(caught, lambda: (offsets(run), wanted))
 
 
 @pytest.mark.parametrize("seed", range(6))
