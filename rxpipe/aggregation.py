@@ -14,7 +14,7 @@ _FORM = re.compile(r"\s*(?P<name>\w+)\s*\((?P<inner>.*)\)\s*\Z", re.DOTALL)
 
 @dataclass(frozen=True)
 class Aggregation:
-    """One parsed aggregation: the function's name and the expression it is computed of (None: of the rows themselves)."""
+    """A parsed aggregation: the function's name, and the expression that it is computed of (None: of the rows)."""
 
     function: str
     expression: Expression | None

@@ -26,6 +26,7 @@ from rxpipe.lease import Flow
 from rxpipe.meter import Meter, blame
 from rxpipe.stage import Inlet, StepContext, staged
 from rxpipe.status import Monitor, RunStatus
+from rxpipe.table import Table
 
 if TYPE_CHECKING:
     from rxpipe.plan import Plan, PlannedStep, PlannedStream
@@ -82,6 +83,7 @@ class Engine:
         flow: Counts what is leased, and holds the sources.
         errors: The built-in stream `errors`.
         contexts: The contexts of all steps, each behind those that it reads from.
+        tables: The latest table that left each stream.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  # what a loop and a virtual clock differ in
@@ -102,6 +104,7 @@ class Engine:
         self.state: State = "new"
         self.failure: Exception | None = None
         self.contexts: list[StepContext] = []
+        self.tables: dict[str, Table] = {}
         self.errors = DeadLetters()
         self._own = GuardedScheduler(scheduler, self.fail, self.over)
         self.flow = Flow(options.in_flight, later=lambda call: self._later(0, call), post=post)
@@ -202,12 +205,17 @@ class Engine:
                 subject.on_completed()
             self._completed(name)
 
+        def kept(element: Any) -> None:
+            if isinstance(element, Table):
+                self.tables[name] = element
+            emit(element)
+
         def watched(element: Any) -> None:
             if watch is not None:
                 watch(name, element)
-            emit(element)
+            kept(element)
 
-        on_next = emit if watch is None else watched
+        on_next = kept if watch is None else watched
         self._subscriptions.add(observable.subscribe(on_next, self.fail, on_completed, scheduler=self._own))
 
     def _completed(self, name: str) -> None:
@@ -357,9 +365,9 @@ class Engine:
         """Whether the run has made threads."""
         return self._executor is not None
 
-    def status(self) -> RunStatus:
-        """What the run is doing."""
-        return self.monitor.status()
+    def status(self, *, whole: bool = True) -> RunStatus:
+        """What the run is doing; see `Monitor.status`."""
+        return self.monitor.status(whole=whole)
 
     def _flush(self) -> None:
         """Have each step emit what it holds, behind those that it reads from."""

@@ -1,8 +1,8 @@
 """Generated code for groups of records: the loops that add records and take them back, and the one that reads a group.
 
-A group is a tuple: how many records it has, then the slots of each aggregation. A loop makes of the old tuple a new one,
-so that a record for which a computation fails has changed nothing. Slots that keep all values are objects that change in
-place; they are asked first whether they can, and told last.
+A group is a tuple: how many records it has, then the slots of each aggregation. A loop makes of the old tuple a new
+one, so that a record for which a computation fails has changed nothing. Slots that keep all values are objects that
+change in place; they are asked first whether they can, and told last.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ Key = Any
 Group = tuple[Any, ...]
 
 Update = Callable[[Iterator[Any], dict[Key, Group], dict[Key, Group | None]], None]
-"""Takes values (a tuple for each record: key columns, then one per expression), the groups, and what is to change of them.
+"""Takes values (a tuple for each record: key columns, then one per expression), the groups, and what is to change of
+them.
 
 Raises whatever a record makes a computation raise; the iterator then stands behind that record.
 """
@@ -105,7 +106,7 @@ def _loop(name: str, sign: str, values: str, key: str, group: str, parts: list[_
             after.append(slot)
             continue
         for one, text in zip(part.slots, part.after or part.slots, strict=True):
-            after.append(f"{text} if {part.value} is not None else {one}" if part.value else text)
+            after.append(f"({text}) if {part.value} is not None else {one}" if part.value else text)
     adding = name == "add"
     made = f"({', '.join(f'({text})' for text in after)},)"
     return [
@@ -114,7 +115,9 @@ def _loop(name: str, sign: str, values: str, key: str, group: str, parts: list[_
         f"        key = {key}",
         "        group = changed.get(key)",
         "        if group is None:",
-        "            group = groups.get(key)" if adding else "            group = groups.get(key) if key not in changed else None",
+        "            group = groups.get(key)"
+        if adding
+        else "            group = groups.get(key) if key not in changed else None",
         "            if group is None:",
         "                group = fresh()" if adding else "                continue",
         f"        {group} = group",

@@ -18,7 +18,7 @@ def note(value: str, written: str) -> None:
 
 
 def masked(text: str) -> str:
-    """A message with the values that must not be shown replaced, as far as it repeats them; file names that exist stay."""
+    """A message in which values that must not be shown are replaced; names of files that exist stay."""
     for value in sorted((value for value in _known if value in text), key=len, reverse=True):
         if not (value.startswith(("/", "~")) and os.path.exists(os.path.expanduser(value))):
             text = text.replace(value, _known[value])
@@ -28,8 +28,8 @@ def masked(text: str) -> str:
 class Hidden(str):
     """A text that shows how it was written instead of what it is.
 
-    Its `repr` is guarded, which is what messages print; as a text it is itself. Where the command line and the log repeat it
-    all the same, as part of what another library says, `masked` replaces it.
+    Its `repr` is guarded, which is what messages print; as a text it is itself. Where the command line and the log repeat
+    it all the same, as part of what another library says, `masked` replaces it.
 
     Args:
         value: The text.

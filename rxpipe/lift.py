@@ -61,7 +61,7 @@ class Lifted(Observable[Any]):
                     started = perf_counter_ns()
                     try:
                         element = _through(function, context, element)
-                    except Exception as error:
+                    except Exception as error:  # noqa: BLE001  # it is raised again, with the step's name
                         raise blame(error, context.name) from error.__cause__
                     meter.rows(before, len(element.rows), perf_counter_ns() - started)
                     if not element.rows and not element.retracted:

@@ -20,7 +20,8 @@ TEXT = "<dim>{time:HH:mm:ss}</dim> <level>{level: <7}</level> {message}"
 def configure(level: str = "INFO", form: Literal["text", "json"] = "text", sink: Any = None) -> None:
     """Send the log to standard error, or to `sink`.
 
-    Values that must not be shown are replaced, see `rxpipe.hidden`. Colours are used only where the log goes to a terminal, and `NO_COLOR` is not set.
+    Values that must not be shown are replaced, see `rxpipe.hidden`.
+    Colours are used only where the log goes to a terminal, and `NO_COLOR` is not set.
 
     Args:
         level: Least level shown.

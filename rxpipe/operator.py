@@ -147,8 +147,8 @@ class Operator:
         """Call the function with its inputs (the variadic one as a list) and its checked parameters."""
         inputs = dict(inputs)
         rest = inputs.pop(self.variadic_input, []) if self.variadic_input else []
-        ordered = [inputs.pop(name) for name in self.inputs if name in inputs] if rest else []
-        return self.function(*ordered, *rest, **inputs, **parameters)
+        first = [inputs.pop(name) for name in self.inputs[:1] if name in inputs]
+        return self.function(*first, *rest, **inputs, **parameters)
 
 
 class Step:

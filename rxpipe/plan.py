@@ -78,17 +78,22 @@ class Plan:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of what the graph does, with the contents of its data files; state depends on it."""
+        """A hash of what the graph does, with the contents of its data files; state depends on it.
+
+        How something is shown is no part of it.
+        """
+        steps = {
+            name: [step for step in stream.steps if step.operator is None or step.operator.delivery != "shown"]
+            for name, stream in self.streams.items()
+        }
         files = [
             name
-            for stream in self.streams.values()
-            for step in stream.steps
+            for kept in steps.values()
+            for step in kept
             if step.operator is not None
             for key, value in step.parameters.items()
             for name in data_files(step.operator.hints.get(key), value)
         ]
-        text = orjson.dumps(
-            [[name, [step.fingerprint for step in stream.steps]] for name, stream in self.streams.items()]
-        )
+        text = orjson.dumps([[name, [step.fingerprint for step in kept]] for name, kept in steps.items()])
         text += digest(files, self.graph.folder).encode()
         return hashlib.blake2b(text, digest_size=16).hexdigest()

@@ -17,8 +17,9 @@ from loguru import logger
 from reactivex.scheduler.eventloop import AsyncIOScheduler
 
 from rxpipe.engine import Engine, Options
-from rxpipe.errors import RunError, RxpipeError
+from rxpipe.errors import RunError, RxpipeError, did_you_mean, nearest
 from rxpipe.graph import Graph
+from rxpipe.plan import Plan
 from rxpipe.settings import Settings, load_settings
 from rxpipe.state import StateFile
 from rxpipe.status import RunStatus
@@ -37,7 +38,7 @@ class AsyncRun:
     thread.
 
     Args:
-        graph: What to run.
+        graph: What to run; or its plan, already made with the values of its parameters.
         values: Values of the graph's declared parameters.
         state: The state file; None takes that of the settings, which is none unless told; False keeps no state.
         once: Whether sources end when they have emitted what is there.
@@ -51,7 +52,7 @@ class AsyncRun:
 
     def __init__(  # noqa: PLR0913  # a run has this many independent choices, each with a default
         self,
-        graph: Graph,
+        graph: Graph | Plan,
         *,
         values: Mapping[str, Any] | None = None,
         state: Path | str | Literal[False] | None = None,
@@ -60,8 +61,8 @@ class AsyncRun:
         duration: str | float | None = None,
         settings: Mapping[str, Any] | Settings | None = None,
     ) -> None:
-        self.graph = graph
-        self.plan = graph.plan(**(values or {}))
+        self.plan = graph if isinstance(graph, Plan) else graph.plan(**(values or {}))
+        self.graph = self.plan.graph
         self.settings = (
             settings if isinstance(settings, Settings) else load_settings(self.plan.settings, settings or {})
         )
@@ -379,6 +380,10 @@ class Run:
     def status(self) -> RunStatus:
         """What the run is doing, or did."""
         return self._call(self._inner.engine.status)
+
+    def rows(self, stream: str) -> list[dict[str, Any]]:
+        """The rows of the table that a stream ends in, as they are now; see `AsyncRun.rows`."""
+        return self._call(lambda: self._inner.rows(stream))
 
     @property
     def metrics_url(self) -> str | None:

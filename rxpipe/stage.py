@@ -122,7 +122,7 @@ class StepContext(Context):
 
     def status(self) -> Any:
         """The run's status."""
-        return self._engine.status()
+        return self._engine.status(whole=False)
 
     def output(self) -> Any:
         """What the command line asked for."""

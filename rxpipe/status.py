@@ -100,6 +100,10 @@ class RunStatus:
         return made
 
 
+LEAST_BACKLOG = 256 * 1024
+"""Unread bytes below which there is no backlog to speak of: one block of a reader."""
+
+
 class _Rate:
     """A rate over the last seconds, whoever asks however often."""
 
@@ -133,13 +137,17 @@ class Monitor:
             rate = self._rates[name] = _Rate(self._started)
         return rate.at(count, now)
 
-    def status(self) -> RunStatus:
-        """The run as it is now."""
+    def status(self, *, whole: bool = True) -> RunStatus:
+        """The run as it is now.
+
+        Args:
+            whole: Ask the steps for their figures and details, too; a screen that is drawn often does without.
+        """
         engine = self._engine
         now = engine.clock()
-        steps = self._steps()
+        steps = self._steps() if whole else []
         streams = {name: self._stream(name, now) for name in engine.plan.streams}
-        details, files = self._details()
+        details, files = self._details() if whole else ({}, {})
         return RunStatus(
             graph=engine.plan.graph.name,
             state=engine.state,
@@ -226,7 +234,7 @@ class Monitor:
     def _backlog(self, now: float) -> Backlog | None:
         known = sum(_gauges(self._engine.contexts, "known_bytes"))
         read = sum(_gauges(self._engine.contexts, "read_bytes"))
-        if known <= 0 or read >= known:
+        if known - read < LEAST_BACKLOG:
             return None
         speed = self._read_rate.at(read, now) or read / max(1e-9, now - self._started)
         return Backlog(read, known, speed, (known - read) / speed if speed > 0 else None)

@@ -88,13 +88,18 @@ class Groups:
         self._groups.update(changed)  # those that are None go in the next line
         for key in [key for key, group in changed.items() if group is None]:
             del self._groups[key]
+            self._numbers.pop(key, None)
         self._stale.update(changed)
         if self._saved.persistent:
             self._dirty.update(changed)
+            for key, group in changed.items():
+                if group is not None and key not in self._numbers:
+                    self._last += 1
+                    self._numbers[key] = self._last
         return True
 
     def _compile(self) -> None:
-        """Generate the code; of functions that cannot take back, the kinds that keep all values if rows are retracted."""
+        """Generate the code; if rows are retracted, of the kinds that can take values back."""
         self._kinds = [
             (self._exact and KINDS[made.function].exact) or made.function for made in self._aggregations.values()
         ]
@@ -142,19 +147,18 @@ class Groups:
 
     def _changes(self) -> Iterable[Change]:
         """The groups that changed, each with the number of its place among the others."""
-        numbers = self._numbers
         for key in self._dirty:
             shared = canonical(key)
             group = self._groups.get(key)
             if group is None:
-                numbers.pop(key, None)
                 yield pack(shared), "", None
                 continue
-            if key not in numbers:
-                self._last += 1
-                numbers[key] = self._last
             own = [] if shared is key else [key]
-            yield pack(shared), "", pack([self._exact, numbers[key], [self._dumped(slot) for slot in group], *own])
+            yield (
+                pack(shared),
+                "",
+                pack([self._exact, self._numbers.get(key, 0), [self._dumped(slot) for slot in group], *own]),
+            )
         self._dirty.clear()
 
     @staticmethod

@@ -19,20 +19,22 @@ from rxpipe.table import Table
 
 
 @operator
-def aggregate(source: Observable[Batch], by: list[Expr] | None = None, **columns: AggregationExpr) -> Observable[Table]:
+def aggregate(
+    source: Observable[Batch], /, by: list[Expr] | None = None, **columns: AggregationExpr
+) -> Observable[Table]:
     """Group records by key and keep aggregates of each group in a live table.
 
-    The table is emitted after every batch that changed it, always the same object; its rows, in order of each group's first
-    record, are computed when read. Put `throttle` behind it to refresh a screen. Retracted records are taken back; a group
-    whose last record is taken back is gone. Where records may be retracted, min, max, first and last keep all values of a
-    group, elsewhere only one. Without `by` there is one group, and its row is there from the start. On completion the table
-    is emitted if it never was. After a restart with groups it is emitted at once. An error passes through. All other
-    elements end here: of a table nothing is known of origins.
+    The table is emitted after every batch that changed it, always the same object; its rows, in order of each group's
+    first record, are computed when read. Put `throttle` behind it to refresh a screen. Retracted records are taken
+    back; a group whose last record is taken back is gone. Where records may be retracted, min, max, first and last keep
+    all values of a group, elsewhere only one. Without `by` there is one group, and its row is there from the start. On
+    completion the table is emitted if it never was. After a restart with groups it is emitted at once. An error passes
+    through. All other elements end here: of a table nothing is known of origins.
 
-    Values that are null are left out; `count()` counts records, `count(x)` the values that are not null. A sum of numbers
-    with fractions is exact up to rounding, which depends on the order of arrival. A record for which an expression fails,
-    whose value does not fit the function (a text in a sum), or whose key is a list or an object, goes to `errors` and
-    changes nothing.
+    Values that are null are left out; `count()` counts records, `count(x)` the values that are not null. A sum of
+    numbers with fractions is exact up to rounding, which depends on the order of arrival. A record for which an
+    expression fails, whose value does not fit the function (a text in a sum), or whose key is a list or an object, goes
+    to `errors` and changes nothing.
 
     Args:
         by: Fields (or expressions) that make the key; each becomes a column named by its text.

@@ -15,7 +15,6 @@ from rxpipe.operator import operator
 from rxpipe.table import Table
 from rxpipe.units import Duration, seconds
 
-
 _OWN = ("start", "end", "first", "last", "idle", "active")
 """The columns that are made; columns of these names in the source are not added up."""
 
@@ -33,14 +32,14 @@ def sessionize(
 
     Each row of the source stands for the records between its `start` and `end`, in seconds since the epoch. In order of
     time, a row opens a new session when it starts more than `gap` after the end of the row before it, or more than
-    `at_most` after the start of the session. A session's start is floored to a multiple of `align` (counted from the epoch,
-    so 1h means full hours UTC).
+    `at_most` after the start of the session. A session's start is floored to a multiple of `align` (counted from the
+    epoch, so 1h means full hours UTC).
 
-    The rows made have `start`; `end`, which is start + `at_most`, or without it the end of the last row; `first` and `last`,
-    the times of the first and last record; `idle`, the seconds between the session before and this one's first record
-    (null for the first session); `active`, whether by the clock of the run less than `gap` has passed since `last`, and
-    less than `at_most` since `start`; and the sums of all other numeric columns. They are computed when the table is read.
-    Rows without a start are left out.
+    The rows made have `start`; `end`, which is start + `at_most`, or without it the end of the last row; `first` and
+    `last`, the times of the first and last record; `idle`, the seconds between the session before and this one's first
+    record (null for the first session); `active`, whether by the clock of the run less than `gap` has passed since
+    `last`, and less than `at_most` since `start`; and the sums of all other numeric columns. They are computed when the
+    table is read. Rows without a start are left out.
 
     Exact for any records, as long as no row spans the boundary of a session: aggregate by `ceil_time(time, '1h')` with
     the minimum and maximum of the time as `start` and `end`, and let `align` and `at_most` be full hours.
@@ -55,7 +54,8 @@ def sessionize(
         align: What a session's start is floored to a multiple of.
 
     Example:
-        >>> rows = [{"start": 0.0, "end": 40.0, "n": 2}, {"start": 90.0, "end": 95.0, "n": 1}, {"start": 300.0, "end": 300.0, "n": 4}]
+        >>> times = [(0.0, 40.0, 2), (90.0, 95.0, 1), (300.0, 300.0, 4)]
+        >>> rows = [{"start": start, "end": end, "n": n} for start, end, n in times]
         >>> table = Table("busy", ("start",), lambda: rows, lambda: 0)
         >>> [(row["start"], row["end"], row["n"]) for row in rx.of(table).pipe(sessionize("60s")).run().dicts()]
         [(0.0, 95.0, 3), (300.0, 300.0, 4)]

@@ -21,9 +21,9 @@ from rxpipe.table import Table
 def top(source: Observable[Table], count: Annotated[int, Ge(1)], by: Expr, least: bool = False) -> Observable[Table]:
     """Keep the rows of a table with the largest values, largest first.
 
-    They are chosen when the table is read. Rows of equal value keep their order. Rows whose value is null come last. Values
-    of several types that cannot be compared are grouped by type. A row for which the expression fails goes to `errors`.
-    Completion and errors pass through; nothing is held back.
+    They are chosen when the table is read. Rows of equal value keep their order. Rows whose value is null come last.
+    Values of several types that cannot be compared are grouped by type. A row for which the expression fails goes to
+    `errors`. Completion and errors pass through; nothing is held back.
 
     Args:
         count: How many rows to keep.

@@ -50,9 +50,9 @@ Beats = Callable[[Candidate, Candidate], bool]
 def better(keep: Keep) -> Beats:
     """What decides between two candidates."""
     if keep == "first":
-        return lambda new, old: False
+        return lambda *_: False
     if keep == "last":
-        return lambda new, old: True
+        return lambda *_: True
     return _larger
 
 
@@ -97,8 +97,9 @@ class Contest:
         Args:
             new: The candidate.
             beats: What decides.
-            all_stay: Whether one candidate may be taken back without the others of its origin. If not, a worse one of the
-                same origin, rank and split can never win, since it goes with the better one: only the better one stays.
+            all_stay: Whether one candidate may be taken back without the others of its origin. If not, a worse one of
+                the same origin, rank and split can never win, since it goes with the better one: only the better one
+                stays.
 
         Raises:
             TypeError: It cannot be compared with the others; nothing has changed then.

@@ -50,7 +50,8 @@ class Contests:
         self._with_origin = origin is not None
         self._all_stay = False
         self._held: dict[Any, Any] = {}
-        """For each key its only row, a `Contest`, `_SEEN` or `_NOTHING`; for unkeyed records of an origin a list of rows."""
+        """For each key its only row, a `Contest`, `_SEEN` or `_NOTHING`; for unkeyed records of an origin a list of
+        rows."""
         self._origins: dict[Any, set[Any]] = {}
         self._dirty: dict[Any, None] = {}
         self._gone: set[tuple[Any, Any]] = set()
@@ -110,7 +111,9 @@ class Contests:
             held[key] = _SEEN
             difference.added[id(row)] = row
 
-    def _enter_all(self, rows: list[Row], reject: Reject, difference: Difference) -> None:
+    def _enter_all(  # noqa: C901, PLR0912  # one loop: calls for each record would take twice as long
+        self, rows: list[Row], reject: Reject, difference: Difference
+    ) -> None:
         held, persistent, with_origin = self._held, self._saved.persistent, self._with_origin
         get, enter, add, retracted = held.get, self._enter, difference.added.__setitem__, difference.retracted
         latest: Any = self  # no origin yet

@@ -61,13 +61,7 @@ def compile_decoder(declared: Mapping[str, Declared]) -> tuple[Any, Rows | None]
     Raises:
         RxpipeError: A name that cannot be a field, or a path that is both a value and an object around other fields.
     """
-    for name, made in declared.items():
-        if not all(part for path in made.paths for part in path.split(".")) or not made.paths:
-            msg = f"field {name!r}: a path must be keys with dots between them; got {', '.join(map(repr, made.paths)) or 'none'}"
-            raise RxpipeError(msg)
-        if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
-            msg = f"a field's name must be a Python name without a leading underscore; got {name!r}"
-            raise RxpipeError(msg)
+    _check(declared)
     if all(len(d.paths) == 1 and "." not in d.paths[0] and d.paths[0] != ORIGIN_PATH for d in declared.values()):
         keys = {name: made.paths[0] for name, made in declared.items()}
         if len(set(keys.values())) == len(keys):
@@ -92,6 +86,17 @@ def compile_decoder(declared: Mapping[str, Declared]) -> tuple[Any, Rows | None]
     lines += [f"        rows.append(Row({', '.join(arguments)}))", "    return rows"]
     exec(compile("\n".join(lines), "<parse_json>", "exec"), scope)  # noqa: S102  # made above; no user text but through names
     return decoded, scope["flatten"]
+
+
+def _check(declared: Mapping[str, Declared]) -> None:
+    for name, (paths, _) in declared.items():
+        if not paths or not all(part for path in paths for part in path.split(".")):
+            got = ", ".join(map(repr, paths)) or "none"
+            msg = f"field {name!r}: a path must be keys with dots between them; got {got}"
+            raise RxpipeError(msg)
+        if not name.isidentifier() or keyword.iskeyword(name) or name.startswith("_"):
+            msg = f"a field's name must be a Python name without a leading underscore; got {name!r}"
+            raise RxpipeError(msg)
 
 
 def _row_type(declared: Mapping[str, Declared], rename: Mapping[str, str] | None = None) -> type[msgspec.Struct]:
@@ -127,7 +132,9 @@ def _struct(node: _Node, name: str, scope: dict[str, Any]) -> type[msgspec.Struc
     return scope[name]  # type: ignore[no-any-return]
 
 
-def _flatten(node: _Node, variable: str, keys: tuple[str, ...], lines: list[str], indent: str, places: dict[str, str]) -> None:
+def _flatten(
+    node: _Node, variable: str, keys: tuple[str, ...], lines: list[str], indent: str, places: dict[str, str]
+) -> None:
     """Code that puts each leaf below `variable` into a variable of its own."""
     for index, key in enumerate(node.leaves):
         name = f"{variable}_a{index}"

@@ -1,4 +1,4 @@
-"""What a change of winners is for those who read them: records that count from now on, and records that no longer do."""
+"""What a change of winners is for those who read them: records that count from now on, or no longer."""
 
 from __future__ import annotations
 

@@ -51,7 +51,9 @@ def rows_of(found: Any, where: str, on: str) -> list[dict[str, Any]]:
         RxpipeError: It is neither.
     """
     if isinstance(found, Mapping):
-        return [{**(value if isinstance(value, Mapping) else {"value": value}), on: key} for key, value in found.items()]
+        return [
+            {**(value if isinstance(value, Mapping) else {"value": value}), on: key} for key, value in found.items()
+        ]
     if isinstance(found, list) and all(isinstance(row, dict) for row in found):
         return found
     msg = f"{where}: must be a list of objects, or a mapping; got {type(found).__name__}"
@@ -63,7 +65,9 @@ def _csv_rows(data: bytes, on: str) -> list[dict[str, Any]]:
     rows = []
     for row in reader:
         if None in row:
-            msg = f"line {reader.line_num}: must have {len(reader.fieldnames or ())} columns, as the header has; got more"
+            msg = (
+                f"line {reader.line_num}: must have {len(reader.fieldnames or ())} columns, as the header has; got more"
+            )
             raise ValueError(msg)
         rows.append({name: value if name == on else _value(value) for name, value in row.items()})
     return rows
@@ -114,8 +118,8 @@ class Lookup:
         """Read all rows.
 
         Raises:
-            RxpipeError: A file cannot be read, or a row has no key. The rows are then those before, and the files are not
-                said to have changed until they change again.
+            RxpipeError: A file cannot be read, or a row has no key. The rows are then those before, and the files are
+                not said to have changed until they change again.
         """
         self._stamp = self._stamps()
         rows = self._load()
@@ -143,7 +147,7 @@ class Lookup:
         found: list[tuple[int, int, int] | None] = []
         for file in self._files:
             try:
-                stat = os.stat(file)  # noqa: PTH116  # on the record path
+                stat = os.stat(file)  # on the record path
             except OSError:
                 found.append(None)
             else:

@@ -18,10 +18,10 @@ from rxpipe.operator import operator
 def call(source: Observable[Records], function: str | Callable[[dict[str, Any]], Any]) -> Observable[Records]:
     """Replace each record by what a Python function makes of it.
 
-    The function takes the record as a dict of its own and returns a dict, a list of dicts, or None to drop the record. It
-    must give the same for the same record: retracted records pass through it too. A record for which it raises, or returns
-    something else, goes to `errors`. Of a table, the function is called when the table is read. The call blocks the
-    dataflow; it is meant for quick functions. Completion and errors pass through; nothing is held back.
+    The function takes the record as a dict of its own and returns a dict, a list of dicts, or None to drop the record.
+    It must give the same for the same record: retracted records pass through it too. A record for which it raises, or
+    returns something else, goes to `errors`. Of a table, the function is called when the table is read. The call blocks
+    the dataflow; it is meant for quick functions. Completion and errors pass through; nothing is held back.
 
     Args:
         function: `module:name`, or in Python the function itself.

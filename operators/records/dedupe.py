@@ -29,21 +29,22 @@ def dedupe(
 ) -> Observable[Batch]:
     """Let one record of each key through; where a later one wins, take the earlier one back.
 
-    `first` keeps the first to arrive. `last` keeps the latest. `largest` keeps the one with the largest `by` (compared one
-    after the other, null is least); of equal ones the one with the smallest `ties` (null comes last), then the first to
-    arrive: where `ties` tells all equal ones apart, the result does not depend on the order of arrival. Records whose key is
-    null are not duplicates of each other and all pass.
+    `first` keeps the first to arrive. `last` keeps the latest. `largest` keeps the one with the largest `by` (compared
+    one after the other, null is least); of equal ones the one with the smallest `ties` (null comes last), then the
+    first to
+    arrive: where `ties` tells all equal ones apart, the result does not depend on the order of arrival. Records whose
+    key is null are not duplicates of each other and all pass.
 
-    Of the records of one key only those of the highest `rank` compete (true is higher than false, null is lowest), and each
-    distinct value of `split` among them has a winner of its own.
+    Of the records of one key only those of the highest `rank` compete (true is higher than false, null is lowest), and
+    each distinct value of `split` among them has a winner of its own.
 
     With `origin`, the path a record came from, records are remembered per origin: when a file was removed, truncated or
     replaced, its records are taken back, and what they had beaten counts again. A record that is retracted upstream is
     taken back likewise.
 
-    A record that cannot be compared with the others of its key, or whose key is a list or an object, goes to `errors`. The
-    expressions must give the same for the same record whenever they are computed. Completion and errors pass through;
-    nothing is held back.
+    A record that cannot be compared with the others of its key, or whose key is a list or an object, goes to `errors`.
+    The expressions must give the same for the same record whenever they are computed. Completion and errors pass
+    through; nothing is held back.
 
     Args:
         key: What makes records duplicates of each other.

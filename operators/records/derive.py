@@ -12,12 +12,12 @@ from rxpipe.rows import compile_derive
 
 
 @operator
-def derive(source: Observable[Records], **columns: Expr) -> Observable[Records]:
+def derive(source: Observable[Records], /, **columns: Expr) -> Observable[Records]:
     """Add fields to each record, computed from its others.
 
-    A field that exists is replaced; a later field may use an earlier one. The record that came in is not changed: others may
-    read it. Of a table, the fields are computed when it is read. A record for which an expression fails goes to `errors`.
-    Completion and errors pass through; nothing is held back.
+    A field that exists is replaced; a later field may use an earlier one. The record that came in is not changed:
+    others may read it. Of a table, the fields are computed when it is read. A record for which an expression fails goes
+    to `errors`. Completion and errors pass through; nothing is held back.
 
         source                 -a-|
         derive(double="n * 2") -b-|

@@ -40,16 +40,18 @@ def enrich(
 ) -> Observable[Records]:
     """Add the columns of the look-up row that has the record's key; where there is none, they are null.
 
-    A look-up comes from files, JSON (a list of objects, or an object by key) or CSV with a header, of which later ones win,
-    or from a mapping written in the graph. Files are looked for as given, then in the graph's folder. One that changes is
-    read again within a second of records flowing; it counts for records from then on, and if it cannot be read the old one
-    stays and a warning is logged. What has been counted keeps the values it had; the next start of a graph whose look-up
-    files changed computes its state anew. Where records may be retracted, put this before the step that retracts them: one
-    that is retracted after a change would be given other values than it had.
+    A look-up comes from files, JSON (a list of objects, or an object by key) or CSV with a header, of which later ones
+    win, or from a mapping written in the graph. Files are looked for as given, then in the graph's folder. One that
+    changes is read again within a second of records flowing; it counts for records from then on, and if it cannot be
+    read the old one stays and a warning is logged. What has been counted keeps the values it had; the next start of a
+    graph whose look-up files changed computes its state anew. Where records may be retracted, put this before the step
+    that retracts them: one that is retracted after a change would be given other values than it had.
 
-    Keys of CSV and of JSON objects are texts; `7` is found by the number, too. Other numbers in CSV are read as numbers.
+    Keys of CSV and of JSON objects are texts; `7` is found by the number, too. Other numbers in CSV are read as
+    numbers.
 
-    A record for which the key's expression fails, or gives a list or an object, goes to `errors`. Completion and errors pass through; nothing is held back.
+    A record for which the key's expression fails, or gives a list or an object, goes to `errors`. Completion and errors
+    pass through; nothing is held back.
 
     Args:
         key: The record's key.
@@ -93,13 +95,7 @@ def enrich(
                 due = context.now() + CHECK_SECONDS
                 if _refreshed(lookup, context):
                     joins.clear()
-            kept, keys = keys_of(rows, reject)
-            nothing = (None,) * len(lookup.columns)
-            try:
-                found = [lookup.rows.get(value, nothing) for value in keys]
-            except TypeError:
-                kept, keys = _with_keys(kept, keys, reject)
-                found = [lookup.rows.get(value, nothing) for value in keys]
+            kept, found = _found(lookup, *keys_of(rows, reject), reject)
             kinds = set(map(type, kept))
             for kind in kinds - joins.keys():
                 joins[kind] = _join(kind, lookup.columns)
@@ -122,6 +118,16 @@ def _refreshed(lookup: Lookup, context: Context) -> bool:
         logger.warning("{}: the look-up stays as it was: {}", context.name, error)
         return False
     return True
+
+
+def _found(lookup: Lookup, rows: list[Row], keys: list[Any], reject: Reject) -> tuple[list[Row], list[tuple[Any, ...]]]:
+    """The rows that do not fail, and what the look-up says of each."""
+    nothing = (None,) * len(lookup.columns)
+    try:
+        return rows, [lookup.rows.get(key, nothing) for key in keys]
+    except TypeError:
+        rows, keys = _with_keys(rows, keys, reject)
+        return rows, [lookup.rows.get(key, nothing) for key in keys]
 
 
 def _with_keys(rows: list[Row], keys: list[Any], reject: Reject) -> tuple[list[Row], list[Any]]:

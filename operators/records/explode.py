@@ -29,9 +29,9 @@ def explode(
 ) -> Observable[Records]:
     """Make one record per item of a list, each with the fields of the record the list is in, and the item as a field.
 
-    A record without items gives none, unless `keep` is true: then each record also goes on itself, first, with a null item.
-    A retracted record retracts all that it gave. A record whose expression fails, or gives no list, goes to `errors`.
-    Completion and errors pass through; nothing is held back.
+    A record without items gives none, unless `keep` is true: then each record also goes on itself, first, with a null
+    item. A retracted record retracts all that it gave. A record whose expression fails, or gives no list, goes to
+    `errors`. Completion and errors pass through; nothing is held back.
 
     Args:
         items: What gives the list; null is an empty one.
@@ -94,7 +94,7 @@ def _expand(kind: type, added: tuple[str, ...], *, keep: bool) -> Expand:
         )
     else:
         fields = {name: hint for name, hint in field_types(kind).items() if name not in added}
-        wider = row_struct(kind.__name__, fields | {into: Any for into in added[:1]} | {index: int for index in added[1:]})
+        wider = row_struct(kind.__name__, fields | dict.fromkeys(added[:1], Any) | dict.fromkeys(added[1:], int))
         old = [f"r.{name}" for name in fields]
         one, none = (f"T({', '.join([*old, *made])})" for made in (values, nothing))
     source = [
@@ -104,10 +104,10 @@ def _expand(kind: type, added: tuple[str, ...], *, keep: bool) -> Expand:
         "    for r, items in zip(rows, lists):",
         *([f"        append({none})"] if keep else []),
         "        if items:",
-        f"            for {'i' if len(added) == 1 else 'n, i'} in {'items' if len(added) == 1 else 'enumerate(items, 1)'}:",
+        f"            for {'i in items' if len(added) == 1 else 'n, i in enumerate(items, 1)'}:",
         f"                append({one})",
         "    return made",
     ]
     scope: dict[str, Any] = {"T": wider}
-    exec(compile("\n".join(source), "<explode>", "exec"), scope)  # noqa: S102  # made above; of the user only names of fields
+    exec(compile("\n".join(source), "<explode>", "exec"), scope)  # noqa: S102  # made above; of a user only names
     return scope["expand"]  # type: ignore[no-any-return]

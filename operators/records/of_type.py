@@ -15,7 +15,9 @@ _TYPES: dict[str, type] = {
     made.__name__: made for made in (Batch, FileEvent, LineDelta, OriginGone, Table, bool, dict, float, int, list, str)
 }
 
-TypeName = Literal["Batch", "FileEvent", "LineDelta", "OriginGone", "Table", "bool", "dict", "float", "int", "list", "str"]
+TypeName = Literal[
+    "Batch", "FileEvent", "LineDelta", "OriginGone", "Table", "bool", "dict", "float", "int", "list", "str"
+]
 
 
 @operator

@@ -20,7 +20,8 @@ from rxpipe.operators.records._decode import Declared, FieldType, compile_decode
 
 _BOM = b"\xef\xbb\xbf"
 _ESCAPE = re.compile(
-    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.", re.DOTALL
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
+    re.DOTALL,
 )
 """A whole surrogate pair, half of one, or any other escape."""
 
@@ -40,18 +41,18 @@ def parse_json(
 ) -> Observable[Batch]:
     """Turn blocks of JSON lines into batches of records, one batch a block.
 
-    With `fields` a record is a typed struct of just these fields, and all others are skipped without being built: a field
-    is a dotted path into the object, or `{path, type}` with the types any, str, int, float, number, bool, list and object.
-    Of several paths the first that is there and not null counts. A field that is not there is null. The path `@path` is
-    the file the record came from. Without `fields` a record is the object as a dict.
+    With `fields` a record is a typed struct of just these fields, and all others are skipped without being built: a
+    field is a dotted path into the object, or `{path, type}` with the types any, str, int, float, number, bool, list
+    and object. Of several paths the first that is there and not null counts. A field that is not there is null. The
+    path `@path` is the file the record came from. Without `fields` a record is the object as a dict.
 
-    A line that is no JSON object, or where a field has another type than declared, goes to `errors` with its path and byte
-    range; the lines around it are not harmed. Types are strict: 1.0 and true are no int, an int has 64 bits; an int is
-    taken for a float, though. Empty lines, a byte order mark at the start of a file, and an unfinished last line that is no
-    JSON yet (see `read_lines`) are skipped. Half of a surrogate pair
-    (`\\ud83d` alone, as is left of a text cut in two) counts as U+FFFD. With `containing`, only lines that have this text
-    in them are looked at; the search runs over the whole block before anything is decoded, and what it passes over is not
-    an error. Completion and errors pass through; nothing is held back.
+    A line that is no JSON object, or where a field has another type than declared, goes to `errors` with its path and
+    byte range; the lines around it are not harmed. Types are strict: 1.0 and true are no int, an int has 64 bits; an
+    int is taken for a float, though. Empty lines, a byte order mark at the start of a file, and an unfinished last line
+    that is no JSON yet (see `read_lines`) are skipped. Half of a surrogate pair
+    (its first escape alone, as is left of a text cut in two) counts as U+FFFD. With `containing`, only lines that have this
+    text in them are looked at; the search runs over the whole block before anything is decoded, and what it passes over
+    is not an error. Completion and errors pass through; nothing is held back.
 
     Args:
         fields: The fields of a record: a name and where to find it.
@@ -158,9 +159,7 @@ def _one_a_line(data: bytes, count: int) -> bool:
     A decoder takes line breaks for white space, inside an object too. Two lines of which the first ends and the second
     begins with a brace are never parts of one object.
     """
-    return not count or (
-        data.count(b"}\n{") == count - 1 and data.count(b"\n") == count - 1 + data.endswith(b"\n")
-    )
+    return not count or (data.count(b"}\n{") == count - 1 and data.count(b"\n") == count - 1 + data.endswith(b"\n"))
 
 
 def _repaired(decode: Callable[[bytes], Any], line: bytes, error: Exception) -> Any:

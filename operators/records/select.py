@@ -12,11 +12,11 @@ from rxpipe.rows import compile_derive
 
 
 @operator
-def select(source: Observable[Records], fields: list[str] | None = None, **columns: Expr) -> Observable[Records]:
+def select(source: Observable[Records], /, fields: list[str] | None = None, **columns: Expr) -> Observable[Records]:
     """Make each record anew of the fields named and of computed ones.
 
-    Of a table, the rows are made when it is read. A record for which an expression fails goes to `errors`. Completion and
-    errors pass through; nothing is held back.
+    Of a table, the rows are made when it is read. A record for which an expression fails goes to `errors`. Completion
+    and errors pass through; nothing is held back.
 
         source                           -a-|
         select(["model"], double="n * 2") -b-|

@@ -18,11 +18,12 @@ class BrokenRuleError(ValueError):
 
 
 @operator
-def validate(source: Observable[Records], **rules: Expr) -> Observable[Records]:
+def validate(source: Observable[Records], /, **rules: Expr) -> Observable[Records]:
     """Let the records through that fulfil all rules; the others go to `errors` with the name of the rule they break.
 
-    A rule is a condition over the record's fields; it is broken where it is false, null, or cannot be computed. Retracted
-    records that broke a rule never got through, and are dropped. Completion and errors pass through; nothing is held back.
+    A rule is a condition over the record's fields; it is broken where it is false, null, or cannot be computed.
+    Retracted records that broke a rule never got through, and are dropped. Completion and errors pass through; nothing
+    is held back.
 
     Args:
         rules: Each rule's name and condition.

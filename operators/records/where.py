@@ -15,8 +15,8 @@ from rxpipe.rows import compile_filter
 def where(source: Observable[Records], condition: Expr) -> Observable[Records]:
     """Keep the records for which the condition is true.
 
-    Batches that become empty are dropped. Of a table, the rows are chosen when it is read. A record for which the condition
-    fails goes to `errors`. Completion and errors pass through; nothing is held back.
+    Batches that become empty are dropped. Of a table, the rows are chosen when it is read. A record for which the
+    condition fails goes to `errors`. Completion and errors pass through; nothing is held back.
 
         source                      -a-b-a-|
         where("level != 'DEBUG'")   -a---a-|

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from rxpipe.units import seconds
 
 if TYPE_CHECKING:
-    from rxpipe.graph import Graph
     from rxpipe.plan import Plan
     from rxpipe.run import AsyncRun
     from rxpipe.sample import SampleData
@@ -49,10 +48,13 @@ def execute(args: argparse.Namespace) -> int:
     graph = load(args.graph, sets=args.set)
     values = read_sets(graph, args.set)
     given = {"state": args.state, "metrics": args.metrics, "log_format": args.log_format, "log_level": args.log_level}
-    settings = load_settings(graph.plan(**values).settings, given)
+    plan = graph.plan(**values)
+    settings = load_settings(plan.settings, given)
     configure(settings.log_level, settings.log_format)
-    with _sample(args, graph, values) as sample:
-        return asyncio.run(_run(args, graph, settings, values, sample))
+    with _sample(args, plan, values) as sample:
+        if sample is not None:
+            plan = graph.plan(**(values | sample.values))
+        return asyncio.run(_run(args, plan, settings, sample))
 
 
 def _duration(text: str) -> float:
@@ -63,16 +65,17 @@ def _duration(text: str) -> float:
 
 
 def _sample(
-    args: argparse.Namespace, graph: Graph, values: dict[str, Any]
+    args: argparse.Namespace, plan: Plan, values: dict[str, Any]
 ) -> contextlib.AbstractContextManager[SampleData | None]:
     """Sample data where it is asked for, or where there is nothing else to see."""
     from rxpipe.sample import SampleData  # noqa: PLC0415
 
+    graph = plan.graph
     if args.sample:
         return SampleData(graph)
     if graph.sample is None or args.once or graph.sample.sets in values:
         return contextlib.nullcontext()
-    places = graph.plan(**values).values.get(graph.sample.sets)
+    places = plan.values.get(graph.sample.sets)
     wanted = [Path(str(place)).expanduser() for place in places] if isinstance(places, list) else []
     if any(next(place.rglob("*.jsonl"), None) is not None for place in wanted if place.is_dir()):
         return contextlib.nullcontext()
@@ -82,7 +85,7 @@ def _sample(
 
 
 async def _run(
-    args: argparse.Namespace, graph: Graph, settings: Settings, values: dict[str, Any], sample: SampleData | None
+    args: argparse.Namespace, plan: Plan, settings: Settings, sample: SampleData | None
 ) -> int:
     from rxpipe.logs import configure  # noqa: PLC0415
     from rxpipe.output import Output  # noqa: PLC0415
@@ -92,14 +95,11 @@ async def _run(
     if output.interactive:
         configure(settings.log_level, settings.log_format, output.log_stream)
     duration = args.duration
-    if sample is not None:
-        values = values | sample.values
-        if duration is None and not args.once:
-            duration = SAMPLE_SECONDS
+    if sample is not None and duration is None and not args.once:
+        duration = SAMPLE_SECONDS
     run = AsyncRun(
-        graph,
-        values=values,
-        state=False if sample is not None else state_path(graph.plan(**values), settings, once=args.once),
+        plan,
+        state=False if sample is not None else state_path(plan, settings, once=args.once) or False,
         once=args.once,
         output=output,
         duration=duration,

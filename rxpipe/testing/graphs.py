@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from rxpipe import times
 from rxpipe.context import void
 from rxpipe.elements import Batch, LineDelta
 from rxpipe.engine import Engine, Options
@@ -89,7 +90,8 @@ class VirtualRun:
             raise
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Begin; `now()` in expressions is the virtual time until the block is left."""
+        self._token = times.clock.set(self.engine.clock)
         self.engine.begin()
         self._raise()
         return self
@@ -98,6 +100,7 @@ class VirtualRun:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         """Stop."""
+        times.clock.reset(self._token)
         self.engine.stop()
 
     def advance(self, time: str | float) -> Self:

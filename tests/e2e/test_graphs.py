@@ -1,4 +1,4 @@
-"""A user's own graphs on the command line: what is wrong is told, what is secret is not, what is saved is found again."""
+"""A user's own graphs on the command line: what is wrong is told, what is secret is not, what is saved is found."""
 
 from __future__ import annotations
 

@@ -32,5 +32,5 @@ assert_type(tables, Observable[Table])
 tops = tables.pipe(ops.top(3, by="n"), ops.throttle("0.75Hz"))
 assert_type(tops, Observable[Table])
 
-mixed = tops.pipe(rxo.map(len), ops.tap(print))
+mixed = tops.pipe(rxo.map(len), ops.throttle("1Hz"))
 assert_type(mixed, Observable[int])

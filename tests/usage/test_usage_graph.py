@@ -120,7 +120,7 @@ def test_random_histories(graph: Graph, tmp_path: Path, seed: int) -> None:
     first, last = rng.choice(DAYS), rng.choice(DAYS)
     prices = tmp_path / "prices.json" if rng.random() < 0.4 else None
     if prices is not None:
-        rows = [{"model": "acme-9b", "input": 1.5, "output": 7}, {"model": "glm-4.6", "input": 1, "output": 2, "fast": 3}]
+        rows = [{"model": "acme-9b", "input": 1.5, "output": 7}, {"model": "glm-4.6", "input": 1, "output": 2}]
         prices.write_text(json.dumps({"prices": rows}))
     got = cold(graph, tmp_path, **values, since=first, until=last, prices=str(prices or ""))
     assert got == close(count([tmp_path], **values, since=first or None, until=last or None, prices=prices))
@@ -207,7 +207,7 @@ class History:
         self.rest[path] = data[size:]
 
     def ends(self) -> dict[str, tuple[int, int]]:
-        """The files, with the end of the last complete line of each, and of the last line that an earlier run counted."""
+        """Of each file the end of the last complete line, and of the last line, which an earlier run may have counted."""
         contents = {str(path): path.read_bytes() for path in self.folder.rglob("*.jsonl")}
         return {path: (data.rfind(b"\n") + 1, len(data)) for path, data in contents.items()}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -65,7 +66,9 @@ def reference(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 rows_of = st.lists(
-    st.fixed_dictionaries({"k": st.sampled_from(["a", "b", "c", 1]), "n": st.none() | st.integers(-5, 5) | st.just(2**70)}),
+    st.fixed_dictionaries(
+        {"k": st.sampled_from(["a", "b", "c", 1]), "n": st.none() | st.integers(-5, 5) | st.just(2**70)}
+    ),
     max_size=15,
 )
 
@@ -74,7 +77,7 @@ rows_of = st.lists(
 def test_equals_a_computation_from_scratch(rows: list[dict[str, Any]], cuts: list[int], retractable: bool) -> None:
     run = Run(by=["k"], **ALL)
     edges = sorted({0, len(rows), *(cut for cut in cuts if cut < len(rows))})
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in pairwise(edges):
         run.feed(*rows[start:end], retractable=retractable)
         assert run.rows == reference(rows[:end])
     assert run.context.errors == []
@@ -88,7 +91,9 @@ def test_takes_back_across_restarts(rows: list[dict[str, Any]], data: st.DataObj
     holding: list[dict[str, Any]] = []
     for number, row in enumerate(rows):
         row["id"] = number
-        gone = [holding.pop(data.draw(st.integers(0, len(holding) - 1)))] if holding and data.draw(st.booleans()) else []
+        gone = (
+            [holding.pop(data.draw(st.integers(0, len(holding) - 1)))] if holding and data.draw(st.booleans()) else []
+        )
         run.feed(row, retracted=gone, retractable=True)
         holding.append(row)
         expected = {made["k"]: made for made in reference(holding)}
@@ -141,7 +146,7 @@ def test_only_changed_groups_are_saved() -> None:
     (states,) = run.context.checkpoint()
     assert len(states) == 2
     run.feed({"k": "b"}, retracted=[{"k": "a"}])
-    changes = run.context._changes[0]  # noqa: SLF001  # what a checkpoint would write
+    changes = run.context._changes[0]  # what a checkpoint would write
     assert sorted(value is None for _, _, value in changes()) == [False, True]
     assert list(changes()) == []
 
@@ -174,8 +179,8 @@ def test_keys_of_several_expressions() -> None:
 
 
 def test_columns_with_odd_names() -> None:
-    run = Run(by=["k"], **{"it's \"n\"": "sum(n)", "{n}": "max(n)"})
-    assert run.feed({"k": "a", "n": 2}).rows == [{"k": "a", "it's \"n\"": 2, "{n}": 2}]
+    run = Run(by=["k"], **{'it\'s "n"': "sum(n)", "{n}": "max(n)"})
+    assert run.feed({"k": "a", "n": 2}).rows == [{"k": "a", 'it\'s "n"': 2, "{n}": 2}]
 
 
 @pytest.mark.parametrize("retractable", [False, True])
@@ -222,7 +227,7 @@ def test_an_expression_that_does_not_fit_the_rows() -> None:
 def test_names_must_differ() -> None:
     for parameters in ({"by": ["k"], "k": "count()"}, {"by": ["k", "k"]}):
         with pytest.raises(RxpipeError, match="names of keys and columns must differ; got 'k' twice"):
-            aggregate(**parameters)(Subject())  # type: ignore[arg-type]
+            aggregate(**parameters)(Subject())
 
 
 @pytest.mark.parametrize(
@@ -252,7 +257,7 @@ def test_marbles() -> None:
 
 
 def _named() -> Any:
-    from reactivex import operators as rxo  # noqa: PLC0415  # for the test above only
+    from reactivex import operators as rxo  # for the test above only
 
     return rxo.map(lambda table: "T")
 
@@ -269,7 +274,8 @@ def test_the_same_table_each_time_without_leases() -> None:
 
 def test_unsubscribed_before_what_was_restored_is_emitted() -> None:
     states = Run(by=["k"], n="count()").feed({"k": "a"}).context.checkpoint()
-    context, source, seen = TestContext(states), Subject[Any](), []
+    context, source = TestContext(states), Subject[Any]()
+    seen: list[Any] = []
     with entered(context):
         aggregate(by=["k"], n="count()")(source).subscribe(seen.append, scheduler=context.virtual).dispose()
     context.virtual.start()

@@ -24,7 +24,8 @@ LONG = 5 * HOUR
 
 def sessions(rows: list[dict[str, Any]], now: float = 0.0, **parameters: Any) -> list[dict[str, Any]]:
     """The sessions of some rows."""
-    context, seen = TestContext(), []
+    context = TestContext()
+    seen: list[Any] = []
     context.virtual.advance_to(now)
     source: Subject[Any] = Subject()
     with entered(context):
@@ -51,7 +52,9 @@ def blocks(times: list[float]) -> list[dict[str, Any]]:
 moments = st.one_of(
     st.integers(0, 60).map(lambda hours: hours * HOUR),
     st.integers(0, 60 * 3_600_000).map(lambda milliseconds: milliseconds / 1000),
-    st.tuples(st.integers(0, 60), st.sampled_from([-0.001, 0.001, 1.0, -1.0])).map(lambda pair: pair[0] * HOUR + pair[1]),
+    st.tuples(st.integers(0, 60), st.sampled_from([-0.001, 0.001, 1.0, -1.0])).map(
+        lambda pair: pair[0] * HOUR + pair[1]
+    ),
 ).map(lambda time: 1_700_000_000 // 3600 * 3600 + time)
 
 
@@ -67,7 +70,8 @@ def times(draw: st.DrawFn) -> list[float]:
 @settings(max_examples=300)
 @given(times(), st.integers(1, 5), st.booleans())
 def test_blocks_of_hours_equal_blocks_of_entries(made: list[float], size: int, spans: bool) -> None:
-    context, seen = TestContext(), []
+    context = TestContext()
+    seen: list[Any] = []
     source: Subject[Any] = Subject()
     with entered(context):
         source.pipe(
@@ -85,7 +89,11 @@ def test_blocks_of_hours_equal_blocks_of_entries(made: list[float], size: int, s
 
 
 def test_without_a_length() -> None:
-    rows = [{"start": 100.0, "end": 150.0, "n": 1}, {"start": 10.0, "end": 40.0, "n": 2}, {"start": 211.0, "end": 212.0, "n": 4}]
+    rows = [
+        {"start": 100.0, "end": 150.0, "n": 1},
+        {"start": 10.0, "end": 40.0, "n": 2},
+        {"start": 211.0, "end": 212.0, "n": 4},
+    ]
     found = sessions(rows, gap="60s", align="30s")
     assert [(row["start"], row["end"], row["n"], row["idle"]) for row in found] == [
         (0.0, 150.0, 3, None),
@@ -99,7 +107,10 @@ def test_a_row_inside_another_does_not_shorten_it() -> None:
 
 
 def test_only_numbers_are_added() -> None:
-    rows = [{"start": 0.0, "end": 1.0, "n": 1, "name": "a", "ok": True, "x": None}, {"start": 2.0, "end": 2.0, "n": 2.5, "x": 3}]
+    rows: list[dict[str, Any]] = [
+        {"start": 0.0, "end": 1.0, "n": 1, "name": "a", "ok": True, "x": None},
+        {"start": 2.0, "end": 2.0, "n": 2.5, "x": 3},
+    ]
     (found,) = sessions(rows, gap="60s")
     assert (found["n"], found["x"]) == (3.5, 3)
     assert "name" not in found
@@ -126,7 +137,10 @@ def test_rows_without_a_time_are_left_out() -> None:
 
 
 def test_a_column_that_is_not_there() -> None:
-    with pytest.raises(RxpipeError, match="sessionize: the table must have the column 'start'; got 'begin', 'n', did you mean"):
+    with pytest.raises(
+        RxpipeError,
+        match="sessionize: the table must have the column 'start'; got 'begin', 'n', 'starts', did you mean 'starts'",
+    ):
         sessions([{"begin": 1.0, "n": 1, "starts": 2}], gap="60s")
 
 

@@ -17,7 +17,9 @@ from rxpipe.table import Table
 from rxpipe.testing import TestContext, run_marbles
 
 
-def topped(rows: list[dict[str, Any]], *args: Any, context: TestContext | None = None, **kwargs: Any) -> list[dict[str, Any]]:
+def topped(
+    rows: list[dict[str, Any]], *args: Any, context: TestContext | None = None, **kwargs: Any
+) -> list[dict[str, Any]]:
     """What is left of a table."""
     seen: list[Any] = []
     source: Subject[Any] = Subject()

@@ -26,7 +26,9 @@ def through(context: TestContext) -> Through:
         source: Subject[Any] = Subject()
         subscription = source.pipe(step).subscribe(seen.append, scheduler=context.virtual)
         for element in elements:
-            source.on_next(Batch(element, leases=(Lease(context.flow, 1, "f", 1, 2),)) if isinstance(element, list) else element)
+            source.on_next(
+                Batch(element, leases=(Lease(context.flow, 1, "f", 1, 2),)) if isinstance(element, list) else element
+            )
         subscription.dispose()
         return seen
 

@@ -30,7 +30,9 @@ USAGE: dict[str, Any] = {
     "split": "None if side else request",
     "origin": "path",
 }
-ROW = row_struct("Record", {"path": str, "id": Any, "request": str, "side": bool, "n": int, "marked": bool, "line": int})
+ROW = row_struct(
+    "Record", {"path": str, "id": Any, "request": str, "side": bool, "n": int, "marked": bool, "line": int}
+)
 
 
 class Run:
@@ -230,6 +232,12 @@ records = st.builds(
 )
 
 
+def numbered(row: Any, number: int) -> Any:
+    """A record that differs from all others."""
+    row.line = number
+    return row
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> list[Any]:
     """Records that can be told apart, and origins that go."""
@@ -238,9 +246,7 @@ def histories(draw: st.DrawFn) -> list[Any]:
         if draw(st.integers(0, 5)) == 0:
             made.append(OriginGone(draw(st.sampled_from("abc"))))
         else:
-            row = draw(records)
-            row.line = number
-            made.append(row)
+            made.append(numbered(draw(records), number))
     return made
 
 
@@ -306,7 +312,10 @@ def test_a_restart_makes_no_difference(history: list[Any], stops: list[int], kee
     assert run.rows == whole.rows
 
 
-@given(st.lists(st.sampled_from([None, 1, 1.0, True, 2, ("a", 1), ("a", 1.0), "x", 2**70]), max_size=12), st.integers(0, 12))
+@given(
+    st.lists(st.sampled_from([None, 1, 1.0, True, 2, ("a", 1), ("a", 1.0), "x", 2**70]), max_size=12),
+    st.integers(0, 12),
+)
 def test_plain_first_remembers_its_keys(keys: list[Any], stop: int) -> None:
     made = [{"id": key, "n": number} for number, key in enumerate(keys)]
     whole = Run({"key": "id"}).batch(*made)
@@ -318,11 +327,12 @@ def test_plain_first_remembers_its_keys(keys: list[Any], stop: int) -> None:
 @st.composite
 def retractions(draw: st.DrawFn) -> list[Batch]:
     """Batches of a stream that takes records back that hold."""
-    made, holding = [], []
+    made: list[Batch] = []
+    holding: list[Any] = []
     for number in range(draw(st.integers(0, 15))):
-        gone = [holding.pop(draw(st.integers(0, len(holding) - 1)))] if holding and draw(st.booleans()) else []
-        row = draw(records)
-        row.line = number
+        takes = bool(holding) and draw(st.booleans())
+        gone = [holding.pop(draw(st.integers(0, len(holding) - 1)))] if takes else []
+        row = numbered(draw(records), number)
         holding.append(row)
         made.append(Batch([row], gone, retractable=True))
     return made
@@ -345,7 +355,7 @@ def test_takes_retractions(batches: list[Batch], stop: int) -> None:
 @given(histories(), st.randoms(use_true_random=False), st.integers(0, 10))
 def test_totals_behind_it(history: list[Any], cuts: random.Random, stop: int) -> None:
     """What is counted behind `dedupe`, across a restart, is what a count of the winners gives."""
-    step = {"by": ["path"], "n": "sum(n)", "rows": "count()", "least": "min(line)", "most": "max(n)"}
+    step: dict[str, Any] = {"by": ["path"], "n": "sum(n)", "rows": "count()", "least": "min(line)", "most": "max(n)"}
     states: list[Any] = []
     made = elements(history, cuts)
     for part in (made[:stop], made[stop:]):
@@ -359,7 +369,7 @@ def test_totals_behind_it(history: list[Any], cuts: random.Random, stop: int) ->
             context.virtual.start()
             states = context.checkpoint()
     last = {row["path"]: row for row in tables[-1].dicts()} if tables else {}
-    winners = [eval(row) for row in reference(history)]  # noqa: S307  # its own repr
+    winners = [eval(row) for row in reference(history)]  # its own repr
     expected = {
         path: {
             "path": path,

@@ -42,7 +42,11 @@ class Live:
 def test_a_mapping(through: Through, make: Callable[[str], Any]) -> None:
     table = {"a": {"price": 1, "kind": "x"}, "b": {"price": 2}}
     batch = through(enrich("model", table=table, prefix="p_"), [make("a"), make("b"), make("c")])[0]
-    assert [(row["n"], row["p_price"], row["p_kind"]) for row in batch.dicts()] == [(1, 1, "x"), (1, 2, None), (1, None, None)]
+    assert [(row["n"], row["p_price"], row["p_kind"]) for row in batch.dicts()] == [
+        (1, 1, "x"),
+        (1, 2, None),
+        (1, None, None),
+    ]
     assert list(batch.dicts()[0]) == ["model", "n", "p_price", "p_kind"]
 
 
@@ -149,7 +153,9 @@ def test_a_broken_file_keeps_the_old_table_and_warns_once(context: TestContext, 
         ("t.csv", 'm,x\n"a,1\n', "t.csv: unexpected end of data"),
     ],
 )
-def test_a_bad_file_is_an_error_at_the_start(context: TestContext, tmp_path: Path, name: str, content: Any, message: str) -> None:
+def test_a_bad_file_is_an_error_at_the_start(
+    context: TestContext, tmp_path: Path, name: str, content: Any, message: str
+) -> None:
     file = tmp_path / name
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(RxpipeError) as caught:
@@ -162,11 +168,11 @@ def test_bad_parameters(context: TestContext, tmp_path: Path) -> None:
         enrich("m")(Subject())
     with pytest.raises(RxpipeError, match="got both"):
         enrich("m", files="a", table={})(Subject())
-    with pytest.raises(RxpipeError, match="data file 'missing.json' must exist"):
+    with pytest.raises(RxpipeError, match=r"data file 'missing\.json' must exist"):
         Live(context, enrich("m", files="missing.json"))
     file = tmp_path / "t.json"
     file.write_text(json.dumps({"a": {}}))
-    with pytest.raises(RxpipeError, match="must have rows at 'a.b'; there is no 'b'"):
+    with pytest.raises(RxpipeError, match=r"must have rows at 'a\.b'; there is no 'b'"):
         Live(context, enrich("m", files=str(file), inside="a.b"))
 
 

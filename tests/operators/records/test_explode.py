@@ -73,7 +73,9 @@ def test_retractions(through: Through) -> None:
 
 
 def test_tables_and_other_elements(through: Through, table: Callable[..., Table]) -> None:
-    assert through(explode("parts"), table([{"id": 1, "parts": [5]}]))[0].dicts() == [{"id": 1, "parts": [5], "item": 5}]
+    assert through(explode("parts"), table([{"id": 1, "parts": [5]}]))[0].dicts() == [
+        {"id": 1, "parts": [5], "item": 5}
+    ]
     assert through(explode("parts"), OriginGone("a")) == [OriginGone("a")]
 
 

@@ -105,7 +105,10 @@ def test_two_fields_of_one_path() -> None:
         ({"if": "a"}, "got 'if'"),
         ({"a": "x", "b": "x.y"}, "either a value or an object around other fields; 'x.y' is both"),
         ({"b": "x.y", "a": "x"}, "'x' is both"),
-        ({"a": {"path": "x.y", "type": "int"}, "b": {"path": "x.y", "type": "str"}}, "one type; 'x.y' is declared as 'int'"),
+        (
+            {"a": {"path": "x.y", "type": "int"}, "b": {"path": "x.y", "type": "str"}},
+            "one type; 'x.y' is declared as 'int'",
+        ),
         ({"a": "x..y"}, "keys with dots between them; got 'x..y'"),
         ({"a": {"path": []}}, "got none"),
     ],
@@ -181,7 +184,9 @@ def test_a_very_long_line() -> None:
 
 
 def test_the_marker() -> None:
-    run = Run({"a": "a"}, '"a":').feed(b'garbage\n{"b":1}\n{"a":1}\n"a"\n{"b":"\\"a\\":"}\n').feed(b'{"a":2,"b":{"a":3}}')
+    run = (
+        Run({"a": "a"}, '"a":').feed(b'garbage\n{"b":1}\n{"a":1}\n"a"\n{"b":"\\"a\\":"}\n').feed(b'{"a":2,"b":{"a":3}}')
+    )
     assert run.rows == [{"a": 1}, {"a": 2}]
     assert run.refused == []
     assert Run({"a": "a"}, "é").feed('{"a":"é"}\n{"a":"e"}\n'.encode()).rows == [{"a": "é"}]
@@ -219,10 +224,14 @@ plain = st.recursive(
     max_leaves=6,
 )
 good = st.builds(
-    lambda number, rest: {**rest, "n": number}, st.integers(0, 99), st.dictionaries(st.text(max_size=3), plain, max_size=3)
+    lambda number, rest: {**rest, "n": number},
+    st.integers(0, 99),
+    st.dictionaries(st.text(max_size=3), plain, max_size=3),
 ).map(lambda made: json.dumps(made).encode())
 bad = st.one_of(
-    st.sampled_from([b"{", b"}", b"{}{}", b"null", b'{"n":"x"}', b'{"n":1.5}', b"[]", b"n", b'{"n":1', b'{"n"', b"\xff"]),
+    st.sampled_from(
+        [b"{", b"}", b"{}{}", b"null", b'{"n":"x"}', b'{"n":1.5}', b"[]", b"n", b'{"n":1', b'{"n"', b"\xff"]
+    ),
     st.tuples(good, st.integers(1, 9)).map(lambda pair: pair[0][: -pair[1]]).filter(lambda line: line.strip() != b""),
 )
 blank = st.sampled_from([b"", b" ", b"\r", b"\t \r"])

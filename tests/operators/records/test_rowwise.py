@@ -29,7 +29,10 @@ STEPS = {
     "derive": (derive(double="id * 2"), [{"id": 1, "name": "a", "double": 2}, {"id": 2, "name": "b", "double": 4}]),
     "select": (select(["name"], next="id + 1"), [{"name": "a", "next": 2}, {"name": "b", "next": 3}]),
     "validate": (validate(large="id > 1"), [{"id": 2, "name": "b"}]),
-    "call": (call(lambda row: {**row, "seen": True} if row["id"] > 1 else None), [{"id": 2, "name": "b", "seen": True}]),
+    "call": (
+        call(lambda row: {**row, "seen": True} if row["id"] > 1 else None),
+        [{"id": 2, "name": "b", "seen": True}],
+    ),
 }
 
 
@@ -110,7 +113,9 @@ def test_a_row_of_a_table_that_fails_is_rejected_once(
 
 def test_derive_replaces_and_builds_on_earlier_columns(through: Through) -> None:
     for make in MAKERS:
-        assert through(derive(id="id + 1", x="id * 10"), [make(id=1, name="a")])[0].dicts() == [{"id": 2, "name": "a", "x": 20}]
+        assert through(derive(id="id + 1", x="id * 10"), [make(id=1, name="a")])[0].dicts() == [
+            {"id": 2, "name": "a", "x": 20}
+        ]
 
 
 def test_select_of_nothing_there(through: Through) -> None:

@@ -109,6 +109,13 @@ def test_other_events_are_not_swallowed(kind: str) -> None:
     assert merged(before, event, after) == [before, event, after]
 
 
+def test_a_rename_comes_behind_what_is_held_for_the_old_path() -> None:
+    created = FileEvent("create", "f", None, state(5))
+    renamed = FileEvent("rename", "g", state(5), state(5), old_path="f")
+    gone = FileEvent("delete", "g", state(5), None)
+    assert merged(created, renamed, gone) == [created, renamed, gone]
+
+
 def test_batches_are_merged_and_blocks_pass(context: TestContext) -> None:
     one, two = Batch([{"n": 1}]), Batch([{"n": 2}], [{"n": 1}])
     assert run_marbles(debounce("200ms"), "-ab|", {"a": one, "b": two, "c": Batch([{"n": 2}])}) == "---(c|)"
