@@ -20,7 +20,7 @@ _OWN = ("start", "end", "first", "last", "idle", "active")
 
 
 @operator
-def sessionize(
+def sessionize(  # noqa: PLR0913, PLR0917  # an operator has as many as it has choices
     source: Observable[Table],
     gap: Duration,
     start: str = "start",
@@ -79,7 +79,7 @@ def sessionize(
     return Observable(subscribe)
 
 
-def _sessions(
+def _sessions(  # noqa: PLR0913, PLR0917  # the rules of a session
     rows: list[dict[str, Any]], now: float, start: str, end: str, gap: float, longest: float | None, align: float | None
 ) -> list[Row]:
     sessions: list[dict[str, Any]] = []

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from rxpipe.context import Change, Context
 from rxpipe.elements import Batch, Row
-from rxpipe.expressions import Expression, parse
 from rxpipe.operators.records._contest import Candidate, Contest, Keep, better
+from rxpipe.operators.records._deciding import Deciding
 from rxpipe.operators.records._difference import Difference
 from rxpipe.packing import pack, pack_key, unpack
-from rxpipe.rows import Reject, compile_values
+from rxpipe.rows import Reject
 
 _SEEN = True
 """Held for a key whose first record is through and is never taken back: nothing else needs to be known of it."""
@@ -40,12 +39,8 @@ class Contests:
         self._context = context
         self._beats = better(keep)
         key, rank, split, _, origin = parts
-        measure = _tuple_of([parse(text) for text in by]) if len(by) > 1 else parse(by[0] if by else "None")
-        expressions = [*(parse(text or "None") for text in parts), measure]
-        self._keys_of = compile_values(expressions[:1])
-        self._values_of = compile_values(expressions)
-        self._decisive = _tuple_of(expressions[1:])
-        self._deciding: dict[type, Callable[[Row], tuple[Any, ...]]] = {}
+        deciding = Deciding(parts, by)
+        self._keys_of, self._values_of, self._candidate = deciding.keys_of, deciding.values_of, deciding.candidate
         self._simple = keep == "first" and origin is None and rank is None and split is None
         self._with_origin = origin is not None
         self._all_stay = False
@@ -248,14 +243,6 @@ class Contests:
         self._held[key] = contest if len(candidates) > 1 else candidates[0].row if candidates else _NOTHING
         self._dirty_if_saved(key)
 
-    def _candidate(self, row: Row) -> Candidate:
-        """A row with what decides about it, computed anew."""
-        kind = type(row)
-        deciding = self._deciding.get(kind)
-        if deciding is None:
-            deciding = self._deciding[kind] = self._decisive.bind(kind)
-        return Candidate(row, *deciding(row))
-
     def _recalled(self, key: Any) -> Any:
         """What is held for a key, in memory or in the state file; None if nothing is.
 
@@ -311,13 +298,6 @@ class Contests:
         if isinstance(found, list):
             return [(key[1], row) for row in found]
         return [] if found is None or found is _NOTHING else [(self._candidate(found).origin, found)]
-
-
-def _tuple_of(expressions: list[Expression]) -> Expression:
-    """One expression for the tuple of what several give."""
-    text = f"({', '.join(f'({expression.text})' for expression in expressions)},)"
-    names = frozenset[str]().union(*(expression.names for expression in expressions))
-    return Expression(text, names, ast.Tuple([expression.tree for expression in expressions], ast.Load()))
 
 
 def _unhashable(key: Any, error: TypeError) -> TypeError:

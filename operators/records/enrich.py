@@ -28,7 +28,7 @@ CHECK_SECONDS = 1.0
 
 
 @operator
-def enrich(
+def enrich(  # noqa: PLR0913, PLR0917  # an operator has as many as it has choices
     source: Observable[Records],
     key: Expr,
     files: DataFiles | None = None,

@@ -19,6 +19,7 @@ from rxpipe.operator import operator
 from rxpipe.operators.records._decode import Declared, FieldType, compile_decoder
 
 _BOM = b"\xef\xbb\xbf"
+_OPENING, _CLOSING = b"{}"
 _ESCAPE = re.compile(
     rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(?P<half>\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
     re.DOTALL,
@@ -39,7 +40,7 @@ class FieldSpec(TypedDict, total=False):
 def parse_json(
     source: Observable[LineDelta], fields: dict[str, str | FieldSpec] | None = None, containing: str | None = None
 ) -> Observable[Batch]:
-    """Turn blocks of JSON lines into batches of records, one batch a block.
+    r"""Turn blocks of JSON lines into batches of records, one batch a block.
 
     With `fields` a record is a typed struct of just these fields, and all others are skipped without being built: a
     field is a dotted path into the object, or `{path, type}` with the types any, str, int, float, number, bool, list
@@ -49,17 +50,17 @@ def parse_json(
     A line that is no JSON object, or where a field has another type than declared, goes to `errors` with its path and
     byte range; the lines around it are not harmed. Types are strict: 1.0 and true are no int, an int has 64 bits; an
     int is taken for a float, though. Empty lines, a byte order mark at the start of a file, and an unfinished last line
-    that is no JSON yet (see `read_lines`) are skipped. Half of a surrogate pair
-    (its first escape alone, as is left of a text cut in two) counts as U+FFFD. With `containing`, only lines that have this
-    text in them are looked at; the search runs over the whole block before anything is decoded, and what it passes over
-    is not an error. Completion and errors pass through; nothing is held back.
+    that is no JSON yet (see `read_lines`) are skipped. Half of a surrogate pair (one `\ud83d` escape alone, as is left
+    of a text cut in two) counts as U+FFFD. With `containing`, only lines that have this text in them are looked at; the
+    search runs over the whole block before anything is decoded, and what it passes over is not an error. Completion and
+    errors pass through; nothing is held back.
 
     Args:
         fields: The fields of a record: a name and where to find it.
         containing: Text that a line must have to be decoded.
 
     Example:
-        >>> lines = LineDelta("a.jsonl", "1", 0, 30, b'{"usage":{"out":5},"junk":[]}\\n')
+        >>> lines = LineDelta("a.jsonl", "1", 0, 30, b'{"usage":{"out":5},"junk":[]}\n')
         >>> rx.of(lines).pipe(parse_json(fields={"tokens": {"path": "usage.out", "type": "int"}})).run()
         Batch([{'tokens': 5}])
 
@@ -159,7 +160,14 @@ def _one_a_line(data: bytes, count: int) -> bool:
     A decoder takes line breaks for white space, inside an object too. Two lines of which the first ends and the second
     begins with a brace are never parts of one object.
     """
-    return not count or (data.count(b"}\n{") == count - 1 and data.count(b"\n") == count - 1 + data.endswith(b"\n"))
+    find, end = data.find, len(data) - 1
+    lines, at = 1, find(b"\n")
+    while -1 < at < end:
+        if data[at - 1] != _CLOSING or data[at + 1] != _OPENING:
+            return not count
+        lines += 1
+        at = find(b"\n", at + 1)
+    return lines == count or not count
 
 
 def _repaired(decode: Callable[[bytes], Any], line: bytes, error: Exception) -> Any:

@@ -93,7 +93,11 @@ class VirtualRun:
         """Begin; `now()` in expressions is the virtual time until the block is left."""
         self._token = times.clock.set(self.engine.clock)
         self.engine.begin()
-        self._raise()
+        try:
+            self._raise()
+        except BaseException:
+            times.clock.reset(self._token)
+            raise
         return self
 
     def __exit__(

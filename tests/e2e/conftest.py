@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import fcntl
 import json
 import os
@@ -23,6 +24,9 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DEADLINE = 20.0
 CONTROL = re.compile(r"\x1b\[(\??)([\d;]*)([A-Za-z])|\x1b[()=>78].?|([\r\n\b\x07])|([^\x1b\r\n\b\x07]+)|\x1b")
+
+UNFINISHED = re.compile(r"\x1b(\[\??[\d;]*)?$")
+"""A control sequence of which the rest has not been read yet."""
 
 
 def until(condition: Callable[[], object], tell: Callable[[], object], deadline: float = DEADLINE) -> None:
@@ -46,7 +50,6 @@ class Screen:
         """What stands on the main screen; scrolled lines, too."""
         self.spilled: list[str] = []
         """What was written beyond the last column or line of the alternate screen."""
-        self.frames = 0
 
     @property
     def alternate(self) -> bool:
@@ -94,7 +97,6 @@ class Screen:
         if letter == "H":
             row, _, column = (numbers or "1;1").partition(";")
             self.row, self.column = int(row or 1) - 1, int(column or 1) - 1
-            self.frames += 1
         elif letter == "J":
             self.rows = [""] * self.height
         elif letter == "K":
@@ -113,7 +115,8 @@ class Terminal:
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", size[1], size[0], 0, 0))
         self.before = termios.tcgetattr(slave)
         self.screen = Screen(*size)
-        self._rest = b""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
+        self._rest = ""
         self.process = subprocess.Popen(
             command, stdin=slave, stdout=slave, stderr=slave, env=environ, cwd=folder, start_new_session=True
         )
@@ -121,13 +124,14 @@ class Terminal:
     def read(self) -> Screen:
         while select.select([self.master], [], [], 0)[0]:
             try:
-                data = self._rest + os.read(self.master, 65536)
+                data = os.read(self.master, 65536)
             except OSError:
                 break
-            text = data.decode("utf-8", "ignore")
-            cut = max(data.rfind(b"\x1b"), 0)
-            self._rest = data[cut:] if len(data) - cut < 12 and not CONTROL.match(text[-(len(data) - cut) :]) else b""
-            self.screen.feed(data[: len(data) - len(self._rest)].decode("utf-8", "replace"))
+            text = self._rest + self._decoder.decode(data)
+            cut = UNFINISHED.search(text)
+            end = len(text) if cut is None else cut.start()
+            self._rest = text[end:]
+            self.screen.feed(text[:end])
         return self.screen
 
     def wait(self, condition: Callable[[Screen], object], deadline: float = DEADLINE) -> Screen:
@@ -135,7 +139,7 @@ class Terminal:
         return self.screen
 
     def end(self, deadline: float = DEADLINE) -> int:
-        until(lambda: (self.read(), self.process.poll())[1] is not None, lambda: self.screen.text(), deadline)
+        until(lambda: (self.read(), self.process.poll())[1] is not None, self.screen.text, deadline)
         self.read()
         return self.process.returncode
 

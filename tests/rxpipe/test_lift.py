@@ -22,7 +22,7 @@ def run(*functions: Any) -> tuple[Subject[Any], list[Any], list[TestContext], li
     meters = [Meter() for _ in functions]
     source: Subject[Any] = Subject()
     seen: list[Any] = []
-    stages = [
+    stages: list[Any] = [
         ((lambda _, function=function: function), context, meter)
         for function, context, meter in zip(functions, contexts, meters, strict=True)
     ]

@@ -112,12 +112,12 @@ def test_rates_and_last_update() -> None:
 
 
 def test_lag_backlog_files_details_gauges() -> None:
-    read = [100.0]
+    read = [100e6]
 
     def tell(context: Any) -> None:
-        context.gauge("lag_bytes", lambda: 1000 - read[0])
+        context.gauge("lag_bytes", lambda: 1000e6 - read[0])
         context.gauge("lag_seconds", lambda: 7)
-        context.gauge("known_bytes", lambda: 1000)
+        context.gauge("known_bytes", lambda: 1000e6)
         context.gauge("read_bytes", lambda: read[0])
         context.describe("files", lambda: {"a.log": {"offset": 5}})
         context.describe("watching", lambda: "by polling")
@@ -125,16 +125,16 @@ def test_lag_backlog_files_details_gauges() -> None:
     with VirtualRun(graph(backlog=[rx.never(), telling(tell)])) as run:
         run.advance(1)
         status = run.status()
-        assert (status.streams["backlog"].lag_bytes, status.streams["backlog"].lag_seconds) == (900, 7)
+        assert (status.streams["backlog"].lag_bytes, status.streams["backlog"].lag_seconds) == (900e6, 7)
         assert status.backlog is not None
-        assert (status.backlog.read_bytes, status.backlog.known_bytes) == (100, 1000)
-        read[0] = 400
+        assert (status.backlog.read_bytes, status.backlog.known_bytes) == (100e6, 1000e6)
+        read[0] = 400e6
         run.advance(2)
         backlog = run.status().backlog
         assert backlog is not None
-        assert (backlog.bytes_per_second, backlog.eta_seconds) == (150, 4)
-        read[0] = 1000
-        assert run.status().backlog is None
+        assert (backlog.bytes_per_second, backlog.eta_seconds) == (150e6, 4)
+        read[0] = 1000e6 - 1000
+        assert run.status().backlog is None, "less than a block is no backlog"
         assert status.files == {"a.log": {"offset": 5}}
         assert status.details == {"backlog[1] telling.watching": "by polling"}
         assert status.steps[1].gauges["lag_seconds"] == 7
@@ -150,7 +150,7 @@ def test_degraded() -> None:
 
 def test_a_figure_that_fails_names_its_step() -> None:
     def tell(context: Any) -> None:
-        context.gauge("bad", lambda: 1 / 0)
+        context.gauge("lag_bytes", lambda: 1 / 0)
 
     def look(context: Any) -> None:
         context.scheduler(None).schedule_relative(1.0, lambda *_: context.status())

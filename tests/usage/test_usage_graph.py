@@ -207,7 +207,7 @@ class History:
         self.rest[path] = data[size:]
 
     def ends(self) -> dict[str, tuple[int, int]]:
-        """Of each file the end of the last complete line, and of the last line, which an earlier run may have counted."""
+        """Of each file the end of the last complete line, and of the last, which an earlier run may have counted."""
         contents = {str(path): path.read_bytes() for path in self.folder.rglob("*.jsonl")}
         return {path: (data.rfind(b"\n") + 1, len(data)) for path, data in contents.items()}
 

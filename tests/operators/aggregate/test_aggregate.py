@@ -91,9 +91,8 @@ def test_takes_back_across_restarts(rows: list[dict[str, Any]], data: st.DataObj
     holding: list[dict[str, Any]] = []
     for number, row in enumerate(rows):
         row["id"] = number
-        gone = (
-            [holding.pop(data.draw(st.integers(0, len(holding) - 1)))] if holding and data.draw(st.booleans()) else []
-        )
+        takes = bool(holding) and data.draw(st.booleans())
+        gone = [holding.pop(data.draw(st.integers(0, len(holding) - 1)))] if takes else []
         run.feed(row, retracted=gone, retractable=True)
         holding.append(row)
         expected = {made["k"]: made for made in reference(holding)}

@@ -1,5 +1,6 @@
 """`enrich`."""
 
+# mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
 
 import json

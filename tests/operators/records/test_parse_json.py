@@ -75,7 +75,8 @@ def test_types(top: bool) -> None:
     ("kind", "data"),
     [
         ("str", b"1"), ("int", b"1.0"), ("int", b"1e3"), ("int", b"true"), ("int", b'"1"'), ("float", b"true"),
-        ("float", b'"1"'), ("number", b"false"), ("bool", b"1"), ("list", b"{}"), ("object", b"[]"), ("float", b"1e999"),
+        ("float", b'"1"'), ("number", b"false"), ("bool", b"1"), ("list", b"{}"), ("object", b"[]"),
+        ("float", b"1e999"),
         ("int", b"9223372036854775808"), ("number", b"9" * 30), ("int", b"9" * 5000), ("str", b'"\xff"'),
     ],
 )  # fmt: skip
@@ -120,7 +121,7 @@ def test_bad_fields(fields: Any, message: str) -> None:
 
 def test_bad_parameters() -> None:
     with pytest.raises(ParameterError, match="type"):
-        parse_json(fields={"a": {"path": "x", "type": "text"}})  # type: ignore[typeddict-item]
+        parse_json(fields={"a": {"path": "x", "type": "text"}})  # type: ignore[dict-item]
     with pytest.raises(RxpipeError, match=r"must be a text within one line; got 'a\\nb'"):
         parse_json(containing="a\nb")(Subject())
 
@@ -131,8 +132,7 @@ def test_bad_lines_harm_no_others(fields: Any, containing: str | None) -> None:
     run = Run(fields, containing)
     run.feed(b'{"usage":{"out":1}}\nusage garbage\n\n  \r\n{"usage":{"out":2}}\r\n')
     run.feed(b'["usage"]\n{"usage":\n{"usage":{"out":3}}{"usage":{"out":4}}\n{"usage":{"out":5}}')
-    key = (lambda row: row["tokens"]) if fields else (lambda row: row["usage"]["out"])
-    assert [key(row) for row in run.rows] == [1, 2, 5]
+    assert [row["tokens"] if fields else row["usage"]["out"] for row in run.rows] == [1, 2, 5]
     assert run.refused == [(20, 33), (60, 69), (70, 79), (80, 118)]
     assert {error.path for error in run.context.errors} == {"a.jsonl"}
     assert run.context.errors[0].record == "usage garbage"

@@ -1,5 +1,6 @@
 """`where`, `derive`, `select`, `validate`, `call` and `of_type`: one record at a time."""
 
+# mypy: disable-error-code="no-untyped-call, unused-ignore"
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -22,9 +23,9 @@ from rxpipe.testing import TestContext, run_marbles
 
 ROW = row_struct("Row", {"id": int, "name": str})
 Through = Callable[..., list[Any]]
-MAKERS = [dict, ROW]
+MAKERS: list[Callable[..., Any]] = [dict, ROW]
 
-STEPS = {
+STEPS: dict[str, tuple[Any, list[dict[str, Any]]]] = {
     "where": (where("id > 1"), [{"id": 2, "name": "b"}]),
     "derive": (derive(double="id * 2"), [{"id": 1, "name": "a", "double": 2}, {"id": 2, "name": "b", "double": 4}]),
     "select": (select(["name"], next="id + 1"), [{"name": "a", "next": 2}, {"name": "b", "next": 3}]),
