@@ -21,7 +21,7 @@ bench: $(VENV)/test.stamp  ## Benchmarks with their peers in the same run
 	$(BIN)/python tests/benchmarks
 
 docs: $(VENV)/run.stamp  ## Generate the operator reference and the operators' type stubs
-	$(BIN)/python -m rxpipe.reference --write
+	$(BIN)/python -m rxpipe.views.reference --write
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

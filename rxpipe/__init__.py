@@ -17,8 +17,8 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rxpipe.check import problems
-    from rxpipe.config import dump, load, load_text
+    from rxpipe.language.check import problems
+    from rxpipe.language.config import dump, load, load_text
     from rxpipe.elements import Batch, ErrorRecord, FileEvent, FileState, LineDelta, OriginGone
     from rxpipe.errors import GraphError, ParameterError, RunError, RxpipeError, StateError
     from rxpipe.graph import Graph, Param, Sample, stream
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "check": ("problems",),
-    "config": ("dump", "load", "load_text"),
+    "language.check": ("problems",),
+    "language.config": ("dump", "load", "load_text"),
     "elements": ("Batch", "ErrorRecord", "FileEvent", "FileState", "LineDelta", "OriginGone"),
     "errors": ("GraphError", "ParameterError", "RunError", "RxpipeError", "StateError"),
     "graph": ("Graph", "Param", "Sample", "stream"),

@@ -164,7 +164,7 @@ class Context:
         return None
 
     def output(self) -> Any:
-        """What the command line asked of sinks that print; see `rxpipe.output`."""
+        """What the command line asked of sinks that print; see `rxpipe.runtime.output`."""
         return None
 
     def executor(self) -> Executor:

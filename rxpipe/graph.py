@@ -17,8 +17,8 @@ from rxpipe.operator import Source, Step
 from rxpipe.units import format_duration
 
 if TYPE_CHECKING:
-    from rxpipe.plan import Plan
-    from rxpipe.run import AsyncRun, Run
+    from rxpipe.language.plan import Plan
+    from rxpipe.runtime.run import AsyncRun, Run
 
 FROM = "from"
 """The one step that is not an operator: it starts a stream from another."""
@@ -96,7 +96,7 @@ class Graph:
         name: The graph's name; it names the state file.
         streams: For each stream its steps: operators, `stream("name")` for another stream, or reactivex operators.
         params: Declared parameters, which `${name}` in string parameters stands for.
-        settings: Settings of the run, see `rxpipe.settings`.
+        settings: Settings of the run, see `rxpipe.runtime.settings`.
         plugins: Folders with further operators, relative to `folder`.
         sample: How to make sample data, if the graph can.
         description: What the graph does, in a sentence.
@@ -154,19 +154,19 @@ class Graph:
         Raises:
             GraphError: With all problems of the graph.
         """
-        from rxpipe.check import plan  # noqa: PLC0415  # definition does not depend on execution
+        from rxpipe.language.check import plan  # noqa: PLC0415  # definition does not depend on execution
 
         return plan(self, values)
 
     def run(self, **options: Any) -> Run:
-        """Run the graph in a thread of its own: `with graph.run() as run: …`; see `rxpipe.run.Run`."""
-        from rxpipe.run import Run  # noqa: PLC0415  # definition does not depend on execution
+        """Run the graph in a thread of its own: `with graph.run() as run: …`; see `rxpipe.runtime.run.Run`."""
+        from rxpipe.runtime.run import Run  # noqa: PLC0415  # definition does not depend on execution
 
         return Run(self, **options)
 
     def start(self, **options: Any) -> AsyncRun:
-        """Run the graph on the running loop: `async with graph.start() as run: …`; see `rxpipe.run.AsyncRun`."""
-        from rxpipe.run import AsyncRun  # noqa: PLC0415  # definition does not depend on execution
+        """Run the graph on the running loop: `async with graph.start() as run: …`; see `rxpipe.runtime.run.AsyncRun`."""
+        from rxpipe.runtime.run import AsyncRun  # noqa: PLC0415  # definition does not depend on execution
 
         return AsyncRun(self, **options)
 
@@ -176,7 +176,7 @@ class Graph:
         Raises:
             RxpipeError: A step exists only in Python.
         """
-        from rxpipe.config import dump  # noqa: PLC0415  # YAML is needed only by those who write it
+        from rxpipe.language.config import dump  # noqa: PLC0415  # YAML is needed only by those who write it
 
         return dump(self)
 
@@ -185,7 +185,7 @@ class Graph:
         include: object = None,  # noqa: ARG002  # notebooks pass them
         exclude: object = None,  # noqa: ARG002
     ) -> dict[str, str]:
-        from rxpipe.notebook import graph_bundle  # noqa: PLC0415  # only notebooks call this
+        from rxpipe.views.notebook import graph_bundle  # noqa: PLC0415  # only notebooks call this
 
         return graph_bundle(self)
 

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError, create_model
 
-from rxpipe.aggregation import parse_aggregation
+from rxpipe.expressions.aggregation import parse_aggregation
 from rxpipe.errors import ExpressionError, ParameterError, ParameterProblem, UnitError, did_you_mean, nearest
 from rxpipe.expressions import parse
-from rxpipe.hidden import Hidden
+from rxpipe.language.hidden import Hidden
 
 _RESERVED = frozenset(dir(BaseModel))
 

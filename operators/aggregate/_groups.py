@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from operator import length_hint
 from typing import Any
 
-from rxpipe.aggregation import KINDS, Aggregation
+from rxpipe.expressions.aggregation import KINDS, Aggregation
 from rxpipe.context import Change, Context
 from rxpipe.elements import Batch, Row
 from rxpipe.expressions import parse
-from rxpipe.groupcode import Group, Key, Update, compile_groups
-from rxpipe.keepers import keep, load
-from rxpipe.packing import canonical, pack, unpack
-from rxpipe.rows import Reject, compile_values
+from rxpipe.expressions.groupcode import Group, Key, Update, compile_groups
+from rxpipe.expressions.keepers import keep, load
+from rxpipe.expressions.packing import canonical, pack, unpack
+from rxpipe.expressions.rows import Reject, compile_values
 from rxpipe.table import Table
 
 

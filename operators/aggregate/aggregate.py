@@ -8,7 +8,7 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable
 
-from rxpipe.aggregation import parse_aggregation
+from rxpipe.expressions.aggregation import parse_aggregation
 from rxpipe.context import current
 from rxpipe.elements import Batch
 from rxpipe.errors import RxpipeError

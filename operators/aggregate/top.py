@@ -13,7 +13,7 @@ from rxpipe.expressions import parse
 from rxpipe.lift import Reject, RowsFunction, lift
 from rxpipe.operator import operator
 from rxpipe.params import Expr
-from rxpipe.rows import compile_values
+from rxpipe.expressions.rows import compile_values
 from rxpipe.table import Table
 
 

@@ -10,8 +10,8 @@ from rxpipe.elements import Batch, Row
 from rxpipe.operators.records._contest import Candidate, Contest, Keep, better
 from rxpipe.operators.records._deciding import Deciding
 from rxpipe.operators.records._difference import Difference
-from rxpipe.packing import pack, pack_key, unpack
-from rxpipe.rows import Reject
+from rxpipe.expressions.packing import pack, pack_key, unpack
+from rxpipe.expressions.rows import Reject
 
 _SEEN = True
 """Held for a key whose first record is through and is never taken back: nothing else needs to be known of it."""

@@ -9,7 +9,7 @@ from typing import Any
 from rxpipe.elements import Row
 from rxpipe.expressions import Expression, parse
 from rxpipe.operators.records._contest import Candidate
-from rxpipe.rows import compile_values
+from rxpipe.expressions.rows import compile_values
 
 
 class Deciding:

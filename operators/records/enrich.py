@@ -9,16 +9,16 @@ from loguru import logger
 from reactivex import Observable
 
 from rxpipe.context import Context
-from rxpipe.datafiles import find_file
+from rxpipe.language.datafiles import find_file
 from rxpipe.elements import Row
 from rxpipe.errors import RxpipeError
 from rxpipe.expressions import parse
-from rxpipe.fields import field_types
+from rxpipe.expressions.fields import field_types
 from rxpipe.lift import Records, Reject, RowsFunction, lift
 from rxpipe.operator import operator
 from rxpipe.operators.records._lookup import Lookup, read_rows, rows_of
 from rxpipe.params import DataFiles, Expr
-from rxpipe.rows import compile_values, row_struct
+from rxpipe.expressions.rows import compile_values, row_struct
 
 Join = Callable[[list[Row], list[tuple[Any, ...]]], list[Row]]
 """From rows, and the look-up's values for each, to rows with both."""

@@ -10,7 +10,7 @@ from rxpipe.expressions import parse
 from rxpipe.lift import Records, Reject, RowsFunction, lift
 from rxpipe.operator import operator
 from rxpipe.params import Expr
-from rxpipe.rows import ValuesFunction, compile_values
+from rxpipe.expressions.rows import ValuesFunction, compile_values
 
 
 class BrokenRuleError(ValueError):

@@ -8,7 +8,7 @@ from rxpipe.expressions import parse
 from rxpipe.lift import Records, lift
 from rxpipe.operator import operator
 from rxpipe.params import Expr
-from rxpipe.rows import compile_filter
+from rxpipe.expressions.rows import compile_filter
 
 
 @operator

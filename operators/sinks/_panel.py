@@ -12,7 +12,7 @@ from rxpipe.elements import Row, as_dict
 from rxpipe.operators.sinks._cells import Line, Span, Style, cut, fit, pad, shorten, width
 from rxpipe.operators.sinks._format import MISSING, RIGHT, SUMMED, Format, default_format, formatter
 from rxpipe.params import Expr
-from rxpipe.rowview import Reader, arranged, reader
+from rxpipe.expressions.rowview import Reader, arranged, reader
 
 GAP = 2
 WIDEST_GAP = 4

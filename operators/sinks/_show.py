@@ -13,12 +13,12 @@ from reactivex.abc import SchedulerBase
 from reactivex.disposable import SerialDisposable
 
 from rxpipe.context import Context
-from rxpipe.document import Part, build_document, undeclared
+from rxpipe.views.document import Part, build_document, undeclared
 from rxpipe.operators.sinks._cells import encode
 from rxpipe.operators.sinks._panel import Panel
 from rxpipe.operators.sinks._screen import Screen, Tables
 from rxpipe.operators.sinks._terminal import Terminal
-from rxpipe.output import Output
+from rxpipe.runtime.output import Output
 
 FIRST = 0.2
 """Seconds after which a screen is shown even if no table came."""

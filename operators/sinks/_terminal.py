@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rxpipe.operators.sinks._cells import Line, encode
-from rxpipe.output import Output
+from rxpipe.runtime.output import Output
 
 ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
 LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"

@@ -10,7 +10,7 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxpipe.context import current
-from rxpipe.document import Part
+from rxpipe.views.document import Part
 from rxpipe.errors import ParameterError, ParameterProblem, did_you_mean, nearest
 from rxpipe.operator import operator
 from rxpipe.operators.sinks._panel import Panel

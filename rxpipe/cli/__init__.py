@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: What stands behind `rxpipe`; that of the process by default.
     """
     from rxpipe.errors import GraphError, RxpipeError  # noqa: PLC0415  # `--help` needs none of it
-    from rxpipe.hidden import masked  # noqa: PLC0415
+    from rxpipe.language.hidden import masked  # noqa: PLC0415
 
     parsed = parser().parse_args(arguments)
     command = importlib.import_module(f"rxpipe.cli.{parsed.command}")

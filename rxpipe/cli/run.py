@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from rxpipe.units import seconds
 
 if TYPE_CHECKING:
-    from rxpipe.plan import Plan
-    from rxpipe.run import AsyncRun
-    from rxpipe.sample import SampleData
-    from rxpipe.settings import Settings
+    from rxpipe.language.plan import Plan
+    from rxpipe.runtime.run import AsyncRun
+    from rxpipe.runtime.sample import SampleData
+    from rxpipe.runtime.settings import Settings
 
 SAMPLE_SECONDS = 30.0
 """How long sample data plays unless told otherwise."""
@@ -39,10 +39,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
-    from rxpipe.config import load  # noqa: PLC0415  # each command imports only what it needs
-    from rxpipe.logs import configure  # noqa: PLC0415
-    from rxpipe.settings import load_settings  # noqa: PLC0415
-    from rxpipe.values import read_sets  # noqa: PLC0415
+    from rxpipe.language.config import load  # noqa: PLC0415  # each command imports only what it needs
+    from rxpipe.runtime.logs import configure  # noqa: PLC0415
+    from rxpipe.runtime.settings import load_settings  # noqa: PLC0415
+    from rxpipe.language.values import read_sets  # noqa: PLC0415
 
     configure(args.log_level or "INFO", args.log_format or "text")
     graph = load(args.graph, sets=args.set)
@@ -68,7 +68,7 @@ def _sample(
     args: argparse.Namespace, plan: Plan, values: dict[str, Any]
 ) -> contextlib.AbstractContextManager[SampleData | None]:
     """Sample data where it is asked for, or where there is nothing else to see."""
-    from rxpipe.sample import SampleData  # noqa: PLC0415
+    from rxpipe.runtime.sample import SampleData  # noqa: PLC0415
 
     graph = plan.graph
     if args.sample:
@@ -87,9 +87,9 @@ def _sample(
 async def _run(
     args: argparse.Namespace, plan: Plan, settings: Settings, sample: SampleData | None
 ) -> int:
-    from rxpipe.logs import configure  # noqa: PLC0415
-    from rxpipe.output import Output  # noqa: PLC0415
-    from rxpipe.run import AsyncRun  # noqa: PLC0415
+    from rxpipe.runtime.logs import configure  # noqa: PLC0415
+    from rxpipe.runtime.output import Output  # noqa: PLC0415
+    from rxpipe.runtime.run import AsyncRun  # noqa: PLC0415
 
     output = Output.detect(json=args.json, once=args.once)
     if output.interactive:
@@ -120,7 +120,7 @@ def state_path(plan: Plan, settings: Settings, *, once: bool) -> Path | None:
 
     A single pass (`once`) over a graph that only shows something needs no state, and keeps none unless told where.
     """
-    from rxpipe.state import default_path  # noqa: PLC0415
+    from rxpipe.runtime.state import default_path  # noqa: PLC0415
 
     if settings.state is not None:
         return Path(settings.state).expanduser()

@@ -24,7 +24,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
-    from rxpipe.state import StateFile  # noqa: PLC0415  # each command imports only what it needs
+    from rxpipe.runtime.state import StateFile  # noqa: PLC0415  # each command imports only what it needs
 
     path = _path(args.graph)
     if not path.is_file():
@@ -51,12 +51,12 @@ def execute(args: argparse.Namespace) -> int:
 
 def _path(graph: str) -> Path:
     """The state file of a graph named by its name, its YAML file or the state file itself."""
-    from rxpipe.state import default_path  # noqa: PLC0415
+    from rxpipe.runtime.state import default_path  # noqa: PLC0415
 
     given = Path(graph).expanduser()
     if given.suffix in (".yaml", ".yml"):
-        from rxpipe.config import load  # noqa: PLC0415
-        from rxpipe.settings import load_settings  # noqa: PLC0415
+        from rxpipe.language.config import load  # noqa: PLC0415
+        from rxpipe.runtime.settings import load_settings  # noqa: PLC0415
 
         loaded = load(graph)
         settings = load_settings(loaded.plan().settings, {})
@@ -65,7 +65,7 @@ def _path(graph: str) -> Path:
 
 
 def _list(path: Path, *, as_json: bool) -> int:
-    from rxpipe.state import open_readonly, readable  # noqa: PLC0415
+    from rxpipe.runtime.state import open_readonly, readable  # noqa: PLC0415
 
     with open_readonly(path) as file:
         for step, kind, description, key, part, value in readable(file):

@@ -8,14 +8,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rxpipe import times
+from rxpipe.expressions import times
 from rxpipe.context import void
 from rxpipe.elements import Batch, LineDelta
-from rxpipe.engine import Engine, Options
+from rxpipe.runtime.engine import Engine, Options
 from rxpipe.graph import Graph
-from rxpipe.settings import Settings
-from rxpipe.state import StateFile
-from rxpipe.status import RunStatus
+from rxpipe.runtime.settings import Settings
+from rxpipe.runtime.state import StateFile
+from rxpipe.runtime.status import RunStatus
 from rxpipe.testing.context import InlineExecutor
 from rxpipe.testing.marbles import Event
 from rxpipe.testing.virtual import LONG, VirtualTimeScheduler

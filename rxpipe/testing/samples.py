@@ -20,7 +20,7 @@ from typing import Any
 import orjson
 from reactivex import operators as rxo
 
-from rxpipe.aggregation import parse_aggregation
+from rxpipe.expressions.aggregation import parse_aggregation
 from rxpipe.elements import Batch, FileEvent, FileState, LineDelta
 from rxpipe.errors import RxpipeError
 from rxpipe.expressions import Expression, parse

@@ -18,8 +18,8 @@ import pytest
 
 import rxpipe
 from rxpipe.graph import Graph
-from rxpipe.output import Output
-from rxpipe.run import AsyncRun
+from rxpipe.runtime.output import Output
+from rxpipe.runtime.run import AsyncRun
 
 from .logs import tree, write
 from .reference import count
@@ -152,7 +152,7 @@ def test_paths_as_a_comma_list(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write(tmp_path / name, [("projects/p/s.jsonl", [line(None)])])
     graph = rxpipe.load("usage", sets=[f"paths={tmp_path / 'a'},{tmp_path / 'b'}"])
-    plan = graph.plan(**rxpipe.values.read_sets(graph, [f"paths={tmp_path / 'a'},{tmp_path / 'b'}"]))
+    plan = graph.plan(**rxpipe.language.values.read_sets(graph, [f"paths={tmp_path / 'a'},{tmp_path / 'b'}"]))
     assert plan.values["paths"] == [str(tmp_path / "a"), str(tmp_path / "b")]
 
 

@@ -17,7 +17,7 @@ from rxpipe.elements import Batch, OriginGone
 from rxpipe.errors import ExpressionError, ParameterError, RxpipeError
 from rxpipe.lease import Lease
 from rxpipe.operators.aggregate.aggregate import aggregate
-from rxpipe.rows import row_struct
+from rxpipe.expressions.rows import row_struct
 from rxpipe.testing import TestContext, run_marbles
 
 ALL = {

@@ -18,7 +18,7 @@ from rxpipe.errors import RxpipeError
 from rxpipe.lease import Lease
 from rxpipe.operators.aggregate.aggregate import aggregate
 from rxpipe.operators.records.dedupe import dedupe
-from rxpipe.rows import row_struct
+from rxpipe.expressions.rows import row_struct
 from rxpipe.testing import TestContext, run_marbles
 
 USAGE: dict[str, Any] = {

@@ -12,7 +12,7 @@ from reactivex.subject import Subject
 from rxpipe.elements import Batch, OriginGone
 from rxpipe.errors import ExpressionError, RxpipeError
 from rxpipe.operators.records.explode import explode
-from rxpipe.rows import row_struct
+from rxpipe.expressions.rows import row_struct
 from rxpipe.table import Table
 from rxpipe.testing import TestContext, run_marbles
 

@@ -17,7 +17,7 @@ from rxpipe.operators.records.of_type import of_type
 from rxpipe.operators.records.select import select
 from rxpipe.operators.records.validate import validate
 from rxpipe.operators.records.where import where
-from rxpipe.rows import row_struct
+from rxpipe.expressions.rows import row_struct
 from rxpipe.table import Table
 from rxpipe.testing import TestContext, run_marbles
 

@@ -17,7 +17,7 @@ from rxpipe.context import entered
 from rxpipe.elements import Batch, LineDelta, OriginGone
 from rxpipe.operators.sinks import to_stdout as module
 from rxpipe.operators.sinks.to_stdout import to_stdout
-from rxpipe.output import Output
+from rxpipe.runtime.output import Output
 from rxpipe.testing import TestContext, run_marbles
 
 ELEMENTS: list[Any] = [

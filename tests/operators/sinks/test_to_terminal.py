@@ -26,8 +26,8 @@ from rxpipe.operators.sinks._panel import Panel
 from rxpipe.operators.sinks._screen import Screen, Tables
 from rxpipe.operators.sinks._terminal import ENTER, LEAVE
 from rxpipe.operators.sinks.to_terminal import to_terminal
-from rxpipe.output import Output
-from rxpipe.status import Backlog, StreamStatus
+from rxpipe.runtime.output import Output
+from rxpipe.runtime.status import Backlog, StreamStatus
 from rxpipe.table import Table
 from rxpipe.testing import TestContext, run_marbles
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rxpipe.config import load_text
+from rxpipe.language.config import load_text
 from rxpipe.errors import GraphError, Problem
 from rxpipe.graph import Graph
 from rxpipe.registry import registry

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import rxpipe
-from rxpipe import reference, shipped
+from rxpipe.language import shipped
+from rxpipe.views import reference
 from rxpipe.cli import main
 from rxpipe.registry import built_in, registry
 

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reactivex import operators as rxo
 
-from rxpipe.config import load_text, read
-from rxpipe.dump import dump
+from rxpipe.language.config import load_text, read
+from rxpipe.language.dump import dump
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import Graph, Param, Sample, StepSpec, stream
 from rxpipe.operators.batching.buffer import buffer

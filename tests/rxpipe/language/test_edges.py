@@ -6,7 +6,7 @@ from typing import Any, Literal, NewType, TypeVar
 
 import pytest
 
-from rxpipe.edges import emitted, fits, type_name, union
+from rxpipe.language.edges import emitted, fits, type_name, union
 from rxpipe.elements import Batch, FileEvent, LineDelta, OriginGone
 from rxpipe.table import Table
 

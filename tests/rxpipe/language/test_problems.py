@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rxpipe.config import load, load_text
+from rxpipe.language.config import load, load_text
 from rxpipe.errors import GraphError, Problem
 from rxpipe.graph import Graph
 

@@ -9,11 +9,11 @@ import pytest
 import reactivex as rx
 from reactivex import operators as rxo
 
-from rxpipe.check import plan
+from rxpipe.language.check import plan
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import Graph, StepSpec, stream
-from rxpipe.notebook import graph_bundle
-from rxpipe.show import show
+from rxpipe.views.notebook import graph_bundle
+from rxpipe.views.show import show
 
 Read = Callable[..., Graph]
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from rxpipe.check import plan, problems
+from rxpipe.language.check import plan, problems
 from rxpipe.errors import GraphError, Problem
 from rxpipe.graph import Graph, Param
-from rxpipe.show import show
-from rxpipe.values import read_sets
-from rxpipe.variables import Scope, Value
+from rxpipe.views.show import show
+from rxpipe.language.values import read_sets
+from rxpipe.language.variables import Scope, Value
 
 Read = Callable[..., Graph]
 SECRET = "sk-very-secret-4711"

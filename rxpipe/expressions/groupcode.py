@@ -1,0 +1,131 @@
+"""Generated code for groups of records: the loops that add records and take them back, and the one that reads a group.
+
+A group is a tuple: how many records it has, then the slots of each aggregation. A loop makes of the old tuple a new
+one, so that a record for which a computation fails has changed nothing. Slots that keep all values are objects that
+change in place; they are asked first whether they can, and told last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, NamedTuple
+
+from rxpipe.expressions.aggregation import KINDS
+from rxpipe.expressions.keepers import Extreme, History
+
+Key = Any
+"""The value of the key's column if it is one, else a tuple."""
+
+Group = tuple[Any, ...]
+
+Update = Callable[[Iterator[Any], dict[Key, Group], dict[Key, Group | None]], None]
+"""Takes values (a tuple for each record: key columns, then one per expression), the groups, and what is to change of
+them.
+
+Raises whatever a record makes a computation raise; the iterator then stands behind that record.
+"""
+
+
+class GroupCode(NamedTuple):
+    """The code for groups of one shape.
+
+    Attributes:
+        add: Adds records.
+        retract: Takes records back; a group without records becomes None.
+        fresh: Makes a group without records.
+        read: Makes a row of a key and a group.
+    """
+
+    add: Update
+    retract: Update
+    fresh: Callable[[], Group]
+    read: Callable[[Key, Group], dict[str, Any]]
+
+
+@cache
+def compile_groups(by: tuple[str, ...], columns: tuple[tuple[str, str, bool], ...]) -> GroupCode:
+    """Generate the code for groups.
+
+    Args:
+        by: The columns of the key.
+        columns: For each other column its name, its kind and whether it has an expression.
+    """
+    fresh, reads = ["0"], []
+    adds: list[_Part] = []
+    retracts: list[_Part] = []
+    for number, (name, kind_name, has_value) in enumerate(columns):
+        kind = KINDS[kind_name]
+        slots = [f"s{len(fresh) + n}" for n in range(len(kind.fresh))]
+        fresh += kind.fresh
+        value = f"v{number}" if has_value else ""
+        names = {"s": slots[0], "s2": slots[-1], "v": value}
+        reads.append(f"{name!r}: {kind.read.format(**names)}")
+        adds.append(_Part(slots, [text.format(**names) for text in kind.add], value, kind.keeps))
+        retracts.append(_Part(slots, [text.format(**names) for text in kind.retract], value, kind.keeps))
+    keys = [f"k{n}" for n in range(len(by))]
+    key = keys[0] if len(keys) == 1 else f"({', '.join(keys)})"
+    group = f"({', '.join(['n', *(slot for part in adds for slot in part.slots)])},)"
+    values = f"({''.join(f'{name}, ' for name in [*keys, *(part.value for part in adds if part.value)])})"
+    items = [*(f"{name!r}: {key}" for name, key in zip(by, keys, strict=True)), *reads]
+    source = [
+        f"def fresh(): return ({', '.join(fresh)},)",
+        *_loop("add", "+", values, key, group, adds),
+        *_loop("retract", "-", values, key, group, retracts),
+        f"def read({key if keys else '_'}, group):" if len(keys) <= 1 else "def read(key, group):",
+        *([f"    {key} = key"] if len(keys) > 1 else []),
+        f"    {group} = group",
+        f"    return {{{', '.join(items)}}}",
+    ]
+    scope: dict[str, Any] = {
+        "least": lambda: Extreme(largest=False),
+        "largest": lambda: Extreme(largest=True),
+        "earliest": lambda: History(first=True),
+        "latest": lambda: History(first=False),
+    }
+    exec(compile("\n".join(source), "<aggregate>", "exec"), scope)  # noqa: S102  # made above; of the user only names, quoted
+    return GroupCode(scope["add"], scope["retract"], scope["fresh"], scope["read"])
+
+
+class _Part(NamedTuple):
+    """What a record does to the slots of one column."""
+
+    slots: list[str]
+    after: list[str]
+    value: str
+    keeps: bool
+
+
+def _loop(  # noqa: PLR0913, PLR0917  # the parts of a loop
+    name: str, sign: str, values: str, key: str, group: str, parts: list[_Part]
+) -> list[str]:
+    checks, tells, after = [], [], [f"n {sign} 1"]
+    for part in parts:
+        slot = part.slots[0]
+        if part.keeps:
+            checks.append(f"        if {part.value} is not None: {slot}.may_{name}({part.value})")
+            tells.append(f"        if {part.value} is not None: {slot}.{name}({part.value})")
+            after.append(slot)
+            continue
+        for one, text in zip(part.slots, part.after or part.slots, strict=True):
+            after.append(f"({text}) if {part.value} is not None else {one}" if part.value else text)
+    adding = name == "add"
+    made = f"({', '.join(f'({text})' for text in after)},)"
+    return [
+        f"def {name}(values, groups, changed):",
+        f"    for {values if values != '()' else '_'} in values:",
+        f"        key = {key}",
+        "        group = changed.get(key)",
+        "        if group is None:",
+        "            group = groups.get(key)"
+        if adding
+        else "            group = groups.get(key) if key not in changed else None",
+        "            if group is None:",
+        "                group = fresh()" if adding else "                continue",
+        f"        {group} = group",
+        *checks,
+        f"        {'group' if tells or not adding else 'changed[key]'} = {made}",
+        *tells,
+        *(["        changed[key] = group"] if tells and adding else []),
+        *([] if adding else ["        changed[key] = group if group[0] > 0 else None"]),
+    ]

@@ -1,0 +1,207 @@
+"""From a graph to a plan: every name, parameter, reference and edge checked, and all problems told at once."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from rxpipe.language.checkstep import StepChecker
+from rxpipe.language.config import in_order, plugin_folder
+from rxpipe.elements import Batch
+from rxpipe.errors import GraphError, Place, Problem, did_you_mean, nearest
+from rxpipe.graph import ERRORS, Graph
+from rxpipe.language.plan import Plan, PlannedStream
+from rxpipe.registry import registry
+from rxpipe.language.values import resolve
+from rxpipe.language.variables import Scope
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+_GRAPH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_CALL = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def plan(graph: Graph, values: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Plan:
+    """Check a graph and make it ready to run.
+
+    Args:
+        graph: The graph.
+        values: Values of its declared parameters.
+        environ: The environment that variables are looked up in; the process's own by default.
+
+    Raises:
+        GraphError: With all problems of the graph.
+    """
+    made, found = examine(graph, values or {}, environ)
+    if made is None or found:
+        raise GraphError(in_order(found))
+    return made
+
+
+def problems(
+    graph: Graph, values: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> list[Problem]:
+    """All problems of a graph, in the order of its file; empty if it can run."""
+    return in_order(examine(graph, values or {}, environ)[1])
+
+
+def examine(
+    graph: Graph,
+    values: Mapping[str, Any],
+    environ: Mapping[str, str] | None = None,
+    *,
+    broken: Collection[tuple[str, int]] = (),
+    lenient: bool = False,
+) -> tuple[Plan | None, list[Problem]]:
+    """The plan, if there is no problem, and the problems.
+
+    Args:
+        graph: The graph.
+        values: Values of its declared parameters.
+        environ: The environment; the process's own by default.
+        broken: Steps (stream and index) of which no more need be said.
+        lenient: Whether required parameters may be missing, as in a graph that is only loaded.
+    """
+    checker = _Checker(graph, values, os.environ if environ is None else environ, set(broken), lenient=lenient)
+    return (checker.plan() if not checker.problems else None), checker.problems
+
+
+class _Checker:
+    def __init__(
+        self,
+        graph: Graph,
+        values: Mapping[str, Any],
+        environ: Mapping[str, str],
+        broken: set[tuple[str, int]],
+        *,
+        lenient: bool,
+    ) -> None:
+        self.graph = graph
+        self.broken = broken
+        self.values, self.problems = resolve(graph, values, environ, lenient=lenient)
+        self.scope = Scope(self.values, environ)
+        self.settings: dict[str, Any] = {}
+        self.reads: dict[str, list[tuple[str, Place | None, int]]] = {name: [] for name in graph.streams}
+        self._graph_parts()
+        self._settings()
+        checker = StepChecker(self, {ERRORS: Batch})
+        checker.look_up()
+        self.order = self._ordered()
+        self.streams = {name: checker.stream(name) for name in self.order}
+
+    def note(
+        self, message: str, place: Place | None = None, stream: str | None = None, step: int | None = None
+    ) -> None:
+        """Add a problem."""
+        self.problems.append(Problem(message, place, stream, step))
+
+    def plan(self) -> Plan:
+        """The plan of a graph without problems."""
+        readers: dict[str, list[str]] = {name: [] for name in self.order}
+        for name in self.order:
+            for source, _, _ in self.reads[name]:
+                if source in readers and name not in readers[source]:
+                    readers[source].append(name)
+        streams = {name: PlannedStream(name, self.streams[name], readers[name]) for name in self.order}
+        return Plan(self.graph, streams, {name: value.value for name, value in self.values.items()}, self.settings)
+
+    def _graph_parts(self) -> None:
+        graph, at = self.graph, self.graph.places.at
+        if not _GRAPH_NAME.fullmatch(graph.name):
+            must = "a graph's name is made of letters, digits, '_', '-' and '.', because it names a file"
+            self.note(f"{must}; got {graph.name!r}", at(("graph",)))
+        for index, plugin in enumerate(graph.plugins):
+            place = at(("plugins", index))
+            folder = plugin_folder(graph.folder, plugin) if isinstance(plugin, str) else None
+            if not isinstance(plugin, str):
+                self.note(f"plugins: a folder's name must be a text; got {plugin!r}", place)
+            elif folder is None:
+                beside = (
+                    [f"./{found.name}" for found in graph.folder.iterdir() if found.is_dir()]
+                    if graph.folder.is_dir()
+                    else []
+                )
+                guess = nearest(plugin, [*beside, *(name[2:] for name in beside)])
+                self.note(f"plugins: no folder {plugin!r} in {str(graph.folder)!r}{did_you_mean(guess)}", place)
+            else:
+                registry.load_folder(folder)
+        if graph.sample is not None:
+            if graph.sample.sets not in graph.params:
+                guess = nearest(graph.sample.sets, graph.params)
+                message = (
+                    f"sample: 'sets' must name a parameter of the graph; got {graph.sample.sets!r}{did_you_mean(guess)}"
+                )
+                self.note(message, at(("sample", "sets")))
+            if not _CALL.fullmatch(graph.sample.call):
+                message = f"sample: 'call' must be written module:function; got {graph.sample.call!r}"
+                self.note(message, at(("sample", "call")))
+        if not graph.streams:
+            self.note("a graph needs at least one stream, as in 'streams: {NAME: [steps]}'", at(("streams",)))
+        for name, steps in graph.streams.items():
+            place = at(("streams", name), name=True)
+            if name == ERRORS:
+                self.note(
+                    f"{ERRORS!r} is the built-in stream of what could not be handled; name yours otherwise", place, name
+                )
+            elif not _NAME.fullmatch(name):
+                self.note(f"a stream's name is made of letters, digits, '_' and '-'; got {name!r}", place)
+            if not steps:
+                self.note("a stream needs at least one step; got none", place, name)
+
+    def _settings(self) -> None:
+        filled = self.scope.fill(self.graph.settings)
+        at = self.graph.places.at
+        for path, message, column in filled.problems:
+            place = at(("settings", *path))
+            self.note(f"settings: {'.'.join(map(str, path))}: {message}", place and place.moved(column))
+        if not self.graph.settings:
+            return
+        from pydantic import ValidationError  # noqa: PLC0415  # only for graphs with settings
+
+        from rxpipe.runtime.settings import Settings  # noqa: PLC0415  # only for graphs with settings
+
+        known = {name: value for name, value in filled.value.items() if name in Settings.model_fields}
+        for name in filled.value:
+            if name not in known:
+                guess = nearest(name, Settings.model_fields)
+                tail = did_you_mean(guess) if guess else f"; there are {', '.join(map(repr, Settings.model_fields))}"
+                self.note(f"settings: unknown setting {name!r}{tail}", at(("settings", name), name=True))
+        try:
+            Settings.model_validate(known)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                path = ("settings", *detail["loc"])
+                if any(detail["loc"][: len(p)] == p for p in filled.unset):
+                    continue
+                cause = detail.get("ctx", {}).get("error")
+                message = str(cause) if cause is not None else f"{detail['msg'].lower()}; got {detail['input']!r}"
+                self.note(f"settings: {detail['loc'][0]}: {filled.safe(message, detail['loc'])}", at(path))
+        self.settings = known
+
+    def _ordered(self) -> list[str]:
+        """The streams, each behind all that it reads; every cycle is a problem."""
+        done: dict[str, bool] = {}
+        order: list[str] = []
+        for first in self.graph.streams:
+            path: list[tuple[str, int]] = [] if first in done else [(first, 0)]
+            while path:
+                name, position = path.pop()
+                done.setdefault(name, False)
+                reads = [entry for entry in self.reads[name] if entry[0] in self.graph.streams]
+                if position == len(reads):
+                    done[name] = True
+                    order.append(name)
+                    continue
+                path.append((name, position + 1))
+                target, place, step = reads[position]
+                if target not in done:
+                    path.append((target, 0))
+                elif not done[target]:
+                    names = [entry for entry, _ in path]
+                    circle = [*names[names.index(target) :], target]
+                    # written in the direction the data flows
+                    self.note(
+                        f"streams read each other in a circle: {' -> '.join(reversed(circle))}", place, name, step
+                    )
+        return order

@@ -1,0 +1,99 @@
+"""A checked graph, ready to run: every operator found, every parameter converted, every edge typed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from reactivex import Observable
+
+from rxpipe.language.datafiles import data_files, digest
+from rxpipe.errors import Place
+from rxpipe.graph import Graph
+from rxpipe.operator import Operator
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One step, ready to be applied.
+
+    Attributes:
+        name: For messages and state, as `totals[3] debounce`; steps are counted from 0.
+        operator: The operator, or None where `function` (a Python-only step) or `reads` alone says what to do.
+        parameters: The converted parameters, stream inputs left out.
+        streams: The inputs that are other streams: input name to stream name, or to several for a variadic input.
+        previous: Whether the step before is the first input.
+        reads: For the `from` step: the stream read.
+        accepts: The element type that flows in, for drawing; None for a source.
+        emits: The element type that flows out.
+        fingerprint: The step's operator and parameters as text, with secrets hidden: what its state depends on.
+    """
+
+    name: str
+    operator: Operator | None
+    parameters: Mapping[str, Any]
+    streams: Mapping[str, str | list[str]]
+    previous: bool
+    reads: str | None = None
+    function: Callable[[Observable[Any]], Observable[Any]] | Observable[Any] | None = None
+    accepts: Any = None
+    emits: Any = None
+    fingerprint: str = ""
+    place: Place | None = None
+
+
+@dataclass(frozen=True)
+class PlannedStream:
+    """A stream's steps, and the names of the streams that read it."""
+
+    name: str
+    steps: list[PlannedStep]
+    readers: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A graph ready to run.
+
+    Attributes:
+        graph: The graph as declared.
+        streams: Its streams, each behind all that it reads.
+        values: The values of its parameters.
+        settings: Its settings, variables replaced.
+    """
+
+    graph: Graph
+    streams: dict[str, PlannedStream]
+    values: Mapping[str, Any]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the graph writes anything that outlasts the run: it has a sink that delivers more than a view."""
+        steps = (step for stream in self.streams.values() for step in stream.steps)
+        return any(step.operator is not None and step.operator.delivery not in (None, "shown") for step in steps)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of what the graph does, with the contents of its data files; state depends on it.
+
+        How something is shown is no part of it.
+        """
+        steps = {
+            name: [step for step in stream.steps if step.operator is None or step.operator.delivery != "shown"]
+            for name, stream in self.streams.items()
+        }
+        files = [
+            name
+            for kept in steps.values()
+            for step in kept
+            if step.operator is not None
+            for key, value in step.parameters.items()
+            for name in data_files(step.operator.hints.get(key), value)
+        ]
+        text = orjson.dumps([[name, [step.fingerprint for step in kept]] for name, kept in steps.items()])
+        text += digest(files, self.graph.folder).encode()
+        return hashlib.blake2b(text, digest_size=16).hexdigest()

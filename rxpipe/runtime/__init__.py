@@ -1,0 +1,1 @@
+"""A running graph: engine, checkpoints, state file, lifecycle, status, metrics, settings, logs."""

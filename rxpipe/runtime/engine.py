@@ -1,0 +1,422 @@
+"""The running graph: builds the observables of a plan, subscribes them in the right order, drains them, reports.
+
+Everything here happens on one thread. Time comes from the scheduler given, so that the same engine runs on an asyncio
+loop and under virtual time; `rxpipe.runtime.run` gives it a loop and a thread, `rxpipe.testing` a virtual clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from loguru import logger
+from reactivex import Observable
+from reactivex.abc import DisposableBase, SchedulerBase
+from reactivex.disposable import CompositeDisposable, SerialDisposable
+from reactivex.subject import Subject
+
+from rxpipe.runtime.checkpoint import Checkpoints
+from rxpipe.runtime.deadletters import DeadLetters
+from rxpipe.errors import GraphError, RunError, RxpipeError
+from rxpipe.graph import ERRORS
+from rxpipe.runtime.guard import GuardedScheduler
+from rxpipe.lease import Flow
+from rxpipe.meter import Meter, blame
+from rxpipe.runtime.stage import Inlet, StepContext, staged
+from rxpipe.runtime.status import Monitor, RunStatus
+from rxpipe.table import Table
+
+if TYPE_CHECKING:
+    from rxpipe.language.plan import Plan, PlannedStep, PlannedStream
+    from rxpipe.runtime.state import StateFile
+
+State = Literal["new", "running", "paused", "draining", "done", "failed", "stopped"]
+
+LAST_ATTEMPTS = 3
+"""How often the last checkpoint is tried before the run ends as failed."""
+
+OVER = ("done", "failed", "stopped")
+"""The states of a run that has ended."""
+
+
+@dataclass
+class Options:
+    """How to run a plan.
+
+    Args:
+        in_flight: Bytes read but not yet done with, above which sources wait.
+        checkpoint: Seconds between checkpoints.
+        duration: Seconds after which the run drains; None lets it go on.
+        once: Whether sources end when they have emitted what is there.
+        output: What sinks that print are told, see `rxpipe.runtime.output`.
+        state: The open state file; the engine closes it.
+        executor: Threads for blocking calls; by default a pool of the run's own, made when first needed.
+        watch: Called with a stream's name and each element that leaves it.
+    """
+
+    in_flight: int = 64 * 1024 * 1024
+    checkpoint: float = 1.0
+    duration: float | None = None
+    once: bool = False
+    output: Any = None
+    state: StateFile | None = None
+    executor: Executor | None = None
+    watch: Callable[[str, Any], None] | None = None
+
+
+class Engine:
+    """One run of one plan.
+
+    Args:
+        plan: The checked graph.
+        scheduler: Keeps the time.
+        clock: Seconds since the epoch.
+        post: Hands a call over to the thread of the dataflow, from any thread.
+        ended: Called once when the run has ended, with the error that ended it or None.
+        options: How to run.
+
+    Attributes:
+        state: What the run is doing.
+        failure: What ended the run, if that was an error.
+        flow: Counts what is leased, and holds the sources.
+        errors: The built-in stream `errors`.
+        contexts: The contexts of all steps, each behind those that it reads from.
+        tables: The latest table that left each stream.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917  # what a loop and a virtual clock differ in
+        self,
+        plan: Plan,
+        scheduler: SchedulerBase,
+        clock: Callable[[], float],
+        post: Callable[[Callable[[], None]], None],
+        ended: Callable[[Exception | None], None],
+        options: Options,
+    ) -> None:
+        self.plan = plan
+        self.scheduler = scheduler
+        self.clock = clock
+        self.post = post
+        self.once = options.once
+        self.output = options.output
+        self.state: State = "new"
+        self.failure: Exception | None = None
+        self.contexts: list[StepContext] = []
+        self.tables: dict[str, Table] = {}
+        self.errors = DeadLetters()
+        self._own = GuardedScheduler(scheduler, self.fail, self.over)
+        self.flow = Flow(options.in_flight, later=lambda call: self._later(0, call), post=post)
+        self.checkpoints = Checkpoints(self.flow, options.state, self._later, self._flush, clock)
+        self.monitor = Monitor(self)
+        self._ended = ended
+        self._options = options
+        self._subscriptions = CompositeDisposable()
+        self._ticks = SerialDisposable()
+        self._handlers = _handlers(plan)
+        self._subjects: dict[str, Subject[Any]] = {}
+        self._last: dict[str, Meter | None] = {ERRORS: None}
+        self._open: set[str] = set()
+        self._sources = 0
+        self._activity = -1
+        self._executor: ThreadPoolExecutor | None = None
+
+    def begin(self) -> None:
+        """Build and subscribe all streams: readers first, so that a shared stream starts when all of them are there.
+
+        Those that read `errors` come before all others, since any step may fail as soon as it is subscribed. What goes
+        wrong here ends the run like any later error.
+        """
+        self.state = "running"
+        streams = sorted(self.plan.streams.values(), key=lambda stream: stream.name in self._handlers)
+        self._subjects = {stream.name: Subject() for stream in streams if stream.readers} | {ERRORS: self.errors.stream}
+        self._open = {stream.name for stream in streams}
+        try:
+            built = [(stream.name, self._build(stream)) for stream in streams]
+        except Exception as error:  # noqa: BLE001  # an operator may raise whatever it likes when it is called
+            self.fail(error)
+            return
+        for name, observable in reversed(built):
+            self._subscribe(name, observable)
+            if self.over():
+                return
+        self._later(0, self._complete_errors)
+        if self._options.state is not None:
+            self._guarded(self.checkpoints.take)  # from now on every sink has a position to go back to
+        if self.over():
+            return
+        self._tick()
+        if self._options.duration is not None:
+            self._subscriptions.add(self._later(self._options.duration, self.drain))
+
+    def _build(self, stream: PlannedStream) -> Observable[Any]:
+        observable: Observable[Any] | None = None
+        handles_errors = False
+        self._last[stream.name] = None
+        for step in stream.steps:
+            reads = reads_of(step)
+            handles_errors = handles_errors or any(read == ERRORS or read in self._handlers for read in reads)
+            if step.reads is not None:
+                observable = self._subjects[step.reads]
+                self._last[stream.name] = self._last[step.reads]
+                continue
+            context = StepContext(self, step.name, stream.name, handles_errors=handles_errors)
+            self.contexts.append(context)
+            try:
+                observable = self._apply(step, observable, context)
+            except Exception as error:
+                blame(error, step.name)
+                raise
+            self._last[stream.name] = context.meter
+        if observable is None:
+            msg = f"stream {stream.name!r} has no steps"
+            raise RxpipeError(msg)
+        return observable
+
+    def _apply(self, step: PlannedStep, before: Observable[Any] | None, context: StepContext) -> Observable[Any]:
+        dynamic, source = step.function is not None, self._last[context.stream]
+        inlet = Inlet(before, context, source, dynamic=dynamic) if before is not None else None
+        if isinstance(step.function, Observable):
+            return staged(step.function, None, context, root=True)
+        if step.function is not None and inlet is not None:
+            return staged(step.function(inlet), inlet, context)
+        if step.operator is None:
+            msg = f"{step.name}: nothing to run"
+            raise RxpipeError(msg)
+        inputs: dict[str, Any] = {}
+        if inlet is not None:
+            inputs[step.operator.inputs[0]] = inlet
+        for name, read in step.streams.items():
+            inputs[name] = (
+                [self._read(s, context) for s in read] if isinstance(read, list) else self._read(read, context)
+            )
+        return staged(step.operator.apply(inputs, step.parameters), inlet, context, root=step.operator.is_source)
+
+    def _read(self, stream: str, context: StepContext) -> Observable[Any]:
+        return Inlet(self._subjects[stream], context, self._last[stream])
+
+    def _subscribe(self, name: str, observable: Observable[Any]) -> None:
+        subject, watch = self._subjects.get(name), self._options.watch
+        emit = _ignore if subject is None else subject.on_next
+
+        def on_completed() -> None:
+            if subject is not None:
+                subject.on_completed()
+            self._completed(name)
+
+        def kept(element: Any) -> None:
+            if isinstance(element, Table):
+                self.tables[name] = element
+            emit(element)
+
+        def watched(element: Any) -> None:
+            if watch is not None:
+                watch(name, element)
+            kept(element)
+
+        on_next = kept if watch is None else watched
+        self._subscriptions.add(observable.subscribe(on_next, self.fail, on_completed, scheduler=self._own))
+
+    def _completed(self, name: str) -> None:
+        self._open.discard(name)
+        if not self._open:
+            self._later(0, self._finish)
+        else:
+            self._later(0, self._complete_errors)
+
+    def source_began(self) -> Callable[[], None]:
+        """A source was subscribed; returns what to call when it is over."""
+        self._sources += 1
+        running = True
+
+        def over() -> None:
+            nonlocal running
+            if running:
+                running = False
+                self._sources -= 1
+                if not self.over():
+                    self._later(0, self._complete_errors)
+
+        return over
+
+    def _complete_errors(self) -> None:
+        """The stream `errors` ends when no source is left, and no stream but those that read it."""
+        if self._sources == 0 and self._open <= self._handlers:
+            self.errors.complete()
+
+    def _finish(self, attempt: int = 1) -> None:
+        """All streams are complete: take a last checkpoint, and end."""
+        self.state = "draining"
+
+        def end() -> None:
+            if self.checkpoints.failure is None:
+                self._end("done")
+            elif attempt < LAST_ATTEMPTS:
+                self._later(attempt * 0.1, lambda: self._finish(attempt + 1))
+            else:
+                msg = (
+                    f"the last checkpoint failed: {self.checkpoints.failure}; the next run goes on from the one before"
+                )
+                self.fail(RunError(msg))
+
+        self.checkpoints.take(end)
+
+    def over(self) -> bool:
+        """Whether the run has ended."""
+        return self.state in OVER
+
+    @property
+    def draining(self) -> bool:
+        """Whether the run is coming to its end, and sources must not begin."""
+        return self.state == "draining"
+
+    def drain(self) -> None:
+        """Stop the sources, let what is under way come through, take a last checkpoint, end."""
+        if self.state == "paused":
+            self.resume()
+        if self.state != "running":
+            return
+        self.state = "draining"
+        for context in self.contexts:
+            self._guarded(context.drain)
+            if self.over():
+                return
+
+    def stop(self) -> None:
+        """End now, without waiting; the last checkpoint stays as it is."""
+        if not self.over():
+            self._end("stopped")
+
+    def pause(self) -> None:
+        """Hold the sources; what was read comes through."""
+        if self.state == "running":
+            self.state = "paused"
+            self.flow.hold()
+
+    def resume(self) -> None:
+        """Let the sources go on."""
+        if self.state == "paused":
+            self.state = "running"
+            self.flow.release()
+
+    def fail(self, error: Exception) -> None:
+        """End the run because of a programming error, or because a stream ended in one."""
+        if self.over():
+            logger.opt(exception=error).debug("error after the run had ended")
+            return
+        self.failure = error if isinstance(error, GraphError) else self._run_error(error)
+        self._end("failed")
+
+    def _run_error(self, error: Exception) -> RunError:
+        step = getattr(error, "rxpipe_step", None)
+        if isinstance(error, RunError) and step is None:
+            return error
+        places = {s.name: s.place for stream in self.plan.streams.values() for s in stream.steps}
+        what = str(error) if isinstance(error, RxpipeError) else f"{type(error).__name__}: {error}"
+        if step is not None and not what.startswith(f"{step}: "):
+            what = f"{step}: {what}"
+        place = None if step is None else places.get(step)
+        made = RunError(what if place is None else f"{place}: {what}")
+        made.__cause__ = error
+        return made
+
+    def _end(self, state: State) -> None:
+        self.state = state
+        self.flow.close()
+        self.checkpoints.close()
+        for close in (self._ticks.dispose, self._subscriptions.dispose, self._shut_down, self._close_state):
+            try:
+                close()
+            except Exception as error:  # noqa: BLE001  # the rest must be closed all the same
+                logger.opt(exception=error).warning("closing the run: {}", error)
+        self._ended(self.failure)
+
+    def _shut_down(self) -> None:
+        if self._executor is not None:
+            self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _close_state(self) -> None:
+        if self._options.state is not None:
+            self._options.state.close()
+
+    def executor(self) -> Executor:
+        """The run's threads, made when first needed.
+
+        Raises:
+            RxpipeError: The run has ended.
+        """
+        if self._options.executor is not None:
+            return self._options.executor
+        if self.over():
+            msg = "the run has ended: there are no threads any more"
+            raise RxpipeError(msg)
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(thread_name_prefix=f"rxpipe-{self.plan.graph.name}")
+        return self._executor
+
+    def join(self) -> None:
+        """Wait for the blocking calls that were under way when the run ended; not on the dataflow thread."""
+        if self._executor is not None:
+            self._executor.shutdown(wait=True)
+
+    @property
+    def threaded(self) -> bool:
+        """Whether the run has made threads."""
+        return self._executor is not None
+
+    def status(self, *, whole: bool = True) -> RunStatus:
+        """What the run is doing; see `Monitor.status`."""
+        return self.monitor.status(whole=whole)
+
+    def _flush(self) -> None:
+        """Have each step emit what it holds, behind those that it reads from."""
+        for context in self.contexts:
+            for flush in context.flushes:
+                context.charged(flush)
+
+    def _guarded(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001  # whatever a step raises ends the run
+            self.fail(error)
+
+    def _later(self, seconds: float, call: Callable[[], None]) -> DisposableBase:
+        return self._own.schedule_relative(seconds, lambda *_: call())
+
+    def _tick(self) -> None:
+        """Take a checkpoint at every interval in which something flowed, or whose predecessor failed."""
+        if self._options.state is None:
+            return
+
+        def tick() -> None:
+            activity = sum(context.meter.blocks_out + context.meter.errors for context in self.contexts)
+            due = activity != self._activity or self.checkpoints.failure is not None
+            if due and self.state in ("running", "paused"):
+                self._activity = activity
+                self.checkpoints.take()
+            self._tick()
+
+        self._ticks.disposable = self._later(self._options.checkpoint, tick)
+
+
+def reads_of(step: PlannedStep) -> list[str]:
+    """The streams that a step reads."""
+    names = [step.reads] if step.reads is not None else []
+    for read in step.streams.values():
+        names += read if isinstance(read, list) else [read]
+    return names
+
+
+def _handlers(plan: Plan) -> set[str]:
+    """The streams that read `errors`, directly or through others."""
+    found: set[str] = set()
+    for name, stream in plan.streams.items():
+        reads = {read for step in stream.steps for read in reads_of(step)}
+        if ERRORS in reads or reads & found:
+            found.add(name)
+    return found
+
+
+def _ignore(_: object) -> None:
+    """The last step of a stream that nobody reads."""

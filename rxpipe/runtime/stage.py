@@ -1,0 +1,270 @@
+"""One step inside a run: its context, and the wrappers at its two ends that measure it and name it when it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import CompositeDisposable, Disposable
+
+from rxpipe.context import Change, Context, Saved, StateKind, entered
+from rxpipe.elements import ErrorRecord
+from rxpipe.runtime.guard import GuardedScheduler
+from rxpipe.lease import Lease
+from rxpipe.lift import Lifted
+from rxpipe.meter import Meter, blame
+
+if TYPE_CHECKING:
+    from rxpipe.runtime.engine import Engine
+
+T = TypeVar("T")
+
+
+class StepContext(Context):
+    """The context of one step of a running graph.
+
+    Args:
+        engine: The run.
+        name: The step's name, under which its state is saved too.
+        stream: The name of its stream.
+        handles_errors: Whether the step reads `errors`, itself or through the steps before it: what it rejects is
+            counted and logged, and not sent there again.
+
+    Attributes:
+        meter: What is measured of the step.
+        flushes: What the step wants called before a checkpoint.
+        stops: What the step wants called when the run drains.
+    """
+
+    def __init__(self, engine: Engine, name: str, stream: str, *, handles_errors: bool = False) -> None:
+        super().__init__(engine.flow)
+        self._engine = engine
+        self._handles_errors = handles_errors
+        self.name = name
+        self.stream = stream
+        self.once = engine.once
+        self.clock = engine.clock
+        self.folder = engine.plan.graph.folder
+        self.meter = Meter()
+        self.flushes: list[Callable[[], None]] = []
+        self.stops: list[Callable[[], None]] = []
+
+    def scheduler(self, given: SchedulerBase | None) -> SchedulerBase:  # noqa: ARG002  # the run's is the one
+        """The run's scheduler, charging this step."""
+        engine = self._engine
+        return GuardedScheduler(engine.scheduler, engine.fail, engine.over, self.charged)
+
+    def poster(self, scheduler: SchedulerBase | None) -> Callable[[Callable[[], None]], None]:  # noqa: ARG002
+        """Hand a call over to the dataflow thread; what comes after the end of the run is not done any more."""
+        engine = self._engine
+
+        def guarded(call: Callable[[], None]) -> None:
+            if engine.over():
+                return
+            try:
+                self.charged(call)
+            except Exception as error:  # noqa: BLE001  # whatever a step raises stops the run, with its name
+                engine.fail(error)
+
+        return lambda call: engine.post(lambda: guarded(call))
+
+    def now(self) -> float:
+        """The run's clock."""
+        return self.clock()
+
+    def emit_error(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:
+        """Deliver an error record to the stream `errors`."""
+        self.meter.errors += 1
+        started = perf_counter_ns()
+        self._engine.errors.emit(error, leases, self.meter.errors, deliver=not self._handles_errors)
+        self.meter.nanoseconds -= perf_counter_ns() - started
+
+    def fail(self, error: Exception) -> None:
+        """Stop the run."""
+        self._engine.fail(blame(error, self.name))
+
+    def state(self, kind: StateKind, changes: Callable[[], Iterable[Change]], description: str = "") -> Saved:
+        """Take part in the run's checkpoints."""
+        return self._engine.checkpoints.register(self.name, kind, changes, description)
+
+    def on_flush(self, flush: Callable[[], None]) -> None:
+        """Flush before each checkpoint."""
+        self.flushes.append(flush)
+
+    def on_drain(self, stop: Callable[[], None]) -> Disposable:
+        """Stop when the run drains; in a turn of its own, if it is draining already."""
+        self.stops.append(stop)
+        if self._engine.draining:
+            self.scheduler(None).schedule(lambda *_: self.drain())
+
+        def forget() -> None:
+            if stop in self.stops:
+                self.stops.remove(stop)
+
+        return Disposable(forget)
+
+    def drain(self) -> None:
+        """Call each stop, once."""
+        while self.stops:
+            self.charged(self.stops.pop(0))
+
+    def gauge(self, name: str, read: Callable[[], float]) -> None:
+        """Expose a figure."""
+        self.meter.gauges[name] = read
+
+    def describe(self, name: str, read: Callable[[], Any]) -> None:
+        """Expose a detail."""
+        self.meter.details[name] = read
+
+    def status(self) -> Any:
+        """The run's status."""
+        return self._engine.status(whole=False)
+
+    def output(self) -> Any:
+        """What the command line asked for."""
+        return self._engine.output
+
+    def executor(self) -> Executor:
+        """The run's threads."""
+        return self._engine.executor()
+
+    def charged(self, call: Callable[[], T]) -> T:
+        """Make a call of the step, in its context: its time is the step's, what it raises carries the step's name."""
+        started = perf_counter_ns()
+        try:
+            with entered(self):
+                return call()
+        except Exception as error:
+            blame(error, self.name)
+            raise
+        finally:
+            self.meter.nanoseconds += perf_counter_ns() - started
+
+
+class Inlet(Observable[Any]):
+    """In front of a step: counts what flows in, charges the step for its time, names it when it raises.
+
+    Args:
+        source: What the step reads.
+        context: The step.
+        before: The meter of the step that the elements come from, whose time this step's is not; None if
+            it is not known.
+        dynamic: Whether the step may subscribe operators while elements flow, as `flat_map` does; they find its
+            context.
+    """
+
+    def __init__(
+        self, source: Observable[Any], context: StepContext, before: Meter | None = None, *, dynamic: bool = False
+    ) -> None:
+        super().__init__()
+        self.source = source
+        self.context = context
+        self.before = before or Meter()
+        self.dynamic = dynamic
+
+    def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        context, before = self.context, self.before
+        name, meter = context.name, context.meter
+        receive: Callable[[Any], None] = observer.on_next
+        count = meter.count_in
+
+        def within(element: Any) -> None:
+            with entered(context):
+                observer.on_next(element)
+
+        if self.dynamic:
+            receive = within
+
+        def on_next(element: Any) -> None:
+            count(element)
+            started = perf_counter_ns()
+            try:
+                receive(element)
+            except Exception as error:
+                blame(error, name)
+                raise
+            finally:
+                spent = perf_counter_ns() - started
+                meter.nanoseconds += spent
+                before.nanoseconds -= spent
+
+        def on_error(error: Exception) -> None:
+            context.charged(lambda: observer.on_error(error))
+
+        def on_completed() -> None:
+            context.charged(observer.on_completed)
+
+        return self.source.subscribe(on_next, on_error, on_completed, scheduler=scheduler)
+
+
+class Outlet(Observable[Any]):
+    """Behind a step: subscribes it in its context, counts what flows out, names it when it ends in an error.
+
+    Args:
+        source: What the step emits.
+        context: The step.
+        root: Whether the step is a source: one that says nothing of draining is then unsubscribed, and complete.
+    """
+
+    def __init__(self, source: Observable[Any], context: StepContext, *, root: bool = False) -> None:
+        super().__init__()
+        self.source = source
+        self.context = context
+        self.root = root
+
+    def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        context = self.context
+        meter, now = context.meter, context.clock
+        emit, count = observer.on_next, meter.count_out
+
+        def on_next(element: Any) -> None:
+            count(element)
+            meter.last = now()
+            emit(element)
+
+        def on_error(error: Exception) -> None:
+            observer.on_error(blame(error, context.name))
+
+        def subscribe(on_completed: Callable[[], None]) -> DisposableBase:
+            with entered(context):
+                return self.source.subscribe(on_next, on_error, on_completed, scheduler=context.scheduler(scheduler))
+
+        return self._rooted(observer, subscribe) if self.root else subscribe(observer.on_completed)
+
+    def _rooted(
+        self, observer: ObserverBase[Any], subscribe: Callable[[Callable[[], None]], DisposableBase]
+    ) -> DisposableBase:
+        """Tell the run when the source is over, and see to it that it is when the run drains."""
+        context = self.context
+        over = context._engine.source_began()  # noqa: SLF001  # the two are one thing
+
+        def on_completed() -> None:
+            observer.on_completed()
+            over()
+
+        subscription = CompositeDisposable(Disposable(over))
+        subscription.add(subscribe(on_completed))
+        if not context.stops and not subscription.is_disposed:
+
+            def stop() -> None:
+                subscription.dispose()
+                observer.on_completed()
+
+            subscription.add(context.on_drain(stop))
+        return subscription
+
+
+def staged(
+    applied: Observable[Any], inlet: Inlet | None, context: StepContext, *, root: bool = False
+) -> Observable[Any]:
+    """A step's output, measured; a record-wise step joins the record-wise steps before it in one pass."""
+    if isinstance(applied, Lifted) and inlet is not None and applied.source is inlet:
+        before = inlet.source
+        earlier = before.stages if isinstance(before, Lifted) else []
+        stages = [*earlier, *((make, context, context.meter) for make, _, _ in applied.stages)]
+        return Lifted(before.source if isinstance(before, Lifted) else before, stages)
+    return Outlet(applied, context, root=root)

@@ -1,0 +1,126 @@
+"""One JSON document built from live tables, for scripts: declared as a mapping of names to parts."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from rxpipe.elements import Row, as_dict
+from rxpipe.params import Expr
+from rxpipe.expressions.rowview import arranged, reader
+
+
+class Part(BaseModel):
+    """One entry of a document, made of the rows of one table.
+
+    Attributes:
+        table: The table's name.
+        form: `rows` is a list of objects; `first` the first row's object; `list` one column's values; `value` one
+            value.
+        columns: The columns of an object, in order, or a mapping of names to columns or expressions; all by default.
+        column: The column or expression for `list` and `value`.
+        where: An expression that chooses rows.
+        sort: The column, or columns, to order by; `-cost` puts the largest first.
+        limit: At most so many rows.
+        default: What `value`, and each column of `first`, is where there is no row or no value.
+        nest: Further entries inside each object, made of the rows of another table that agree in the columns `on`.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    table: str
+    form: Literal["rows", "first", "list", "value"] = "rows"
+    columns: list[str] | dict[str, Expr] | None = None
+    column: Expr | None = None
+    where: Expr | None = None
+    sort: str | list[str] = ""
+    limit: int | None = None
+    default: Any = 0
+    nest: dict[str, Nested] = {}
+
+    @model_validator(mode="after")
+    def _complete(self) -> Part:
+        if self.form in ("list", "value") and self.column is None:
+            msg = f"form {self.form!r} needs 'column', the one to take values from"
+            raise ValueError(msg)
+        if self.form == "first" and self.columns is None:
+            msg = "form 'first' needs 'columns', so that the object is the same where there is no row"
+            raise ValueError(msg)
+        return self
+
+
+class Nested(Part):
+    """An entry inside the objects of another; see `Part`.
+
+    Attributes:
+        on: Columns of both tables that must be equal.
+    """
+
+    on: list[str]
+
+
+Part.model_rebuild()
+
+
+def build_document(parts: Mapping[str, Part], tables: Mapping[str, Sequence[Row]]) -> dict[str, Any]:
+    """The document.
+
+    Args:
+        parts: Its entries.
+        tables: The rows of each table by name; a table that is not there has none.
+    """
+    return {name: _value(part, tables.get(part.table, ()), tables) for name, part in parts.items()}
+
+
+def undeclared(tables: Mapping[str, Sequence[Row]]) -> dict[str, Any]:
+    """The document where none was declared: all rows of all tables."""
+    return {name: [as_dict(row) for row in rows] for name, rows in sorted(tables.items())}
+
+
+def _value(part: Part, rows: Sequence[Row], tables: Mapping[str, Sequence[Row]]) -> Any:
+    chosen = arranged(rows, part.where, part.sort)[: part.limit]
+    if part.form == "value":
+        return _or_default(reader(part.column or "")(chosen[0]) if chosen else None, part)
+    if part.form == "list":
+        return [reader(part.column or "")(row) for row in chosen]
+    if part.form == "first":
+        chosen = chosen[:1]
+    objects = [_object(part, row) for row in chosen]
+    if part.form == "first" and not objects:
+        objects = [dict.fromkeys(_columns(part), part.default)]
+        chosen = [{}]
+    for name, nested in part.nest.items():
+        _nest(name, nested, chosen, objects, tables)
+    if part.form == "rows":
+        return objects
+    return {name: _or_default(value, part) for name, value in objects[0].items()}
+
+
+def _or_default(value: Any, part: Part) -> Any:
+    return part.default if value is None else value
+
+
+def _columns(part: Part) -> dict[str, str]:
+    if isinstance(part.columns, dict):
+        return part.columns
+    return {name: name for name in part.columns or ()}
+
+
+def _object(part: Part, row: Row) -> dict[str, Any]:
+    if part.columns is None:
+        return as_dict(row)
+    return {name: reader(text)(row) for name, text in _columns(part).items()}
+
+
+def _nest(
+    name: str, nested: Nested, rows: Sequence[Row], objects: list[dict[str, Any]], tables: Mapping[str, Sequence[Row]]
+) -> None:
+    readers = [reader(column) for column in nested.on]
+    groups: defaultdict[tuple[Any, ...], list[Row]] = defaultdict(list)
+    for row in tables.get(nested.table, ()):
+        groups[tuple(read(row) for read in readers)].append(row)
+    for row, made in zip(rows, objects, strict=True):
+        made[name] = _value(nested, groups.get(tuple(read(row) for read in readers), ()), tables)

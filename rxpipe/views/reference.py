@@ -1,0 +1,288 @@
+"""The operator reference, made from signatures and docstrings: there is no second description of an operator.
+
+`python -m rxpipe.views.reference --stubs` writes `operators/__init__.pyi`, from which type checkers and editors know what
+`rxpipe.operators` holds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import sys
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rxpipe.language.edges import type_name
+from rxpipe.errors import RxpipeError, did_you_mean, nearest
+from rxpipe.operator import Operator
+from rxpipe.registry import built_in, registry
+
+_HEADING = re.compile(r"^([A-Z][A-Za-z -]*):(?:\s+(.*))?$")
+_STARS: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+_SECTIONS = ("Args", "Example", "Examples", "Raises", "Errors", "State", "Delivery", "Returns", "Note", "Attributes")
+_ARGUMENT = re.compile(r"^(\*{0,2}\w+):\s*(.*)$")
+
+
+@dataclass
+class Documentation:
+    """An operator's docstring in its parts: `body` is free text, `sections` the rest by heading."""
+
+    summary: str = ""
+    body: str = ""
+    arguments: dict[str, str] = field(default_factory=dict)
+    sections: dict[str, str] = field(default_factory=dict)
+
+
+def find(name: str) -> Operator:
+    """The operator of this name.
+
+    Raises:
+        RxpipeError: There is none; the nearest name is suggested.
+    """
+    found = registry.get(name)
+    if found is None:
+        guess = nearest(name, registry.names())
+        msg = f"unknown operator {name!r}{did_you_mean(guess)}"
+        raise RxpipeError(msg)
+    return found
+
+
+def parse(doc: str) -> Documentation:
+    """Take a docstring apart."""
+    parts: dict[str, list[str]] = {"": []}
+    current = ""
+    for line in inspect.cleandoc(doc).split("\n"):
+        heading = _HEADING.match(line)
+        if heading and heading[1] in _SECTIONS:
+            current = heading[1]
+            parts[current] = [heading[2]] if heading[2] else []
+        else:
+            parts[current].append(line)
+    text = "\n".join(parts.pop("")).strip()
+    summary, _, body = text.partition("\n\n")
+    arguments = _arguments(inspect.cleandoc("\n" + "\n".join(parts.pop("Args", []))))
+    sections = {name: _dedented(lines) for name, lines in parts.items()}
+    return Documentation(summary.replace("\n", " "), body.strip("\n"), arguments, sections)
+
+
+def listing() -> str:
+    """All operators by family, one line each."""
+    families = by_family()
+    width = max((len(operator.name) for operators in families.values() for operator in operators), default=0)
+    lines = []
+    for name, operators in families.items():
+        lines += [name, *(f"  {operator.name:{width}}  {_first_line(operator.summary)}" for operator in operators), ""]
+    lines += [f"could not be loaded: {where}: {reason}" for where, reason in registry.failures().items()]
+    return "\n".join(lines).rstrip("\n")
+
+
+def listing_markdown() -> str:
+    """The whole reference in Markdown."""
+    lines = ["# Operators", ""]
+    for name, operators in by_family().items():
+        lines += [f"- **{name}**: " + ", ".join(f"[`{o.name}`](#{o.name.lower()})" for o in operators)]
+    for operators in by_family().values():
+        for operator in operators:
+            lines += ["", markdown(operator)]
+    return "\n".join(lines)
+
+
+def by_family() -> dict[str, list[Operator]]:
+    """All operators that can be loaded, by family; the families in the order data takes through them."""
+    order = ("files", "time", "batching", "records", "aggregate", "flow", "sinks")
+    families: dict[str, list[Operator]] = {name: [] for name in order}
+    for operator in registry.all():
+        families.setdefault(family(operator), []).append(operator)
+    return {name: operators for name, operators in families.items() if operators}
+
+
+def family(operator: Operator) -> str:
+    """The operator's family; those of plugin folders are one."""
+    return "plugins" if operator.module.startswith("rxpipe_plugins.") else operator.family
+
+
+def edge(operator: Operator) -> str:
+    """What goes in and out: `LineDelta -> Batch`."""
+    variable = isinstance(operator.emits, typing.TypeVar)
+    emits = "the same" if variable and not operator.is_source else type_name(operator.emits)
+    if operator.is_source:
+        return f"source of {emits}"
+    takes = [type_name(operator.accepts(name)) for name in operator.inputs]
+    named = [takes[0], *(f"{name}: {kind}" for name, kind in zip(operator.inputs[1:], takes[1:], strict=True))]
+    return f"{', '.join(named)} -> {emits}"
+
+
+def signature(operator: Operator) -> str:
+    """How the operator is called from Python."""
+    parts = []
+    for name, parameter in operator.signature.parameters.items():
+        if name in operator.inputs[:1]:
+            continue
+        star = _STARS.get(parameter.kind, "")
+        default = "" if parameter.default is parameter.empty else f" = {_default(parameter.default)}"
+        parts.append(f"{star}{name}: {annotation(operator, name)}{default}")
+    return f"{operator.name}({', '.join(parts)})"
+
+
+def annotation(operator: Operator, name: str) -> str:
+    """A parameter's annotation as its author wrote it."""
+    written = operator.signature.parameters[name].annotation
+    if isinstance(written, str):
+        return written
+    from rxpipe import params, units  # noqa: PLC0415  # only for operators whose annotations are not text
+
+    for module in (units, params):
+        for alias in ("Duration", "Rate", "Size", "Expr", "AggregationExpr", "Secret"):
+            if getattr(module, alias, None) == written:
+                return alias
+    if typing.get_origin(written) is None:
+        return getattr(written, "__name__", str(written))
+    return type_name(written)
+
+
+def text(operator: Operator) -> str:
+    """One operator's reference for a terminal."""
+    documentation = parse(operator.doc)
+    lines = [f"{operator.name} ({family(operator)}): {edge(operator)}", "", *_indented(documentation.summary)]
+    if documentation.body:
+        lines += ["", *_indented(documentation.body)]
+    if len(operator.signature.parameters) > len(operator.inputs[:1]):
+        lines += ["", "Parameters:"]
+    for name, kind, default, description in parameters(operator, documentation):
+        lines.append(f"    {name}: {kind}{f' = {default}' if default else ''}")
+        lines += [f"        {line}" for line in description.split("\n") if line]
+    for heading, section in documentation.sections.items():
+        lines += ["", f"{heading}:", *_indented(section)]
+    lines += ["", f"Defined at {operator.where}"]
+    return "\n".join(lines)
+
+
+def markdown(operator: Operator) -> str:
+    """One operator's reference in Markdown."""
+    documentation = parse(operator.doc)
+    lines = [f"## {operator.name}", "", f"`{edge(operator)}`", "", documentation.summary, ""]
+    if documentation.body:
+        lines += [_with_fences(documentation.body), ""]
+    rows = parameters(operator, documentation)
+    if rows:
+        lines += ["| parameter | type | default | |", "|---|---|---|---|"]
+        for name, kind, default, description in rows:
+            cells = (
+                f"`{name}`",
+                f"`{kind}`",
+                "required" if default is None else default and f"`{default}`",
+                description,
+            )
+            lines.append("| " + " | ".join(cell.replace("\n", " ").replace("|", "\\|") for cell in cells) + " |")
+        lines.append("")
+    for heading, section in documentation.sections.items():
+        body = f"```python\n{section}\n```" if ">>>" in section else section
+        lines += [f"**{heading}**" + ("\n\n" if body.startswith("```") else ": ") + body, ""]
+    return "\n".join(lines).rstrip("\n")
+
+
+def parameters(operator: Operator, documentation: Documentation) -> list[tuple[str, str, str | None, str]]:
+    """Name, type, default (None: required) and description of each parameter, further streams included."""
+    rows = []
+    for name, parameter in operator.signature.parameters.items():
+        if name in operator.inputs[:1]:
+            continue
+        kind = annotation(operator, name)
+        if name in operator.inputs:
+            kind = (
+                f"streams of {type_name(operator.accepts(name))}"
+                if name == operator.variadic_input
+                else (f"stream of {type_name(operator.accepts(name))}")
+            )
+        star = _STARS.get(parameter.kind, "")
+        default = "" if star else None if parameter.default is parameter.empty else _default(parameter.default)
+        description = documentation.arguments.get(name) or documentation.arguments.get(star + name, "")
+        rows.append((star + name, kind, default, description))
+    return rows
+
+
+def stubs() -> str:
+    """The text of `operators/__init__.pyi`."""
+    lines = ['"""The operators by name. Made by `python -m rxpipe.views.reference --stubs`; do not edit."""', ""]
+    modules = sorted(built_in().items(), key=lambda item: item[1])
+    lines += [f"from {module} import {name} as {name}" for name, module in modules]
+    lines += ["", "__all__ = [", *(f'    "{name}",' for name in sorted(built_in())), "]"]
+    return "\n".join(lines) + "\n"
+
+
+def stubs_file() -> Path:
+    """Where the stubs are."""
+    return Path(__file__).parents[1] / "operators" / "__init__.pyi"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the stubs or print the reference; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m rxpipe.views.reference", description="Write the operator reference.")
+    parser.add_argument("--stubs", action="store_true", help="write operators/__init__.pyi")
+    parser.add_argument("--check", action="store_true", help="with --stubs: only tell whether the file is fresh")
+    parsed = parser.parse_args(arguments)
+    if not parsed.stubs:
+        print(listing_markdown())
+        return 0
+    made, file = stubs(), stubs_file()
+    fresh = file.is_file() and file.read_text(encoding="utf-8") == made
+    if parsed.check:
+        print(f"{file}: {'fresh' if fresh else 'differs; run python -m rxpipe.views.reference --stubs'}")
+        return 0 if fresh else 1
+    if not fresh:
+        file.write_text(made, encoding="utf-8")
+    return 0
+
+
+def _arguments(block: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    name = ""
+    for line in block.split("\n"):
+        match = _ARGUMENT.match(line)
+        if match:
+            name = match[1]
+            found[name] = match[2]
+        elif name and line.strip():
+            found[name] += " " + line.strip()
+    return found
+
+
+def _dedented(lines: list[str]) -> str:
+    if lines and not lines[0].startswith(" "):  # text beside the heading, continued below it
+        return " ".join(line.strip() for line in lines if line.strip())
+    return inspect.cleandoc("\n" + "\n".join(lines)).strip("\n")
+
+
+def _indented(block: str) -> list[str]:
+    return [f"    {line}" if line else "" for line in block.split("\n")]
+
+
+def _with_fences(body: str) -> str:
+    """The body with its indented blocks, which are marble diagrams, in fences."""
+    parts = []
+    for paragraph in re.split(r"\n\s*\n", body):
+        if all(line.startswith("    ") for line in paragraph.split("\n")):
+            parts.append(f"```text\n{inspect.cleandoc(chr(10) + paragraph)}\n```")
+        else:
+            parts.append(paragraph)
+    return "\n\n".join(parts)
+
+
+def _default(value: Any) -> str:
+    return {None: "null", True: "true", False: "false"}.get(value, repr(value)) if _hashable(value) else repr(value)
+
+
+def _hashable(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+def _first_line(summary: str, width: int = 90) -> str:
+    return summary if len(summary) <= width else summary[: width - 1] + "…"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

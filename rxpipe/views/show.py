@@ -1,0 +1,225 @@
+"""A graph as text, Mermaid, DOT or SVG, with the element types on its edges; parameters as written, secrets hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+
+from rxpipe.language.edges import type_name
+from rxpipe.errors import RxpipeError
+from rxpipe.graph import ERRORS, FROM, StepSpec
+from rxpipe.language.plan import Plan, PlannedStep, PlannedStream
+
+Format = Literal["text", "mermaid", "dot", "svg"]
+
+
+@dataclass(frozen=True)
+class Box:
+    """One step to draw."""
+
+    stream: str
+    index: int
+    name: str
+    detail: str
+    kind: Literal["source", "step", "sink", "errors"]
+
+    @property
+    def id(self) -> str:
+        """A name for the box that any format takes."""
+        return f"{self.stream.replace('-', '__')}_{self.index}"
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """What flows from one box to another."""
+
+    start: Box
+    end: Box
+    label: str
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What there is to draw: boxes by stream, and arrows."""
+
+    title: str
+    groups: dict[str, list[Box]]
+    arrows: list[Arrow]
+
+
+def show(plan: Plan, form: Format = "text") -> str:
+    """Draw a plan.
+
+    Args:
+        plan: The checked graph.
+        form: `text` (a tree), `mermaid`, `dot` or `svg`.
+
+    Raises:
+        RxpipeError: There is no such form.
+    """
+    if form == "text":
+        return tree(plan)
+    if form == "mermaid":
+        return mermaid(drawing(plan))
+    if form == "dot":
+        return dot(drawing(plan))
+    if form == "svg":
+        from rxpipe.views.draw import svg  # noqa: PLC0415  # only for this form
+
+        return svg(drawing(plan))
+    msg = f"a graph is drawn as 'text', 'mermaid', 'dot' or 'svg'; got {form!r}"
+    raise RxpipeError(msg)
+
+
+def tree(plan: Plan) -> str:
+    """The streams with their steps, what each emits, and who reads the stream."""
+    graph = plan.graph
+    lines = [graph.name + (f": {graph.description}" if graph.description else "")]
+    rows = [
+        (name, _detail(spec)) for steps in graph.streams.values() for spec, name in ((s, s.operator) for s in steps)
+    ]
+    names = max((len(name) for name, _ in rows), default=0)
+    details = max((len(detail) for _, detail in rows), default=0)
+    for stream in plan.streams.values():
+        lines += ["", stream.name]
+        last = len(stream.steps) - 1
+        for index, step in enumerate(stream.steps):
+            spec = graph.streams[stream.name][index]
+            corner = "└─" if index == last and not stream.readers else "├─"
+            detail = _detail(spec)
+            lines.append(f"{corner} {spec.operator:{names}}  {detail:{details}}  -> {type_name(step.emits)}".rstrip())
+        if stream.readers:
+            lines.append(f"└─ read by {', '.join(stream.readers)}")
+    return "\n".join(lines)
+
+
+def drawing(plan: Plan) -> Drawing:
+    """What to draw of a plan: a `from` step is an arrow, all others are boxes."""
+    groups: dict[str, list[Box]] = {}
+    if any(ERRORS in _reads(step) for stream in plan.streams.values() for step in stream.steps):
+        groups[ERRORS] = [Box(ERRORS, 0, ERRORS, "what could not be handled", "errors")]
+    arrows: list[Arrow] = []
+    ends: dict[str, tuple[Box, Any]] = {ERRORS: (groups[ERRORS][0], None)} if groups else {}
+    for stream in plan.streams.values():
+        boxes, found = _stream_boxes(plan, stream, ends)
+        groups[stream.name] = boxes
+        arrows += found
+        ends[stream.name] = (boxes[-1], stream.steps[-1].emits)
+    return Drawing(plan.graph.name, groups, arrows)
+
+
+def _stream_boxes(plan: Plan, stream: PlannedStream, ends: dict[str, tuple[Box, Any]]) -> tuple[list[Box], list[Arrow]]:
+    boxes: list[Box] = []
+    arrows: list[Arrow] = []
+    waiting: list[tuple[Box, str]] = []
+    for index, step in enumerate(stream.steps):
+        spec = plan.graph.streams[stream.name][index]
+        if step.reads is not None and len(stream.steps) > 1:
+            waiting.append((ends[step.reads][0], type_name(step.emits)))
+            continue
+        box = Box(stream.name, index, spec.operator, _detail(spec), _kind(step, index))
+        if index and boxes:
+            arrows.append(Arrow(boxes[-1], box, type_name(step.accepts)))
+        arrows += [Arrow(start, box, label) for start, label in waiting]
+        waiting = []
+        for name in _reads(step):
+            start, emits = ends[name]
+            arrows.append(Arrow(start, box, "Batch" if name == ERRORS else type_name(emits)))
+        boxes.append(box)
+    return boxes, arrows
+
+
+def mermaid(drawn: Drawing) -> str:
+    """A Mermaid flowchart: a subgraph for each stream."""
+    lines = ["flowchart LR"]
+    for name, boxes in drawn.groups.items():
+        lines.append(f'  subgraph stream_{name.replace("-", "__")}["{_mermaid(name)}"]')
+        lines.append("    direction TB")
+        for box in boxes:
+            detail = f"<br/><small>{_mermaid(box.detail)}</small>" if box.detail else ""
+            left, right = ("([", "])") if box.kind == "source" else ("[[", "]]") if box.kind == "sink" else ("[", "]")
+            lines.append(f'    {box.id}{left}"{_mermaid(box.name)}{detail}"{right}')
+        lines.append("  end")
+    lines += [f'  {arrow.start.id} -->|"{_mermaid(arrow.label)}"| {arrow.end.id}' for arrow in drawn.arrows]
+    return "\n".join(lines)
+
+
+def dot(drawn: Drawing) -> str:
+    """A Graphviz digraph: a cluster for each stream."""
+    lines = [
+        f"digraph {_dot(drawn.title)} {{",
+        '  rankdir="TB"; node [shape="box", style="rounded", fontname="sans-serif"];',
+    ]
+    lines.append('  edge [fontname="sans-serif", fontsize="10"];')
+    for name, boxes in drawn.groups.items():
+        lines.append(f"  subgraph {_dot(f'cluster_{name}')} {{ label={_dot(name)};")
+        for box in boxes:
+            label = f"{box.name}\n{box.detail}" if box.detail else box.name
+            lines.append(f"    {box.id} [label={_dot(label)}];")
+        lines.append("  }")
+    lines += [f"  {arrow.start.id} -> {arrow.end.id} [label={_dot(arrow.label)}];" for arrow in drawn.arrows]
+    return "\n".join([*lines, "}"])
+
+
+def _reads(step: PlannedStep) -> Iterator[str]:
+    """The streams that a step reads beside the one it is in."""
+    if step.reads is not None:
+        yield step.reads
+    for target in step.streams.values():
+        yield from [target] if isinstance(target, str) else target
+
+
+def _kind(step: PlannedStep, index: int) -> Literal["source", "step", "sink"]:
+    if step.operator is None:
+        return "source" if index == 0 and step.reads is None else "step"
+    if step.operator.is_source:
+        return "source"
+    return "sink" if step.operator.family == "sinks" else "step"
+
+
+def _detail(spec: StepSpec, width: int = 48) -> str:
+    """A step's parameters as written, on one line and shortened."""
+    if spec.function is not None or not spec.parameters:
+        return ""
+    parameters = spec.parameters
+    if spec.operator == FROM:
+        text = _value(parameters.get("stream"))
+    elif len(parameters) == 1:
+        name, value = next(iter(parameters.items()))
+        text = _value(value) if not isinstance(value, dict) else f"{name}: {_value(value)}"
+    else:
+        text = ", ".join(f"{name}: {_value(value)}" for name, value in parameters.items())
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{name}: {_value(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_value(item) for item in value) + "]"
+    if isinstance(value, str):
+        return " ".join(value.split())
+    if value is None or isinstance(value, bool):
+        return orjson.dumps(value).decode()
+    return repr(value)
+
+
+def _mermaid(text: str) -> str:
+    for character, entity in (
+        ("#", "#35;"),
+        ("&", "#amp;"),
+        ('"', "#quot;"),
+        ("<", "#lt;"),
+        (">", "#gt;"),
+        ("|", "#124;"),
+    ):
+        text = text.replace(character, entity)
+    return text
+
+
+def _dot(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'

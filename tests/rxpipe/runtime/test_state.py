@@ -1,0 +1,183 @@
+"""The state file: one at a time, refused when it does not fit, never torn."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rxpipe.errors import StateError
+from rxpipe.runtime.state import StateFile, default_path, open_readonly, readable
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "deep" / "er" / "state.sqlite"
+
+
+@pytest.fixture
+def file(path: Path) -> Iterator[StateFile]:
+    made = StateFile(path)
+    yield made
+    made.close()
+
+
+def test_rows(file: StateFile) -> None:
+    file.saved("a[0] x", "source", "offsets")
+    assert file.commit([("a[0] x", [(b"k", "p", b"1"), (b"k", "q", b"2"), (b"k", "p", None), (b"k", "p", b"3")])]) == 4
+    saved = file.saved("a[0] x", "source", "offsets")
+    assert saved.get(b"k") == {"p": b"3", "q": b"2"}
+    assert list(saved.items()) == [(b"k", "p", b"3"), (b"k", "q", b"2")]
+    assert saved.keys_of("q") == [b"k"]
+    assert saved.get(b"other") == {}
+    assert file.commit([]) == 0
+    assert file.reset("a[0] x") == 2
+    assert file.steps() == []
+
+
+def test_private_to_the_user(file: StateFile, path: Path) -> None:
+    assert path.stat().st_mode & 0o077 == 0
+    assert path.parent.stat().st_mode & 0o077 == 0
+
+
+def test_survives(path: Path) -> None:
+    first = StateFile(path)
+    assert not first.adopt("g", "f1")
+    first.saved("s", "operator", "")
+    first.commit([("s", [(b"k", "", b"v")])])
+    first.close()
+    second = StateFile(path)
+    assert second.adopt("g", "f1")
+    assert second.saved("s", "operator", "").get(b"k") == {"": b"v"}
+    second.close()
+
+
+def test_a_failed_commit_changes_nothing_and_the_next_one_works(file: StateFile) -> None:
+    with pytest.raises(sqlite3.Error):
+        file.commit([("s", [(b"a", "", b"1"), (b"b", "", object())])])  # type: ignore[list-item]
+    assert list(file.rows("s")) == []
+    file.commit([("s", [(b"a", "", b"1")])])
+    assert list(file.rows("s")) == [(b"a", "", b"1")]
+
+
+def test_a_changed_graph_without_sinks_starts_afresh(file: StateFile) -> None:
+    file.adopt("g", "f1")
+    file.saved("s", "operator", "")
+    file.commit([("s", [(b"k", "", b"v")])])
+    assert not file.adopt("g", "f2")
+    assert list(file.rows("s")) == []
+    assert file.adopt("g", "f2")
+
+
+def test_a_changed_graph_with_sinks_is_refused(file: StateFile) -> None:
+    file.adopt("usage", "f1")
+    file.saved("s", "sink", "")
+    file.commit([("s", [(b"k", "", b"v")])])
+    with pytest.raises(StateError, match=r"written by another definition of graph 'usage'.*rxpipe state reset"):
+        file.adopt("usage", "f2")
+    assert list(file.rows("s")) == [(b"k", "", b"v")]
+    file.reset()
+    assert not file.adopt("usage", "f2")
+
+
+def test_one_at_a_time_in_one_process(file: StateFile, path: Path) -> None:
+    with pytest.raises(StateError, match=f"in use by another run, process {os.getpid()}; stop it, or name another"):
+        StateFile(path)
+    file.close()
+    StateFile(path).close()
+
+
+def test_one_at_a_time_and_kill_lets_go(path: Path) -> None:
+    code = "import sys, time; from rxpipe.runtime.state import StateFile; from pathlib import Path;"
+    code += "f = StateFile(Path(sys.argv[1]));"
+    code += "print('ready', flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "ready\n"
+        with pytest.raises(StateError, match=rf"process {other.pid};"):
+            StateFile(path)
+        other.send_signal(signal.SIGKILL)
+        other.wait()
+        StateFile(path).close()
+
+
+def test_closing_twice(file: StateFile, path: Path) -> None:
+    file.close()
+    file.close()
+    with pytest.raises(StateError, match="is closed"):
+        file.steps()
+
+
+@pytest.mark.parametrize(
+    "content", [b"this is no database at all, but some text" * 100, b"SQLite format 3\x00" + b"\xff" * 500]
+)
+def test_damaged(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    with pytest.raises(StateError, match=r"cannot be used: .*; move it away, or name another with --state"):
+        StateFile(path)
+    assert path.read_bytes() == content
+    with pytest.raises(StateError, match="must be a state file that can be read"), open_readonly(path):
+        pass
+
+
+def test_somebody_elses_database_is_left_alone(path: Path) -> None:
+    path.parent.mkdir(parents=True)
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE meta (name, value)")
+    db.commit()
+    db.close()
+    before = path.read_bytes()
+    with pytest.raises(StateError, match="must be a state file of rxpipe; got a database with meta"):
+        StateFile(path)
+    with pytest.raises(StateError, match="must be a state file of rxpipe"), open_readonly(path):
+        pass
+    assert path.read_bytes() == before
+
+
+def test_another_format(path: Path) -> None:
+    made = StateFile(path)
+    made.db.execute("UPDATE meta SET value = '99' WHERE name = 'format'")
+    made.close()
+    with pytest.raises(StateError, match="format must be 1; got 99, written by another version"):
+        StateFile(path)
+
+
+def test_a_folder_in_its_place(path: Path) -> None:
+    path.mkdir(parents=True)
+    with pytest.raises(StateError, match=r"cannot be used: .*directory"):
+        StateFile(path)
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StateError, match="cannot be used"):
+        StateFile(tmp_path / "file" / "state.sqlite")
+
+
+def test_readonly_while_a_run_has_it(file: StateFile, path: Path) -> None:
+    file.saved("s", "source", "offsets")
+    file.commit([("s", [(b"\xa1k", "p", b"\x05"), (b"\xc1", "", b"\xc1")])])
+    with open_readonly(path) as db:
+        assert list(readable(db)) == [
+            ("s", "source", "offsets", "k", "p", 5),
+            ("s", "source", "offsets", "\ufffd", "", "\ufffd"),
+        ]
+
+
+def test_readonly_of_nothing(path: Path) -> None:
+    with pytest.raises(StateError, match="must be a state file that can be read"), open_readonly(path):
+        pass
+
+
+def test_default_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    assert default_path("usage") == tmp_path / "rxpipe" / "usage.sqlite"
+    monkeypatch.delenv("XDG_STATE_HOME")
+    assert default_path("usage").parts[-4:] == (".local", "state", "rxpipe", "usage.sqlite")
