@@ -34,16 +34,20 @@ class Lifted(Observable[Any]):
         source: What the steps read.
         stages: For each step what makes its function at subscription, its context (None: the one then current), its
             meter.
+        before: The meter of the step that the elements come from, whose time these steps' is not; None if it is not
+            known.
     """
 
     def __init__(
         self,
         source: Observable[Any],
         stages: list[tuple[Callable[[Context], RowsFunction], Context | None, Meter | None]],
+        before: Meter | None = None,
     ) -> None:
         super().__init__()
         self.source = source
         self.stages = stages
+        self.before = before
 
     def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
         made = []
@@ -53,24 +57,35 @@ class Lifted(Observable[Any]):
                 made.append((make(context), context, meter or Meter()))
 
         reported: list[set[Any]] = [set() for _ in made]
+        before, last = self.before or Meter(), made[-1][2]
 
         def on_next(element: Any) -> None:
+            begun = perf_counter_ns()
+            used = 0
             if isinstance(element, Batch):
                 for function, context, meter in made:
-                    before = len(element.rows)
+                    count = len(element.rows)
                     started = perf_counter_ns()
                     try:
                         element = _through(function, context, element)
                     except Exception as error:  # noqa: BLE001  # it is raised again, with the step's name
                         raise blame(error, context.name) from error.__cause__
-                    meter.rows(before, len(element.rows), perf_counter_ns() - started)
+                    spent = perf_counter_ns() - started
+                    used += spent
+                    meter.rows(count, len(element.rows), spent)
                     if not element.rows and not element.retracted:
+                        before.nanoseconds -= used
                         return
             elif isinstance(element, Table):
                 for (function, context, meter), told in zip(made, reported, strict=True):
                     meter.rows(1, 1, 0)  # its rows are computed when they are read
                     element = element.map(_table_function(function, context, element.key, told), name=context.stream)
-            observer.on_next(element)
+            try:
+                observer.on_next(element)
+            finally:
+                whole = perf_counter_ns() - begun
+                before.nanoseconds -= whole
+                last.nanoseconds += whole - used  # the steps behind take their time off it
 
         return self.source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
 

@@ -182,9 +182,7 @@ class Source(Observable[Any]):
         self.raw = dict(raw)
         self.parameters = operator.validate(self.raw)
 
-    def _subscribe_core(
-        self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None
-    ) -> DisposableBase:
+    def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
         return self.operator.apply({}, self.parameters).subscribe(observer, scheduler=scheduler)
 
     def __repr__(self) -> str:

@@ -88,7 +88,9 @@ def build_model(name: str, parameters: list[inspect.Parameter], hints: Mapping[s
         fields[parameter.name] = (hints[parameter.name], default)
     if extra is None:
         return create_model(f"{name}_parameters", __config__=config, **fields)
-    base = type("Extra", (BaseModel,), {"__annotations__": {"__pydantic_extra__": dict[str, extra]}, "model_config": config})
+    base = type(
+        "Extra", (BaseModel,), {"__annotations__": {"__pydantic_extra__": dict[str, extra]}, "model_config": config}
+    )
     return create_model(f"{name}_parameters", __base__=base, **fields)
 
 

@@ -64,7 +64,9 @@ def watch(
 
     def subscribe(observer: ObserverBase[FileEvent], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = current()
-        watched = paths if isinstance(paths, WatchedPaths) else WatchedPaths(_folder_below(path, below) for path in paths)
+        watched = (
+            paths if isinstance(paths, WatchedPaths) else WatchedPaths(_folder_below(path, below) for path in paths)
+        )
         watcher = Watcher(
             observer,
             context,

@@ -19,7 +19,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     for action in (listing, reset):
         action.add_argument("graph", help="a graph's name, its YAML file, or a state file")
     listing.add_argument("--json", action="store_true", help="print one JSON object a line")
-    reset.add_argument("step", nargs="?", help="a step as the list names it, as 'totals[3] dedupe'; without it, everything")
+    reset.add_argument(
+        "step", nargs="?", help="a step as the list names it, as 'totals[3] dedupe'; without it, everything"
+    )
 
 
 def execute(args: argparse.Namespace) -> int:

@@ -263,8 +263,9 @@ def staged(
 ) -> Observable[Any]:
     """A step's output, measured; a record-wise step joins the record-wise steps before it in one pass."""
     if isinstance(applied, Lifted) and inlet is not None and applied.source is inlet:
-        before = inlet.source
-        earlier = before.stages if isinstance(before, Lifted) else []
-        stages = [*earlier, *((make, context, context.meter) for make, _, _ in applied.stages)]
-        return Lifted(before.source if isinstance(before, Lifted) else before, stages)
+        source, before = inlet.source, inlet.before
+        stages = [(make, context, context.meter) for make, _, _ in applied.stages]
+        if isinstance(source, Lifted):
+            return Lifted(source.source, source.stages + stages, source.before)
+        return Lifted(source, stages, before)
     return Outlet(applied, context, root=root)

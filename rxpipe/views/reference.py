@@ -221,7 +221,9 @@ def stubs_file() -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Write the stubs or print the reference; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m rxpipe.views.reference", description="Write the operator reference.")
+    parser = argparse.ArgumentParser(
+        prog="python -m rxpipe.views.reference", description="Write the operator reference."
+    )
     parser.add_argument("--stubs", action="store_true", help="write operators/__init__.pyi")
     parser.add_argument("--check", action="store_true", help="with --stubs: only tell whether the file is fresh")
     parsed = parser.parse_args(arguments)

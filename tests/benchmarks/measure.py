@@ -24,7 +24,17 @@ class Cost(NamedTuple):
 
 def make_history(folder: Path, size: str, files: int) -> Path:
     """A generated history of session logs, in the page cache."""
-    maker = [sys.executable, str(HERE / "make_logs.py"), str(folder), "--size", size, "--files", str(files), "--seed", "1"]
+    maker = [
+        sys.executable,
+        str(HERE / "make_logs.py"),
+        str(folder),
+        "--size",
+        size,
+        "--files",
+        str(files),
+        "--seed",
+        "1",
+    ]
     subprocess.run(maker, check=True, stdout=subprocess.DEVNULL)
     for file in folder.rglob("*.jsonl"):
         file.read_bytes()

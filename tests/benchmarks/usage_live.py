@@ -25,7 +25,9 @@ def measure(history: Path, folder: Path, runs: int) -> None:
     state = folder / "usage.sqlite"
     run = [*RXPIPE, "run", "usage", "--state", str(state)]
     first = _measured(run, environment, "to read the history once and save its state")
-    print(f"\nLive, on the history of {sum(1 for _ in history.rglob('*.jsonl'))} files\nfirst read and state saved: {first:.2f} s")
+    print(
+        f"\nLive, on the history of {sum(1 for _ in history.rglob('*.jsonl'))} files\nfirst read and state saved: {first:.2f} s"
+    )
     starts = [_first_screen(run, environment) for _ in range(runs)]
     print(f"restart with saved offsets, to the first full screen: median {statistics.median(starts):.3f} s of {runs}")
     _append_and_idle(run, environment, history)
@@ -78,7 +80,9 @@ def _append_and_idle(command: list[str], environment: dict[str, str], history: P
         before = cpu_of(process.pid)
         time.sleep(IDLE)  # the time that is measured
         idle = cpu_of(process.pid) - before
-        print(f"one appended line: {(used - idle * LINES * 0.25 / IDLE) / LINES * 1000:.2f} ms of CPU (mean of {LINES})")
+        print(
+            f"one appended line: {(used - idle * LINES * 0.25 / IDLE) / LINES * 1000:.2f} ms of CPU (mean of {LINES})"
+        )
         print(f"idle: {idle / IDLE * 100:.3f} % of a core over {IDLE:.0f} s")
     finally:
         process.terminate()
@@ -87,7 +91,12 @@ def _append_and_idle(command: list[str], environment: dict[str, str], history: P
 
 def _line(number: int) -> bytes:
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    usage = {"input_tokens": 10, "output_tokens": number, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 100}
+    usage = {
+        "input_tokens": 10,
+        "output_tokens": number,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": 100,
+    }
     message = {"id": f"msg_bench_{number}", "model": "claude-opus-4-5-20251101", "role": "assistant", "usage": usage}
     record = {"type": "assistant", "timestamp": now, "requestId": f"req_{number}", "message": message}
     return json.dumps(record, separators=(",", ":")).encode() + b"\n"

@@ -54,7 +54,16 @@ def until(condition: Callable[[], object], deadline: float = 30.0) -> None:
 
 def start(folder: Path, *options: str) -> subprocess.Popen[bytes]:
     """Start a run of the graph."""
-    command = [sys.executable, "-m", "rxpipe", "run", str(folder / "graph.yaml"), "--state", str(folder / "state.db"), *options]
+    command = [
+        sys.executable,
+        "-m",
+        "rxpipe",
+        "run",
+        str(folder / "graph.yaml"),
+        "--state",
+        str(folder / "state.db"),
+        *options,
+    ]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
 

@@ -28,7 +28,12 @@ def main() -> None:
                 break
             time.sleep(0.002)  # the pace of the writer, not a wait for something
         chosen = rng.randrange(FILES)
-        line = b'{"id":%d,"group":"g%d","n":%d,"text":"%s"}\n' % (number, number % 7, number % 100, b"x" * rng.randrange(60))
+        line = b'{"id":%d,"group":"g%d","n":%d,"text":"%s"}\n' % (
+            number,
+            number % 7,
+            number % 100,
+            b"x" * rng.randrange(60),
+        )
         data = pending[chosen] + line
         cut = rng.randrange(len(data) + 1) if rng.random() < 0.3 else len(data)  # noqa: PLR2004  # three in ten are torn
         os.write(files[chosen], data[:cut])
