@@ -20,6 +20,7 @@ MODELS = {
 }
 DAYS = 6
 DAY = 86_400.0
+DELEGATED = 0.12  # share of answers after which another agent is asked
 TORN = 0.08  # share of lines that arrive in two pieces
 
 
@@ -30,6 +31,7 @@ class Clock:
     seconds: float
 
     def __call__(self) -> float:
+        """The time now."""
         return self.seconds
 
 
@@ -114,7 +116,7 @@ def _talk(rng: Random, session: Session, now: Callable[[], float]) -> Iterator[t
             result = [{"type": "tool_result", "tool_use_id": f"toolu_{_hex(rng, 12)}", "content": _words(rng, 400)}]
             message = {"role": "user", "content": result}
             yield from _torn(rng, session, _line(rng, session, now, type="user", message=message))
-            if not session.side and rng.random() < 0.12:
+            if not session.side and rng.random() < DELEGATED:
                 yield from _talk(rng, _agent(rng, session), now)
 
 

@@ -17,11 +17,11 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rxpipe.language.check import problems
-    from rxpipe.language.config import dump, load, load_text
     from rxpipe.elements import Batch, ErrorRecord, FileEvent, FileState, LineDelta, OriginGone
     from rxpipe.errors import GraphError, ParameterError, RunError, RxpipeError, StateError
     from rxpipe.graph import Graph, Param, Sample, stream
+    from rxpipe.language.check import problems
+    from rxpipe.language.config import dump, load, load_text
     from rxpipe.operator import operator
     from rxpipe.params import AggregationExpr, Expr, Secret
     from rxpipe.table import Table

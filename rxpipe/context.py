@@ -106,7 +106,7 @@ class Context:
         """The run's clock, in seconds since the epoch."""
         return time.time()
 
-    def reject(  # noqa: PLR0913  # a reason, and all that may be known of where it was met
+    def reject(
         self,
         reason: str,
         record: object = None,

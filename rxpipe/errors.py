@@ -125,6 +125,11 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
+def shortened(text: str, width: int = 80) -> str:
+    """The text, cut to a number of characters; the last one tells that more was there."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
 def did_you_mean(guess: str | None) -> str:
     """The end of a message that suggests a name; empty without a guess."""
     return f", did you mean {guess!r}?" if guess else ""

@@ -18,7 +18,8 @@ from rxpipe.units import format_duration
 
 if TYPE_CHECKING:
     from rxpipe.language.plan import Plan
-    from rxpipe.runtime.run import AsyncRun, Run
+    from rxpipe.runtime.asyncrun import AsyncRun
+    from rxpipe.runtime.run import Run
 
 FROM = "from"
 """The one step that is not an operator: it starts a stream from another."""
@@ -118,7 +119,7 @@ class Graph:
     file: str | None = field(default=None, compare=False)
     places: Places = field(default_factory=Places, compare=False, repr=False)
 
-    def __init__(  # noqa: PLR0913  # the parts of a graph file, all optional but two
+    def __init__(
         self,
         name: str,
         streams: Mapping[str, Iterable[Any]],
@@ -165,8 +166,8 @@ class Graph:
         return Run(self, **options)
 
     def start(self, **options: Any) -> AsyncRun:
-        """Run the graph on the running loop: `async with graph.start() as run: …`; see `rxpipe.runtime.run.AsyncRun`."""
-        from rxpipe.runtime.run import AsyncRun  # noqa: PLC0415  # definition does not depend on execution
+        """Run the graph on the running loop: `async with graph.start() as run: …`; takes what `AsyncRun` takes."""
+        from rxpipe.runtime.asyncrun import AsyncRun  # noqa: PLC0415  # definition does not depend on execution
 
         return AsyncRun(self, **options)
 
@@ -226,8 +227,9 @@ def as_spec(step: Any) -> StepSpec:
         return StepSpec(FROM, {"stream": step.name})
     if isinstance(step, Step | Source):
         return StepSpec(step.operator.name, {name: _as_written(value) for name, value in step.raw.items()})
+    function: Any = step
     if isinstance(step, Observable) or callable(step):
-        return StepSpec(_readable(step), function=step)
+        return StepSpec(_readable(function), function=function)
     msg = f"a step must be an operator, a stream(…) or a function of an observable; got {step!r}"
     raise RxpipeError(msg)
 

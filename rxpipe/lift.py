@@ -20,6 +20,9 @@ Reject = Callable[[Row, Exception], None]
 RowsFunction = Callable[[list[Row], Reject], list[Row]]
 """From rows to rows; must give the same for the same rows, since retractions pass through it too."""
 
+Stage = tuple[Callable[[Context], RowsFunction], Context | None, Meter | None]
+"""One step: what makes its function at subscription, its context (None: the one then current), its meter."""
+
 MOST_REPORTED = 1000
 """How many failures of rows of a table are remembered, so that they are not rejected at every read."""
 
@@ -32,8 +35,7 @@ class Lifted(Observable[Any]):
 
     Args:
         source: What the steps read.
-        stages: For each step what makes its function at subscription, its context (None: the one then current), its
-            meter.
+        stages: The steps, in order.
         before: The meter of the step that the elements come from, whose time these steps' is not; None if it is not
             known.
     """
@@ -41,7 +43,7 @@ class Lifted(Observable[Any]):
     def __init__(
         self,
         source: Observable[Any],
-        stages: list[tuple[Callable[[Context], RowsFunction], Context | None, Meter | None]],
+        stages: list[Stage],
         before: Meter | None = None,
     ) -> None:
         super().__init__()

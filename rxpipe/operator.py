@@ -1,4 +1,4 @@
-"""The `@operator` decorator: from a function `(source, parameters) -> observable` to a step usable from Python and YAML."""
+"""The `@operator` decorator: from a function `(source, parameters) -> observable` to a step of Python and YAML."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class Operator:
 
     @property
     def delivery(self) -> str | None:
-        """What a sink promises, the first word of its docstring's `Delivery:`: exactly-once, idempotent, at-least-once, shown."""
+        """What a sink promises, the first word of its docstring's `Delivery:`, such as exactly-once or idempotent."""
         found = re.search(r"^Delivery:\s+([\w-]+)", self.doc, re.MULTILINE)
         return found[1] if found else None
 
     @property
     def family(self) -> str:
-        """The folder the operator is in: `files`, `time`, `records` …"""
+        """The folder the operator is in: `files`, `time`, `records`."""
         parts = self.module.split(".")
         return parts[-2] if len(parts) > 1 else "plugin"
 
@@ -74,7 +74,7 @@ class Operator:
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
-        """The names of the parameters that are observables; the first is the step before, the others are named streams."""
+        """The names of the parameters that are observables: first the step before, then those of named streams."""
         return tuple(name for name, hint in self.hints.items() if name != "return" and element_type(hint) is not None)
 
     @cached_property
@@ -190,7 +190,7 @@ class Source(Observable[Any]):
 
 
 @overload
-def operator(
+def operator(  # pyright: ignore[reportOverlappingOverload]  # a source is what has no Observable; no type can say so
     function: Callable[Concatenate[Observable[A], P], Observable[B]],
 ) -> Callable[P, Callable[[Observable[A]], Observable[B]]]: ...
 @overload

@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError, create_model
 
-from rxpipe.expressions.aggregation import parse_aggregation
-from rxpipe.errors import ExpressionError, ParameterError, ParameterProblem, UnitError, did_you_mean, nearest
+from rxpipe.errors import ExpressionError, ParameterError, ParameterProblem, UnitError, did_you_mean, nearest, shortened
 from rxpipe.expressions import parse
+from rxpipe.expressions.aggregation import parse_aggregation
 from rxpipe.language.hidden import Hidden
 
 _RESERVED = frozenset(dir(BaseModel))
@@ -29,7 +29,7 @@ def _parsed_aggregation(text: str) -> str:
 
 
 def _secret(value: object) -> SecretStr:
-    """Read a secret from where it is: `{env: NAME}` or `{file: PATH}`; a plain text is refused where it would be stored."""
+    """Read a secret from where it is: `{env: NAME}` or `{file: PATH}`; a plain text would be stored, and is refused."""
     if isinstance(value, SecretStr):
         return value
     if isinstance(value, Hidden):
@@ -144,12 +144,11 @@ def _problems(
 
 def describe(value: object) -> str:
     """A value for a message: its repr, shortened; a secret's is hidden."""
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "…"
+    return shortened(repr(value))
 
 
 def _inside(values: Any, location: tuple[str | int, ...]) -> tuple[tuple[str | int, ...], Any]:
-    """The part of pydantic's location that exists in the values (it adds the names of union members), and the value there."""
+    """The part of pydantic's location that exists in the values, and the value there: it names members of unions."""
     path: list[str | int] = []
     for part in location:
         try:

@@ -1,4 +1,4 @@
-"""Where operators are found: the package's own folder, the entry points of installed packages, a graph's plugin folders."""
+"""Where operators are found: the package's own folder, entry points of installed packages, a graph's plugin folders."""
 
 from __future__ import annotations
 

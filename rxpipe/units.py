@@ -17,7 +17,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
-from rxpipe.errors import UnitError, did_you_mean, nearest
+from rxpipe.errors import UnitError, did_you_mean, nearest, shortened
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -209,7 +209,7 @@ def _duration(text: str) -> Fraction:
     """The sum of the parts of a duration; their units must come largest first."""
     total, place, above = Fraction(0), 0, Fraction(10**9)
     parts = [*_QUANTITY.finditer(text)]
-    if len(parts) < 2:  # a plain quantity, whose unit may be missing
+    if len(parts) <= 1:  # a plain quantity, whose unit may be missing
         return _quantity(text, _DURATIONS, _DURATION_MUST)
     guess = ""
     for part in parts:
@@ -260,8 +260,7 @@ def _unit_guess(unit: str, units: Mapping[str, Fraction]) -> str:
 
 
 def _refuse(given: object, must: str, guess: str | None = None) -> NoReturn:
-    shown = repr(given)
-    msg = f"{must}; got {shown if len(shown) <= 80 else shown[:77] + '…'}{did_you_mean(guess)}"
+    msg = f"{must}; got {shortened(repr(given))}{did_you_mean(guess)}"
     raise UnitError(msg)
 
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from operator import length_hint
 from typing import Any
 
-from rxpipe.expressions.aggregation import KINDS, Aggregation
 from rxpipe.context import Change, Context
 from rxpipe.elements import Batch, Row
 from rxpipe.expressions import parse
+from rxpipe.expressions.aggregation import KINDS, Aggregation
 from rxpipe.expressions.groupcode import Group, Key, Update, compile_groups
 from rxpipe.expressions.keepers import keep, load
 from rxpipe.expressions.packing import canonical, pack, unpack

@@ -8,10 +8,10 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable
 
-from rxpipe.expressions.aggregation import parse_aggregation
 from rxpipe.context import current
 from rxpipe.elements import Batch
 from rxpipe.errors import RxpipeError
+from rxpipe.expressions.aggregation import parse_aggregation
 from rxpipe.operator import operator
 from rxpipe.operators.aggregate._groups import Groups
 from rxpipe.params import AggregationExpr, Expr

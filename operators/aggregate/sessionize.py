@@ -20,7 +20,7 @@ _OWN = ("start", "end", "first", "last", "idle", "active")
 
 
 @operator
-def sessionize(  # noqa: PLR0913, PLR0917  # an operator has as many as it has choices
+def sessionize(
     source: Observable[Table],
     gap: Duration,
     start: str = "start",
@@ -79,7 +79,7 @@ def sessionize(  # noqa: PLR0913, PLR0917  # an operator has as many as it has c
     return Observable(subscribe)
 
 
-def _sessions(  # noqa: PLR0913, PLR0917  # the rules of a session
+def _sessions(
     rows: list[dict[str, Any]], now: float, start: str, end: str, gap: float, longest: float | None, align: float | None
 ) -> list[Row]:
     sessions: list[dict[str, Any]] = []

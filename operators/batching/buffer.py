@@ -56,9 +56,8 @@ def buffer(
         Batch([{'n': 1}, {'n': 2}, {'n': 3}])
     """
     if count is None and time is None and bytes is None:
-        raise ParameterError(
-            "buffer", [ParameterProblem((), "one of 'count', 'time' and 'bytes' must be given; got none")]
-        )
+        problem = ParameterProblem((), "one of 'count', 'time' and 'bytes' must be given; got none")
+        raise ParameterError("buffer", [problem])  # noqa: EM101  # the operator's name, no message
 
     def subscribe(observer: ObserverBase[Batch], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = current()

@@ -60,11 +60,11 @@ _TOKEN = re.compile(r"\*\*/|\*\*|\*|\?|\[!?\]?[^\]]*\]|.", re.DOTALL)
 
 
 def translate(pattern: str) -> str:
-    """A glob pattern as a regular expression.
+    r"""A glob pattern as a regular expression.
 
     Example:
         >>> translate("**/*.log")
-        '(?:.*/)?[^/]*\\\\.log'
+        '(?:.*/)?[^/]*\\.log'
     """
     return "".join(_token(token) for token in _TOKEN.findall(pattern))
 

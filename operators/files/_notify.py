@@ -30,8 +30,27 @@ _BUSY = 0.02
 """Seconds between two batches of hints below which there are many."""
 
 _WITHOUT_NOTIFICATIONS = frozenset(
-    "9p afs ceph cifs davfs drvfs gfs2 glusterfs lustre ncpfs nfs nfs4 ocfs2 "
-    "prl_fs smb3 smbfs vboxsf virtiofs vmhgfs".split()
+    [
+        "9p",
+        "afs",
+        "ceph",
+        "cifs",
+        "davfs",
+        "drvfs",
+        "gfs2",
+        "glusterfs",
+        "lustre",
+        "ncpfs",
+        "nfs",
+        "nfs4",
+        "ocfs2",
+        "prl_fs",
+        "smb3",
+        "smbfs",
+        "vboxsf",
+        "virtiofs",
+        "vmhgfs",
+    ]
 )
 
 
@@ -71,8 +90,8 @@ class Inotify:
             raise NotifyError(msg) from error
         if self._fd < 0:
             raise NotifyError(_reason(ctypes.get_errno()))
-        os.set_inheritable(self._fd, False)  # noqa: FBT003
-        os.set_blocking(self._fd, False)  # noqa: FBT003
+        os.set_inheritable(self._fd, False)
+        os.set_blocking(self._fd, False)
         self._stop_read, self._stop_write = os.pipe()
         self._post = post
         self._hints = hints

@@ -78,4 +78,4 @@ class WatchedPaths:
 
 def expanded(path: str) -> str:
     """A path as it is known inside: `~` expanded, absolute, without a slash at its end."""
-    return os.path.abspath(os.path.expanduser(path))  # noqa: PTH100, PTH111  # pathlib is slower
+    return os.path.abspath(os.path.expanduser(path))

@@ -35,8 +35,8 @@ class Reader:
         start: str,
         block: int,
         max_line: int,
-        follow: bool,  # noqa: FBT001
-        last_line: bool,  # noqa: FBT001
+        follow: bool,
+        last_line: bool,
         descriptors: int,
     ) -> None:
         self.observer = observer

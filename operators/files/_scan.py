@@ -126,17 +126,7 @@ class Scanner:
         if stat.S_ISDIR(now.st_mode):
             if path in self.tree.files:
                 found[path] = None
-            known = self.folders.get(path)
-            if known is not None:
-                return known
-            if path in self.roots:
-                return Folder(path, path, "", (0, 0))
-            name = path.rpartition("/")[2]
-            passed_over = not self._match.links and os.path.islink(path)
-            if above is not None and not passed_over and self._match.folder(name, above.relative + name):
-                above.folders.add(path)
-                return self._child(above, path)
-            return None
+            return self._folder(path, above)
         if path in self.folders:
             self._gone(path, found)
         first = self.tree.first_name(path)
@@ -147,6 +137,20 @@ class Scanner:
             if path in self.roots or os.path.islink(path):
                 self._watch(path, True)
         return None
+
+    def _folder(self, path: str, above: Folder | None) -> Folder | None:
+        """A folder that exists, known or new; None if it is not to be looked into."""
+        known = self.folders.get(path)
+        if known is not None:
+            return known
+        if path in self.roots:
+            return Folder(path, path, "", (0, 0))
+        name = path.rpartition("/")[2]
+        passed_over = not self._match.links and os.path.islink(path)
+        if above is None or passed_over or not self._match.folder(name, above.relative + name):
+            return None
+        above.folders.add(path)
+        return self._child(above, path)
 
     def _child(self, folder: Folder, path: str) -> Folder:
         name = path.rpartition("/")[2]

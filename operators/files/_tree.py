@@ -184,6 +184,13 @@ def _events(files: dict[str, FileState], changed: Found, moved: dict[str, str]) 
             removed.append(FileEvent("delete", path, old))
         if new is not None and path not in came_from:
             rest.append(FileEvent("create", path, None, new))
+    return removed + _renames(files, changed, moved, came_from) + rest
+
+
+def _renames(
+    files: dict[str, FileState], changed: Found, moved: dict[str, str], came_from: dict[str, str]
+) -> list[FileEvent]:
+    """The renames, each behind that which made room for it."""
     renamed: dict[str, FileEvent] = {}
     for path in sorted(came_from):
         chain = [path]
@@ -193,7 +200,7 @@ def _events(files: dict[str, FileState], changed: Found, moved: dict[str, str]) 
             if to not in renamed:
                 origin = came_from[to]
                 renamed[to] = FileEvent("rename", to, files[origin], changed[to], origin)
-    return removed + list(renamed.values()) + rest
+    return list(renamed.values())
 
 
 def _inodes(folder: str) -> dict[int, list[str]]:

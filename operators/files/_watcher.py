@@ -92,12 +92,9 @@ class Watcher:
 
     def status(self) -> dict[str, Any]:
         """How the files are watched, and how many."""
-        if self.notify is None:
-            backend = "polling"
-        else:
-            backend = "inotify and polling" if self.polled else "inotify"
+        used = {"inotify": self.notify is not None, "polling": self.notify is None or bool(self.polled)}
         return {
-            "backend": backend,
+            "backend": " and ".join(name for name, yes in used.items() if yes),
             "reason": self.reason,
             "files": len(self.scanner.tree.files),
             "folders": len(self.scanner.folders),
@@ -115,7 +112,7 @@ class Watcher:
         self.rescanning = True
         self.look(set(self.scanner.roots))
 
-    def _hinted(self, paths: set[str], lost: bool) -> None:  # noqa: FBT001  # called by the notifier only
+    def _hinted(self, paths: set[str], lost: bool) -> None:
         """Take hints: of watched paths, and of what may become the way to a root that is not there yet."""
         if self.closed:
             return
@@ -170,7 +167,7 @@ class Watcher:
         if self._started:
             self._set_timers()
 
-    def _watch(self, path: str, wanted: bool) -> None:  # noqa: FBT001  # called by the scanner only
+    def _watch(self, path: str, wanted: bool) -> None:
         if self.notify is None:
             return
         if not wanted:
@@ -263,7 +260,7 @@ class Watcher:
             if folder not in self.scanner.folders:
                 self.notify.remove(folder)
         for folder in self.anchors.keys() - before.keys():
-            self._watch(folder, True)  # noqa: FBT003
+            self._watch(folder, True)
             self.look({root for root in self.anchors[folder] if os.path.exists(root)})
 
     def _set_timers(self) -> None:

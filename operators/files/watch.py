@@ -23,7 +23,7 @@ def watch(
     paths: list[str] | WatchedPaths,
     patterns: list[str] = ["*"],  # noqa: B006  # never changed; shown as the default
     ignore: list[str] = [],  # noqa: B006  # never changed; shown as the default
-    hidden: bool = False,  # noqa: FBT001, FBT002  # a parameter of YAML, too
+    hidden: bool = False,
     links: Literal["follow", "skip"] = "follow",
     below: str | None = None,
     max_size: Size | None = None,
@@ -55,7 +55,8 @@ def watch(
         ignore: Files and folders that are not, written in the same way.
         hidden: Watch also files and folders in the folder whose name starts with a dot.
         links: Whether symbolic links in the folder are followed or passed over.
-        below: Watch only the folder of this name in each path; a path of that name without such a folder is taken itself.
+        below: Watch only the folder of this name in each path; a path of that name without such a folder is taken
+            itself.
         max_size: Leave out files that are larger when they are found; they go to the stream `errors`.
         rescan: How often to look at everything, in case a notification was missed.
         backend: How to learn of changes. `auto` takes inotify where the file system notifies, else polling.
@@ -100,5 +101,5 @@ def _folder_below(path: str, name: str | None) -> str:
     if name is None:
         return path
     whole = expanded(path)
-    below = os.path.join(whole, name)  # noqa: PTH118  # paths are texts in this family
-    return whole if os.path.basename(whole) == name and not os.path.isdir(below) else below  # noqa: PTH112, PTH119
+    below = os.path.join(whole, name)
+    return whole if os.path.basename(whole) == name and not os.path.isdir(below) else below

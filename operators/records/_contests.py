@@ -7,11 +7,11 @@ from typing import Any
 
 from rxpipe.context import Change, Context
 from rxpipe.elements import Batch, Row
+from rxpipe.expressions.packing import pack, pack_key, unpack
+from rxpipe.expressions.rows import Reject
 from rxpipe.operators.records._contest import Candidate, Contest, Keep, better
 from rxpipe.operators.records._deciding import Deciding
 from rxpipe.operators.records._difference import Difference
-from rxpipe.expressions.packing import pack, pack_key, unpack
-from rxpipe.expressions.rows import Reject
 
 _SEEN = True
 """Held for a key whose first record is through and is never taken back: nothing else needs to be known of it."""

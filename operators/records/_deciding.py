@@ -8,8 +8,8 @@ from typing import Any
 
 from rxpipe.elements import Row
 from rxpipe.expressions import Expression, parse
-from rxpipe.operators.records._contest import Candidate
 from rxpipe.expressions.rows import compile_values
+from rxpipe.operators.records._contest import Candidate
 
 
 class Deciding:

@@ -132,7 +132,7 @@ def _struct(node: _Node, name: str, scope: dict[str, Any]) -> type[msgspec.Struc
     return scope[name]  # type: ignore[no-any-return]
 
 
-def _flatten(  # noqa: PLR0913, PLR0917  # the state of a walk
+def _flatten(
     node: _Node, variable: str, keys: tuple[str, ...], lines: list[str], indent: str, places: dict[str, str]
 ) -> None:
     """Code that puts each leaf below `variable` into a variable of its own."""

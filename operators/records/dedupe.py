@@ -17,7 +17,7 @@ from rxpipe.params import Expr
 
 
 @operator
-def dedupe(  # noqa: PLR0913, PLR0917  # an operator has as many as it has choices
+def dedupe(
     source: Observable[Batch],
     key: Expr,
     keep: Keep = "first",

@@ -9,16 +9,16 @@ from loguru import logger
 from reactivex import Observable
 
 from rxpipe.context import Context
-from rxpipe.language.datafiles import find_file
 from rxpipe.elements import Row
 from rxpipe.errors import RxpipeError
 from rxpipe.expressions import parse
 from rxpipe.expressions.fields import field_types
+from rxpipe.expressions.rows import compile_values, row_struct
+from rxpipe.language.datafiles import find_file
 from rxpipe.lift import Records, Reject, RowsFunction, lift
 from rxpipe.operator import operator
 from rxpipe.operators.records._lookup import Lookup, read_rows, rows_of
 from rxpipe.params import DataFiles, Expr
-from rxpipe.expressions.rows import compile_values, row_struct
 
 Join = Callable[[list[Row], list[tuple[Any, ...]]], list[Row]]
 """From rows, and the look-up's values for each, to rows with both."""
@@ -28,7 +28,7 @@ CHECK_SECONDS = 1.0
 
 
 @operator
-def enrich(  # noqa: PLR0913, PLR0917  # an operator has as many as it has choices
+def enrich(
     source: Observable[Records],
     key: Expr,
     files: DataFiles | None = None,

@@ -12,10 +12,10 @@ from rxpipe.elements import Row
 from rxpipe.errors import RxpipeError
 from rxpipe.expressions import parse
 from rxpipe.expressions.fields import field_types
+from rxpipe.expressions.rows import compile_values, row_struct
 from rxpipe.lift import Records, Reject, RowsFunction, lift
 from rxpipe.operator import operator
 from rxpipe.params import Expr
-from rxpipe.expressions.rows import compile_values, row_struct
 
 _LISTS = frozenset({list, tuple, type(None)})
 

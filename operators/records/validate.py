@@ -7,10 +7,10 @@ from reactivex import Observable
 from rxpipe.context import Context
 from rxpipe.elements import Row
 from rxpipe.expressions import parse
+from rxpipe.expressions.rows import ValuesFunction, compile_values
 from rxpipe.lift import Records, Reject, RowsFunction, lift
 from rxpipe.operator import operator
 from rxpipe.params import Expr
-from rxpipe.expressions.rows import ValuesFunction, compile_values
 
 
 class BrokenRuleError(ValueError):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from reactivex import Observable
 
 from rxpipe.expressions import parse
+from rxpipe.expressions.rows import compile_filter
 from rxpipe.lift import Records, lift
 from rxpipe.operator import operator
 from rxpipe.params import Expr
-from rxpipe.expressions.rows import compile_filter
 
 
 @operator

@@ -36,7 +36,7 @@ class Outbox:
         finish: Done like a job when the source is complete, before that is passed on.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917  # what a subscription has at hand
+    def __init__(
         self,
         context: Context,
         scheduler: SchedulerBase | None,

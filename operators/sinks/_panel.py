@@ -9,10 +9,10 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict
 
 from rxpipe.elements import Row, as_dict
+from rxpipe.expressions.rowview import Reader, arranged, reader
 from rxpipe.operators.sinks._cells import Line, Span, Style, cut, fit, pad, shorten, width
 from rxpipe.operators.sinks._format import MISSING, RIGHT, SUMMED, Format, default_format, formatter
 from rxpipe.params import Expr
-from rxpipe.expressions.rowview import Reader, arranged, reader
 
 GAP = 2
 WIDEST_GAP = 4

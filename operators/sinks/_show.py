@@ -13,12 +13,12 @@ from reactivex.abc import SchedulerBase
 from reactivex.disposable import SerialDisposable
 
 from rxpipe.context import Context
-from rxpipe.views.document import Part, build_document, undeclared
 from rxpipe.operators.sinks._cells import encode
 from rxpipe.operators.sinks._panel import Panel
 from rxpipe.operators.sinks._screen import Screen, Tables
 from rxpipe.operators.sinks._terminal import Terminal
 from rxpipe.runtime.output import Output
+from rxpipe.views.document import Part, build_document, undeclared
 
 FIRST = 0.2
 """Seconds after which a screen is shown even if no table came."""
@@ -35,7 +35,7 @@ SCROLLING = 10.0
 class Show:
     """What one subscription of `to_terminal` does; see there."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  # what a subscription has at hand
+    def __init__(
         self,
         context: Context,
         scheduler: SchedulerBase | None,

@@ -116,7 +116,7 @@ class Appending(_Sink):
 class Upserting(_Sink):
     """Keeps one row for each key."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  # what every sink has, and the table and its key
+    def __init__(
         self,
         context: Context,
         scheduler: SchedulerBase | None,

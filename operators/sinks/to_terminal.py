@@ -10,11 +10,11 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxpipe.context import current
-from rxpipe.views.document import Part
 from rxpipe.errors import ParameterError, ParameterProblem, did_you_mean, nearest
 from rxpipe.operator import operator
 from rxpipe.operators.sinks._panel import Panel
 from rxpipe.operators.sinks._show import Show
+from rxpipe.views.document import Part
 
 T = TypeVar("T")
 

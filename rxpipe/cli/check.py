@@ -21,8 +21,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     from rxpipe.cli import GRAPH_WRONG  # noqa: PLC0415  # each command imports only what it needs
-    from rxpipe.language.config import load  # noqa: PLC0415
     from rxpipe.errors import GraphError  # noqa: PLC0415
+    from rxpipe.language.config import load  # noqa: PLC0415
     from rxpipe.runtime.logs import configure  # noqa: PLC0415
 
     configure("ERROR")

@@ -23,9 +23,9 @@ def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     from pathlib import Path  # noqa: PLC0415  # each command imports only what it needs
 
-    from rxpipe.views import reference  # noqa: PLC0415
     from rxpipe.errors import RxpipeError  # noqa: PLC0415
     from rxpipe.registry import registry  # noqa: PLC0415
+    from rxpipe.views import reference  # noqa: PLC0415
 
     for folder in args.plugins:
         if not Path(folder).is_dir():

@@ -15,7 +15,7 @@ from rxpipe.units import seconds
 
 if TYPE_CHECKING:
     from rxpipe.language.plan import Plan
-    from rxpipe.runtime.run import AsyncRun
+    from rxpipe.runtime.asyncrun import AsyncRun
     from rxpipe.runtime.sample import SampleData
     from rxpipe.runtime.settings import Settings
 
@@ -49,9 +49,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     from rxpipe.language.config import load  # noqa: PLC0415  # each command imports only what it needs
+    from rxpipe.language.values import read_sets  # noqa: PLC0415
     from rxpipe.runtime.logs import configure  # noqa: PLC0415
     from rxpipe.runtime.settings import load_settings  # noqa: PLC0415
-    from rxpipe.language.values import read_sets  # noqa: PLC0415
 
     configure(args.log_level or "INFO", args.log_format or "text")
     graph = load(args.graph, sets=args.set)
@@ -63,7 +63,8 @@ def execute(args: argparse.Namespace) -> int:
     with _sample(args, plan, values) as sample:
         if sample is not None:
             plan = graph.plan(**(values | sample.values))
-        # Records make no cycles, and what is loaded by now stays: looking for garbage often would cost a tenth of the time.
+        # Records make no cycles, and what is loaded by now stays: looking for garbage often would cost a tenth of the
+        # time.
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
         return asyncio.run(_run(args, plan, settings, sample))
@@ -97,9 +98,9 @@ def _sample(
 
 
 async def _run(args: argparse.Namespace, plan: Plan, settings: Settings, sample: SampleData | None) -> int:
+    from rxpipe.runtime.asyncrun import AsyncRun  # noqa: PLC0415
     from rxpipe.runtime.logs import configure  # noqa: PLC0415
     from rxpipe.runtime.output import Output  # noqa: PLC0415
-    from rxpipe.runtime.run import AsyncRun  # noqa: PLC0415
 
     output = Output.detect(json=args.json, once=args.once)
     if output.interactive:

@@ -20,8 +20,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     from rxpipe.language.config import load  # noqa: PLC0415  # each command imports only what it needs
-    from rxpipe.views.show import show  # noqa: PLC0415
     from rxpipe.language.values import read_sets  # noqa: PLC0415
+    from rxpipe.views.show import show  # noqa: PLC0415
 
     graph = load(args.graph, sets=args.set)
     print(show(graph.plan(**read_sets(graph, args.set)), args.format))

@@ -11,7 +11,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "state",
         help="list or reset saved offsets, operator states and sink positions",
-        description="List what a graph's state file holds: the offsets of sources, the states of operators, the positions of sinks.",
+        description="List what a graph's state file holds: offsets of sources, states of operators, places of sinks.",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="list offsets, operator states and sink positions")
@@ -42,7 +42,8 @@ def execute(args: argparse.Namespace) -> int:
         if args.step is not None and args.step not in known:
             from rxpipe.errors import StateError, did_you_mean, nearest  # noqa: PLC0415
 
-            msg = f"{path} has no state of {args.step!r}{did_you_mean(nearest(args.step, known))}; it has: {', '.join(known)}"
+            guess = did_you_mean(nearest(args.step, known))
+            msg = f"{path} has no state of {args.step!r}{guess}; it has: {', '.join(known)}"
             raise StateError(msg)
         count = file.reset(args.step)
     finally:
@@ -67,6 +68,7 @@ def _path(graph: str) -> Path:
 
 
 def _list(path: Path, *, as_json: bool) -> int:
+    from rxpipe.errors import shortened  # noqa: PLC0415
     from rxpipe.runtime.state import open_readonly, readable  # noqa: PLC0415
 
     with open_readonly(path) as file:
@@ -77,7 +79,5 @@ def _list(path: Path, *, as_json: bool) -> int:
                 row = {"step": step, "kind": kind, "holds": description, "key": key, "part": part, "value": value}
                 print(orjson.dumps(row, default=str).decode())
             else:
-                text = str(value)
-                shown = text if len(text) <= 100 else text[:99] + "…"
-                print(f"{kind:8} {step}: {key}{' ' + part if part else ''}  {shown}")
+                print(f"{kind:8} {step}: {key}{' ' + part if part else ''}  {shortened(str(value), 100)}")
     return 0

@@ -12,8 +12,8 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from rxpipe.expressions.callcode import write_call
 from rxpipe.errors import ExpressionError, nearest
+from rxpipe.expressions.callcode import write_call
 from rxpipe.expressions.fields import DICT_NAMES, as_struct, common, field_types, is_number
 from rxpipe.expressions.functions import FUNCTIONS, Number, Truth, coalesce, member, power
 from rxpipe.expressions.syntax import (

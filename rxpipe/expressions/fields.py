@@ -30,8 +30,9 @@ def fields_of(row_type: type) -> tuple[str, ...]:
         return ()
     if issubclass(row_type, msgspec.Struct):
         return row_type.__struct_fields__
-    if issubclass(row_type, tuple) and hasattr(row_type, "_fields"):
-        return tuple(row_type._fields)
+    names: tuple[str, ...] | None = getattr(row_type, "_fields", None)
+    if issubclass(row_type, tuple) and names is not None:
+        return names
     msg = f"a row must be a dict, a msgspec struct or a named tuple; got {row_type.__name__}"
     raise TypeError(msg)
 

@@ -136,7 +136,7 @@ def _round(digits: int | None = None) -> Callable[[Any], Any]:
     return partial(round, ndigits=digits)
 
 
-def _pattern(pattern: str) -> re.Pattern[str]:
+def _pattern(pattern: object) -> re.Pattern[str]:
     if not isinstance(pattern, str) or len(pattern) > _LONGEST_PATTERN:
         msg = f"pattern must be a text of up to {_LONGEST_PATTERN} characters; got {pattern!r:.80}"
         raise ValueError(msg)

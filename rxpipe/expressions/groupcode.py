@@ -96,9 +96,7 @@ class _Part(NamedTuple):
     keeps: bool
 
 
-def _loop(  # noqa: PLR0913, PLR0917  # the parts of a loop
-    name: str, sign: str, values: str, key: str, group: str, parts: list[_Part]
-) -> list[str]:
+def _loop(name: str, sign: str, values: str, key: str, group: str, parts: list[_Part]) -> list[str]:
     checks, tells, after = [], [], [f"n {sign} 1"]
     for part in parts:
         slot = part.slots[0]

@@ -30,7 +30,7 @@ class Extreme:
         if present is None:
             present = self.read()
         if present is not None:
-            value < present  # noqa: B015  # for the error
+            _ = value < present  # for the error
 
     def add(self, value: Any) -> None:
         """Add a value that `may_add` allows."""

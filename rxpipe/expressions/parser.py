@@ -26,8 +26,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from rxpipe.expressions.compiler import Compiler
 from rxpipe.errors import ExpressionError
+from rxpipe.expressions.compiler import Compiler
 from rxpipe.expressions.syntax import column_of
 
 _LONGEST = 4000

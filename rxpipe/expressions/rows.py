@@ -23,10 +23,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from rxpipe.expressions.compiler import Compiler
 from rxpipe.elements import Row
 from rxpipe.errors import RxpipeError
 from rxpipe.expressions import Expression
+from rxpipe.expressions.compiler import Compiler
 from rxpipe.expressions.fields import field_types, fields_of, is_scalar
 from rxpipe.expressions.syntax import Code
 

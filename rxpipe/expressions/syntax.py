@@ -15,8 +15,8 @@ COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.In: "in", ast.NotIn: "not in", ast.Is: "is", ast.IsNot: "is not",
 }  # fmt: skip
 UNARY: dict[type[ast.unaryop], str] = {ast.Not: "not ", ast.USub: "-", ast.UAdd: "+"}
-INSTEAD = {ast.BitAnd: "and", ast.BitOr: "or", ast.Invert: "not"}
-REFUSED = {
+INSTEAD: dict[type[ast.AST], str] = {ast.BitAnd: "and", ast.BitOr: "or", ast.Invert: "not"}
+REFUSED: dict[type[ast.AST], str] = {
     ast.Lambda: "lambda", ast.NamedExpr: "':='", ast.JoinedStr: "an f-string", ast.Starred: "'*' before an argument",
     ast.Await: "await", ast.Yield: "yield", ast.YieldFrom: "yield", ast.Dict: "{...}", ast.Set: "{...}",
     ast.SetComp: "{...}", ast.DictComp: "{...}",

@@ -7,15 +7,15 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from rxpipe.language.checkstep import StepChecker
-from rxpipe.language.config import in_order, plugin_folder
 from rxpipe.elements import Batch
 from rxpipe.errors import GraphError, Place, Problem, did_you_mean, nearest
 from rxpipe.graph import ERRORS, Graph
+from rxpipe.language.checkstep import StepChecker
+from rxpipe.language.config import in_order, plugin_folder
 from rxpipe.language.plan import Plan, PlannedStream
-from rxpipe.registry import registry
 from rxpipe.language.values import resolve
 from rxpipe.language.variables import Scope
+from rxpipe.registry import registry
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _GRAPH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -111,6 +111,23 @@ class _Checker:
         if not _GRAPH_NAME.fullmatch(graph.name):
             must = "a graph's name is made of letters, digits, '_', '-' and '.', because it names a file"
             self.note(f"{must}; got {graph.name!r}", at(("graph",)))
+        self._plugins()
+        self._sample()
+        if not graph.streams:
+            self.note("a graph needs at least one stream, as in 'streams: {NAME: [steps]}'", at(("streams",)))
+        for name, steps in graph.streams.items():
+            place = at(("streams", name), name=True)
+            if name == ERRORS:
+                self.note(
+                    f"{ERRORS!r} is the built-in stream of what could not be handled; name yours otherwise", place, name
+                )
+            elif not _NAME.fullmatch(name):
+                self.note(f"a stream's name is made of letters, digits, '_' and '-'; got {name!r}", place)
+            if not steps:
+                self.note("a stream needs at least one step; got none", place, name)
+
+    def _plugins(self) -> None:
+        graph, at = self.graph, self.graph.places.at
         for index, plugin in enumerate(graph.plugins):
             place = at(("plugins", index))
             folder = plugin_folder(graph.folder, plugin) if isinstance(plugin, str) else None
@@ -126,6 +143,9 @@ class _Checker:
                 self.note(f"plugins: no folder {plugin!r} in {str(graph.folder)!r}{did_you_mean(guess)}", place)
             else:
                 registry.load_folder(folder)
+
+    def _sample(self) -> None:
+        graph, at = self.graph, self.graph.places.at
         if graph.sample is not None:
             if graph.sample.sets not in graph.params:
                 guess = nearest(graph.sample.sets, graph.params)
@@ -136,18 +156,6 @@ class _Checker:
             if not _CALL.fullmatch(graph.sample.call):
                 message = f"sample: 'call' must be written module:function; got {graph.sample.call!r}"
                 self.note(message, at(("sample", "call")))
-        if not graph.streams:
-            self.note("a graph needs at least one stream, as in 'streams: {NAME: [steps]}'", at(("streams",)))
-        for name, steps in graph.streams.items():
-            place = at(("streams", name), name=True)
-            if name == ERRORS:
-                self.note(
-                    f"{ERRORS!r} is the built-in stream of what could not be handled; name yours otherwise", place, name
-                )
-            elif not _NAME.fullmatch(name):
-                self.note(f"a stream's name is made of letters, digits, '_' and '-'; got {name!r}", place)
-            if not steps:
-                self.note("a stream needs at least one step; got none", place, name)
 
     def _settings(self) -> None:
         filled = self.scope.fill(self.graph.settings)

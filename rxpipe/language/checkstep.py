@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from reactivex import Observable
 
-from rxpipe.language.edges import Bindings, emitted, fits, type_name, union
 from rxpipe.errors import ParameterError, ParameterProblem, Place, did_you_mean, nearest
 from rxpipe.graph import ERRORS, FROM, StepSpec
+from rxpipe.language.edges import Bindings, emitted, fits, type_name, union
 from rxpipe.language.guesses import between, unknown_operator
-from rxpipe.operator import Operator
 from rxpipe.language.plan import PlannedStep
-from rxpipe.registry import registry
 from rxpipe.language.variables import Filled, Path
+from rxpipe.operator import Operator
+from rxpipe.registry import registry
 
 if TYPE_CHECKING:
     from rxpipe.language.check import _Checker

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rxpipe.errors import GraphError, Place, Problem, did_you_mean, nearest
+from rxpipe.graph import Graph, Param, Places, Sample, StepSpec
 from rxpipe.language import shipped
 from rxpipe.language.configstep import StepReader, mark
 from rxpipe.language.dump import dump
-from rxpipe.errors import GraphError, Place, Problem, did_you_mean, nearest
-from rxpipe.graph import Graph, Param, Places, Sample, StepSpec
-from rxpipe.registry import registry
 from rxpipe.language.values import DECLARING, TYPES, inferred, read_sets
 from rxpipe.language.yamltext import Node, compose
+from rxpipe.registry import registry
 
 __all__ = ["Draft", "dump", "load", "load_text", "read"]
 
@@ -50,7 +50,7 @@ def load(
     return load_text(text, file=str(path), folder=path.parent, values=values, sets=sets, environ=environ)
 
 
-def load_text(  # noqa: PLR0913  # what `load` takes, and what it finds out from the path
+def load_text(
     text: str,
     *,
     file: str = "<text>",
@@ -96,8 +96,8 @@ def in_order(problems: Iterable[Problem]) -> list[Problem]:
 
 def plugin_folder(folder: Path, plugin: str) -> Path | None:
     """The folder of a plugin, or None if there is none; relative ones are relative to the graph's."""
-    found = folder / os.path.expanduser(plugin)  # noqa: PTH111  # that of pathlib raises for an unknown user
-    return found if os.path.isdir(found) else None  # noqa: PTH112  # that of pathlib raises for a name that is too long
+    found = folder / os.path.expanduser(plugin)  # that of pathlib raises for an unknown user
+    return found if os.path.isdir(found) else None  # that of pathlib raises for a name that is too long
 
 
 @dataclass

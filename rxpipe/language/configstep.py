@@ -9,9 +9,9 @@ from typing import Any
 
 from rxpipe.errors import ParameterError, Place
 from rxpipe.graph import FROM, Places, StepSpec
+from rxpipe.language.yamltext import Node
 from rxpipe.operator import Operator
 from rxpipe.registry import registry
-from rxpipe.language.yamltext import Node
 
 
 @dataclass

@@ -11,9 +11,9 @@ import yaml
 
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import FROM, Graph, Param, StepSpec
-from rxpipe.registry import registry
 from rxpipe.language.values import DECLARING, inferred
 from rxpipe.language.yamltext import scalar
+from rxpipe.registry import registry
 
 WIDTH = 100
 _TAG = "tag:yaml.org,2002:"
@@ -55,7 +55,7 @@ def dump(graph: Graph) -> str:
 class _Dumper(yaml.SafeDumper):
     """Indents the steps of a stream below its name."""
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001, FBT002
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
         """Go one level deeper."""
         super().increase_indent(flow, indentless=False)
 

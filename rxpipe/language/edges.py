@@ -126,13 +126,9 @@ def _bare(hint: Any) -> Any:
 def _fits_one(flowing: Any, accepted: Any, bindings: Bindings) -> bool:
     """One type against one type; where nothing can be said for certain, it fits."""
     flowing, accepted = _bare(flowing), _bare(accepted)
-    if flowing is Any or accepted is Any or accepted is object or flowing == accepted:
+    if flowing is Any or accepted is Any or accepted is object or flowing == accepted or isinstance(flowing, TypeVar):
         return True
-    if isinstance(flowing, TypeVar):
-        return True
-    if isinstance(accepted, TypeVar):
-        return fits(flowing, accepted, bindings)
-    if len(members(accepted)) > 1:
+    if isinstance(accepted, TypeVar) or len(members(accepted)) > 1:
         return fits(flowing, accepted, bindings)
     if typing.get_origin(flowing) is typing.Literal:
         flowing = union(type(value) for value in typing.get_args(flowing))
@@ -148,7 +144,7 @@ def _same_class(flowing: Any, accepted: Any, bindings: Bindings) -> bool:
     one = typing.get_origin(flowing) or flowing
     other = typing.get_origin(accepted) or accepted
     if one is None or other is None or not isinstance(one, type) or not isinstance(other, type):
-        return type(None) in (one, other) and {one, other} <= {None, type(None)} or not isinstance(one, type | None)
+        return (type(None) in (one, other) and {one, other} <= {None, type(None)}) or not isinstance(one, type | None)
     try:
         if not issubclass(one, other):
             return False

@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from rxpipe.language.edges import Bindings, emitted, fits
 from rxpipe.errors import did_you_mean, nearest
 from rxpipe.graph import FROM
+from rxpipe.language.edges import Bindings, emitted, fits
 from rxpipe.registry import registry
 
 

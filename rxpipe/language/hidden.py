@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Self
 
 SHORTEST = 6
 """Shorter values are not looked for in messages: they stand in any text by chance."""
@@ -28,8 +29,8 @@ def masked(text: str) -> str:
 class Hidden(str):
     """A text that shows how it was written instead of what it is.
 
-    Its `repr` is guarded, which is what messages print; as a text it is itself. Where the command line and the log repeat
-    it all the same, as part of what another library says, `masked` replaces it.
+    Its `repr` is guarded, which is what messages print; as a text it is itself. Where the command line and the log
+    repeat it all the same, as part of what another library says, `masked` replaces it.
 
     Args:
         value: The text.
@@ -39,7 +40,7 @@ class Hidden(str):
     __slots__ = ("written",)
     written: str
 
-    def __new__(cls, value: str, written: str) -> Hidden:
+    def __new__(cls, value: str, written: str) -> Self:
         """Make the text."""
         made = super().__new__(cls, value)
         made.written = written

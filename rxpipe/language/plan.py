@@ -10,9 +10,9 @@ from typing import Any
 import orjson
 from reactivex import Observable
 
-from rxpipe.language.datafiles import data_files, digest
 from rxpipe.errors import Place
 from rxpipe.graph import Graph
+from rxpipe.language.datafiles import data_files, digest
 from rxpipe.operator import Operator
 
 

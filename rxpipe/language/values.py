@@ -11,9 +11,9 @@ from typing import Any
 from rxpipe.errors import GraphError, Problem, RxpipeError, did_you_mean, nearest
 from rxpipe.graph import Graph, Param
 from rxpipe.language.hidden import Hidden
-from rxpipe.units import hertz, nbytes, seconds
 from rxpipe.language.variables import UNSET, Scope, Value
 from rxpipe.language.yamltext import compose, scalar
+from rxpipe.units import hertz, nbytes, seconds
 
 UNITS: dict[str, Callable[[Any], float]] = {"duration": seconds, "rate": hertz, "size": nbytes}
 TYPES = ("str", "int", "float", "bool", "list", "mapping", *UNITS, "secret")

@@ -68,7 +68,7 @@ class Filled:
         concerned = [p for p in self.hidden if p[: len(path)] == path or path[: len(p)] == p]
         if not concerned:
             return message
-        head = message.split("; got ")[0]
+        head = message.split("; got ", maxsplit=1)[0]
         if any(_shares(head, _at(self.value, p)) or _shares(head, self.texts.get(p, "")) for p in concerned):
             head = "does not fit"
         return f"{head}; got {', '.join(repr(self.hidden[p]) for p in concerned)}"
@@ -93,7 +93,7 @@ class Scope:
         self.values = values
         self.environ = environ
 
-    def fill(self, data: Any, *, skip: Callable[[Path], bool] = lambda path: False) -> Filled:
+    def fill(self, data: Any, *, skip: Callable[[Path], bool] = lambda _: False) -> Filled:
         """Replace the variables in all string leaves of `data`, those aside whose path is to be skipped."""
         filled = Filled()
         filled.value, filled.shown = self._fill(data, (), filled, skip)

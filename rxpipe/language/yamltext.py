@@ -15,10 +15,8 @@ import yaml
 
 from rxpipe.errors import Place, Problem
 
-try:
-    from yaml import CSafeLoader as Loader
-except ImportError:  # PyYAML without libyaml: slower, and reads the same
-    from yaml import SafeLoader as Loader
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""Without libyaml there is PyYAML's own: slower, and reads the same."""
 
 MAX_CHARACTERS = 1_000_000
 MAX_DEPTH = 60
@@ -122,7 +120,7 @@ class _Composer:
         self.file = file
         self.lines = [line.rstrip("\r") for line in text.removeprefix("\ufeff").split("\n")]
         self.problems: list[Problem] = []
-        self._events: Iterator[Any] = yaml.parse(text, Loader=Loader)
+        self._events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
         self._anchors: dict[str, Node | None] = {}
         self._nodes = 0
 

@@ -1,7 +1,7 @@
 """The running graph: builds the observables of a plan, subscribes them in the right order, drains them, reports.
 
 Everything here happens on one thread. Time comes from the scheduler given, so that the same engine runs on an asyncio
-loop and under virtual time; `rxpipe.runtime.run` gives it a loop and a thread, `rxpipe.testing` a virtual clock.
+loop and under virtual time; `rxpipe.runtime.asyncrun` gives it a loop, `rxpipe.testing` a virtual clock.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from reactivex.abc import DisposableBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, SerialDisposable
 from reactivex.subject import Subject
 
-from rxpipe.runtime.checkpoint import Checkpoints
-from rxpipe.runtime.deadletters import DeadLetters
 from rxpipe.errors import GraphError, RunError, RxpipeError
 from rxpipe.graph import ERRORS
-from rxpipe.runtime.guard import GuardedScheduler
 from rxpipe.lease import Flow
 from rxpipe.meter import Meter, blame
+from rxpipe.runtime.checkpoint import Checkpoints
+from rxpipe.runtime.deadletters import DeadLetters
+from rxpipe.runtime.guard import GuardedScheduler
 from rxpipe.runtime.stage import Inlet, StepContext, staged
 from rxpipe.runtime.status import Monitor, RunStatus
 from rxpipe.table import Table
@@ -86,7 +86,7 @@ class Engine:
         tables: The latest table that left each stream.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917  # what a loop and a virtual clock differ in
+    def __init__(
         self,
         plan: Plan,
         scheduler: SchedulerBase,

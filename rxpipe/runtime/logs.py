@@ -44,11 +44,11 @@ class _Masked:
     def __init__(self, stream: Any) -> None:
         self._stream = stream
 
-    def write(self, text: str) -> None:
+    def write(self, message: str) -> None:
         if callable(self._stream):
-            self._stream(masked(text))
+            self._stream(masked(message))
         else:
-            self._stream.write(masked(text))
+            self._stream.write(masked(message))
 
     def flush(self) -> None:
         flush = getattr(self._stream, "flush", None)

@@ -165,7 +165,7 @@ def _told(steps: Iterable[StepStatus], graph: str) -> Iterator[Any]:
         yield _family(GaugeMetricFamily, full, f"What a step tells of itself: {name}.", graph, ("step",), values)
 
 
-def _family(  # noqa: PLR0913, PLR0917  # a name, a text, labels and values are what a family is
+def _family(
     kind: type[Any],
     name: str,
     text: str,

@@ -59,11 +59,11 @@ class Output:
             environ: The environment; that of the process by default.
         """
         environ = os.environ if environ is None else environ
-        stream = sys.stdout if stream is None else stream
-        terminal = stream.isatty()
+        target: TextIO = sys.stdout if stream is None else stream
+        terminal = target.isatty()
         plain = bool(environ.get("NO_COLOR")) or environ.get("TERM", "dumb") == "dumb"
         drawn = terminal and not plain
-        return cls(stream, json=json, once=once, terminal=terminal, interactive=drawn and not json, colour=drawn)
+        return cls(target, json=json, once=once, terminal=terminal, interactive=drawn and not json, colour=drawn)
 
     @property
     def unicode(self) -> bool:

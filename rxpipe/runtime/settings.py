@@ -63,6 +63,7 @@ def load_settings(graph: Mapping[str, Any], given: Mapping[str, Any]) -> Setting
     merged |= {name: (value, "given to the run") for name, value in given.items() if value is not None}
     found = [_unknown(name, origin) for name, (_, origin) in merged.items() if name not in Settings.model_fields]
     known = {name: value for name, (value, _) in merged.items() if name in Settings.model_fields}
+    made: Settings | None = None
     try:
         made = Settings.model_validate(known)
     except ValidationError as error:
@@ -77,7 +78,7 @@ def load_settings(graph: Mapping[str, Any], given: Mapping[str, Any]) -> Setting
             problem = Problem(f"settings: {name}: {message} ({merged[name][1]})")
             if problem not in found:  # a union names each of its members
                 found.append(problem)
-    if found:
+    if made is None or found:
         raise GraphError(found)
     return made
 

@@ -13,10 +13,10 @@ from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxpipe.context import Change, Context, Saved, StateKind, entered
 from rxpipe.elements import ErrorRecord
-from rxpipe.runtime.guard import GuardedScheduler
 from rxpipe.lease import Lease
-from rxpipe.lift import Lifted
+from rxpipe.lift import Lifted, Stage
 from rxpipe.meter import Meter, blame
+from rxpipe.runtime.guard import GuardedScheduler
 
 if TYPE_CHECKING:
     from rxpipe.runtime.engine import Engine
@@ -264,7 +264,7 @@ def staged(
     """A step's output, measured; a record-wise step joins the record-wise steps before it in one pass."""
     if isinstance(applied, Lifted) and inlet is not None and applied.source is inlet:
         source, before = inlet.source, inlet.before
-        stages = [(make, context, context.meter) for make, _, _ in applied.stages]
+        stages: list[Stage] = [(make, context, context.meter) for make, _, _ in applied.stages]
         if isinstance(source, Lifted):
             return Lifted(source.source, source.stages + stages, source.before)
         return Lifted(source, stages, before)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
@@ -174,7 +174,7 @@ class StateFile:
                     )
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self) -> Generator[None]:
         self.db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -223,7 +223,7 @@ class SavedStep:
 
 
 @contextmanager
-def open_readonly(path: Path) -> Iterator[sqlite3.Connection]:
+def open_readonly(path: Path) -> Generator[sqlite3.Connection]:
     """A state file to look at, also while a run uses it.
 
     Raises:

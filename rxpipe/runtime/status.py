@@ -11,8 +11,8 @@ from rxpipe.meter import Meter, blame
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from rxpipe.runtime.engine import Engine
     from rxpipe.language.plan import PlannedStream
+    from rxpipe.runtime.engine import Engine
     from rxpipe.runtime.stage import StepContext
 
 LONG_CHECKPOINT = 10.0

@@ -4,7 +4,8 @@
         source = MarbleSource("-a-b-|", scheduler=context.virtual)
         assert record(source.pipe(debounce("200ms")), context=context) == parse_marbles("-----(b|)")
 
-`run_marbles` says the same in one line; `run_graph` and `VirtualRun` do it to a whole graph; `docstring_marbles` and `check_diagram` run the diagrams of docstrings.
+`run_marbles` says the same in one line; `run_graph` and `VirtualRun` do it to a whole graph; `docstring_marbles` and
+`check_diagram` run the diagrams of docstrings.
 """
 
 from rxpipe.testing.context import DictSaved, TestContext

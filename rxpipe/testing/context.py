@@ -53,7 +53,7 @@ class InlineExecutor(Executor):
 
 
 class TestContext(Context):
-    """The context of the steps under test. `with entered(TestContext()) as context: …`
+    """The context of the steps under test: `with entered(TestContext()) as context: …`.
 
     Args:
         states: State to restore, as `checkpoint()` gave it; the n-th step that asks for state gets the n-th.
@@ -100,7 +100,7 @@ class TestContext(Context):
         """The virtual scheduler, unless another one is given."""
         return given or self.virtual
 
-    def poster(self, scheduler: SchedulerBase | None) -> Callable[[Callable[[], None]], None]:
+    def poster(self, scheduler: SchedulerBase | None) -> Callable[[Callable[[], None]], None]:  # noqa: ARG002
         """Hand a call over from any thread; it runs when virtual time next moves."""
         return lambda call: void(self.virtual.schedule(lambda *_: call()))
 
@@ -108,11 +108,16 @@ class TestContext(Context):
         """The virtual time."""
         return self.virtual.time
 
-    def emit_error(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:
+    def emit_error(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:  # noqa: ARG002  # a run's are used
         """Keep an error record."""
         self.errors.append(error)
 
-    def state(self, kind: StateKind, changes: Callable[[], Iterable[Change]], description: str = "") -> DictSaved:
+    def state(
+        self,
+        kind: StateKind,
+        changes: Callable[[], Iterable[Change]],
+        description: str = "",  # noqa: ARG002  # a run's is shown
+    ) -> DictSaved:
         """Take part in checkpoints; the rows to restore are those of the step's number."""
         number = len(self.states)
         rows = self._restore[number] if number < len(self._restore) else {}

@@ -8,11 +8,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rxpipe.expressions import times
 from rxpipe.context import void
 from rxpipe.elements import Batch, LineDelta
-from rxpipe.runtime.engine import Engine, Options
+from rxpipe.expressions import times
 from rxpipe.graph import Graph
+from rxpipe.runtime.engine import Engine, Options
 from rxpipe.runtime.settings import Settings
 from rxpipe.runtime.state import StateFile
 from rxpipe.runtime.status import RunStatus
@@ -54,7 +54,7 @@ class VirtualRun:
         events: For each stream the elements that left it, without their leases.
     """
 
-    def __init__(  # noqa: PLR0913  # as many choices as a run has
+    def __init__(
         self,
         graph: Graph,
         *,

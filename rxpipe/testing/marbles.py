@@ -38,7 +38,11 @@ class Event(NamedTuple):
     value: Any = None
 
 
-def parse_marbles(
+_EXACT = 1e-6
+"""Seconds by which an event may miss its tick: rounding."""
+
+
+def parse_marbles(  # noqa: C901  # a character has one meaning each
     text: str,
     values: Mapping[str, Any] | None = None,
     *,
@@ -104,7 +108,7 @@ def format_marbles(events: list[Event], values: Mapping[str, Any] | None = None,
     columns: dict[int, str] = {}
     for event in events:
         at = round(event.time / tick)
-        if at < 0 or abs(at * tick - event.time) > 1e-6:
+        if at < 0 or abs(at * tick - event.time) > _EXACT:
             msg = f"marble: events must lie on ticks of {tick:g} s from 0 on; got {event}"
             raise MarbleError(msg)
         columns[at] = columns.get(at, "") + _character(event, values or {})

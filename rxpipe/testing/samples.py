@@ -10,7 +10,7 @@ import contextlib
 import doctest
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -20,10 +20,10 @@ from typing import Any
 import orjson
 from reactivex import operators as rxo
 
-from rxpipe.expressions.aggregation import parse_aggregation
 from rxpipe.elements import Batch, FileEvent, FileState, LineDelta
 from rxpipe.errors import RxpipeError
 from rxpipe.expressions import Expression, parse
+from rxpipe.expressions.aggregation import parse_aggregation
 from rxpipe.lease import Flow, Lease
 from rxpipe.operator import Operator
 from rxpipe.table import Table
@@ -64,7 +64,7 @@ def run_example(operator: Operator) -> tuple[str, Shown]:
 
 
 @contextlib.contextmanager
-def _noting(operator: Operator, shown: Shown) -> Iterator[None]:
+def _noting(operator: Operator, shown: Shown) -> Generator[None]:
     """Note the parameters and elements that an operator gets."""
     validate, function = operator.validate, operator.function
     inputs, _ = operator.inputs, operator.parameters  # read now what is derived from the function that is replaced

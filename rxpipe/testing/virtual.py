@@ -152,7 +152,11 @@ class MarbleSource(Observable[Any]):
         self.hot = hot
         self.subscriptions: list[tuple[float, float | None]] = []
 
-    def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
+    def _subscribe_core(
+        self,
+        observer: ObserverBase[Any],
+        scheduler: SchedulerBase | None = None,  # noqa: ARG002  # events come in virtual time
+    ) -> DisposableBase:
         number = len(self.subscriptions)
         began = self.virtual.time
         self.subscriptions.append((began, None))

@@ -9,8 +9,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from rxpipe.elements import Row, as_dict
-from rxpipe.params import Expr
 from rxpipe.expressions.rowview import arranged, reader
+from rxpipe.params import Expr
 
 
 class Part(BaseModel):

@@ -15,6 +15,7 @@ _TITLE = 30
 _COLUMN_GAP = 110
 _ROW_GAP = 28
 _MARGIN = 20
+_EDGE = 2
 _SANS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 _MONO = "ui-monospace, 'SF Mono', Menlo, 'DejaVu Sans Mono', monospace"
 _LINE = 'fill="none" stroke="#66738c" stroke-width="1.4"'
@@ -49,12 +50,16 @@ def svg(drawn: Drawing) -> str:
     layout = _lay_out(drawn)
     width, height = layout.width, layout.height
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
-        f'viewBox="0 0 {width:.0f} {height:.0f}" role="img" font-family="{_SANS}">',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
+            f'viewBox="0 0 {width:.0f} {height:.0f}" role="img" font-family="{_SANS}">'
+        ),
         f"<title>{escape(drawn.title)}</title>",
-        '<defs><marker id="rxpipe-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
-        'orient="auto">'
-        '<path d="M0,0.5 L8,4 L0,7.5 z" fill="#66738c"/></marker></defs>',
+        (
+            '<defs><marker id="rxpipe-arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+            'orient="auto">'
+            '<path d="M0,0.5 L8,4 L0,7.5 z" fill="#66738c"/></marker></defs>'
+        ),
         f'<rect width="{width:.0f}" height="{height:.0f}" rx="10" fill="#ffffff"/>',
     ]
     across = [arrow for arrow in drawn.arrows if arrow.start.stream != arrow.end.stream]
@@ -83,7 +88,7 @@ def _lay_out(drawn: Drawing) -> _Layout:
     heights = []
     for names in columns:
         widths = {name: max(_box_width(box) for box in drawn.groups[name]) + 2 * _PADDING for name in names}
-        width = max(max(widths.values()), max(8.0 * len(name) + 2 * _PADDING for name in names))
+        width = max(*widths.values(), *(8.0 * len(name) + 2 * _PADDING for name in names))
         names.sort(key=lambda name: _middle_of(reads[name], groups))
         y: float = _MARGIN
         for name in names:
@@ -171,7 +176,7 @@ def _lane(between: list[_Rectangle], wanted: float, layout: _Layout, number: int
     free = [
         y
         for y in candidates
-        if 2 < y < layout.height - 2 and not any(r.y - 6 < y < r.y + r.height + 6 for r in between)
+        if _EDGE < y < layout.height - _EDGE and not any(r.y - 6 < y < r.y + r.height + 6 for r in between)
     ]
     return min(free, key=lambda y: abs(y - wanted), default=wanted)
 
@@ -215,8 +220,10 @@ def _box(box: Box, rectangle: _Rectangle) -> str:
     middle = r.x + r.width / 2
     text = f'text-anchor="middle" x="{middle:.1f}"'
     parts = [
-        f'<rect x="{r.x:.1f}" y="{r.y:.1f}" width="{r.width:.1f}" height="{r.height:.1f}" rx="7" '
-        f'fill="{fill}" stroke="{stroke}" stroke-width="1.3"/>',
+        (
+            f'<rect x="{r.x:.1f}" y="{r.y:.1f}" width="{r.width:.1f}" height="{r.height:.1f}" rx="7" '
+            f'fill="{fill}" stroke="{stroke}" stroke-width="1.3"/>'
+        ),
         f'<text {text} y="{r.y + 19:.1f}" font-size="13" font-weight="600" fill="#1c2740">{escape(box.name)}</text>',
     ]
     if box.detail:

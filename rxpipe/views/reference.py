@@ -1,7 +1,7 @@
 """The operator reference, made from signatures and docstrings: there is no second description of an operator.
 
-`python -m rxpipe.views.reference --stubs` writes `operators/__init__.pyi`, from which type checkers and editors know what
-`rxpipe.operators` holds.
+`python -m rxpipe.views.reference --stubs` writes `operators/__init__.pyi`, from which type checkers and editors know
+what `rxpipe.operators` holds.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rxpipe.errors import RxpipeError, did_you_mean, nearest, shortened
 from rxpipe.language.edges import type_name
-from rxpipe.errors import RxpipeError, did_you_mean, nearest
 from rxpipe.operator import Operator
 from rxpipe.registry import built_in, registry
 
@@ -207,7 +207,7 @@ def parameters(operator: Operator, documentation: Documentation) -> list[tuple[s
 
 def stubs() -> str:
     """The text of `operators/__init__.pyi`."""
-    lines = ['"""The operators by name. Made by `python -m rxpipe.views.reference --stubs`; do not edit."""', ""]
+    lines = ["# The operators by name. Made by `python -m rxpipe.views.reference --stubs`; do not edit.", ""]
     modules = sorted(built_in().items(), key=lambda item: item[1])
     lines += [f"from {module} import {name} as {name}" for name, module in modules]
     lines += ["", "__all__ = [", *(f'    "{name}",' for name in sorted(built_in())), "]"]
@@ -283,7 +283,7 @@ def _hashable(value: Any) -> bool:
 
 
 def _first_line(summary: str, width: int = 90) -> str:
-    return summary if len(summary) <= width else summary[: width - 1] + "…"
+    return shortened(summary, width)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 import orjson
 
-from rxpipe.language.edges import type_name
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import ERRORS, FROM, StepSpec
+from rxpipe.language.edges import type_name
 from rxpipe.language.plan import Plan, PlannedStep, PlannedStream
 
 Format = Literal["text", "mermaid", "dot", "svg"]

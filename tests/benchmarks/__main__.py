@@ -1,7 +1,7 @@
 """Benchmarks with their peers in the same run: `python tests/benchmarks [--size 1GB] [--files 3200] [NAME ...]`.
 
-Every figure is CPU time or memory of whole processes, as the kernel counts them; peers that are not installed are named and
-left out. Machines are shared and noisy: each pair is run alternately and the medians are shown.
+Every figure is CPU time or memory of whole processes, as the kernel counts them; peers that are not installed are named
+and left out. Machines are shared and noisy: each pair is run alternately and the medians are shown.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import usage_cold  # noqa: E402  # the benchmarks stand beside this file, which is run as a folder
-import usage_live  # noqa: E402
-from measure import make_history  # noqa: E402
+import usage_cold  # the benchmarks stand beside this file, which is run as a folder
+import usage_live
+from measure import make_history
 
 BENCHMARKS = {"cold": usage_cold.measure, "live": usage_live.measure}
 

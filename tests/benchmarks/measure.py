@@ -75,7 +75,7 @@ def compare(title: str, commands: Mapping[str, tuple[Sequence[str], Mapping[str,
 
 
 def cpu_of(pid: int) -> float:
-    """CPU seconds (user and system) that a running process has used, in nanosecond resolution where the kernel tells."""
+    """CPU seconds (user and system) that a running process has used, in nanoseconds where the kernel tells."""
     try:
         fields = Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()
         total = int(fields[0])

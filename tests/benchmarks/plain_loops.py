@@ -1,4 +1,7 @@
-"""Plain loops over session logs, the floor for anything that reads them in Python: `plain_loops.py FOLDER orjson|json|search`."""
+"""Plain loops over session logs, the floor for anything that reads them in Python.
+
+Usage: `plain_loops.py FOLDER orjson|json|search`.
+"""
 
 from __future__ import annotations
 

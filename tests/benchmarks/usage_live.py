@@ -25,9 +25,8 @@ def measure(history: Path, folder: Path, runs: int) -> None:
     state = folder / "usage.sqlite"
     run = [*RXPIPE, "run", "usage", "--state", str(state)]
     first = _measured(run, environment, "to read the history once and save its state")
-    print(
-        f"\nLive, on the history of {sum(1 for _ in history.rglob('*.jsonl'))} files\nfirst read and state saved: {first:.2f} s"
-    )
+    print(f"\nLive, on the history of {sum(1 for _ in history.rglob('*.jsonl'))} files")
+    print(f"first read and state saved: {first:.2f} s")
     starts = [_first_screen(run, environment) for _ in range(runs)]
     print(f"restart with saved offsets, to the first full screen: median {statistics.median(starts):.3f} s of {runs}")
     _append_and_idle(run, environment, history)
@@ -42,7 +41,7 @@ def _measured(command: list[str], environment: dict[str, str], what: str) -> flo
 
 
 def _first_screen(command: list[str], environment: dict[str, str]) -> float:
-    """Seconds from the start of the process until a terminal of 160 by 50 has the whole screen with the totals in it."""
+    """Seconds from the start of the process until a terminal of 160 by 50 has the whole screen, totals included."""
     import pty
     import termios
 
@@ -127,4 +126,4 @@ def _until_quiet(pid: int) -> None:
 def _quiet(pid: int, _: float) -> bool:
     before = cpu_of(pid)
     time.sleep(2.0)  # the time over which quiet is judged
-    return cpu_of(pid) - before < 0.01  # noqa: PLR2004  # half a percent
+    return cpu_of(pid) - before < 0.01  # half a percent

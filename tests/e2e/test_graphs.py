@@ -71,7 +71,7 @@ def test_state_is_listed_and_reset(copying: Any) -> None:
 
 def test_a_second_run_is_refused_with_the_process_of_the_first(copying: Any) -> None:
     first = copying.start("run", "copy.yaml", "--state", "s.db")
-    copying.until(lambda: (copying.folder / "s.db.lock").is_file(), lambda: os.listdir(copying.folder))
+    copying.until((copying.folder / "s.db.lock").is_file, lambda: os.listdir(copying.folder))
     copying.until((copying.folder / "out.jsonl").exists, lambda: os.listdir(copying.folder))
     second = copying.run("run", "copy.yaml", "--state", "s.db")
     assert (second.returncode, f"process {first.pid}" in second.stderr) == (1, True)

@@ -19,7 +19,7 @@ FILES = 3
 def main() -> None:
     """Write until all lines are written or the stop file is there."""
     folder, seed, lines = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-    rng = random.Random(seed)  # noqa: S311  # reproducible, not secret
+    rng = random.Random(seed)  # reproducible, not secret
     files = [os.open(folder / f"{number}.jsonl", os.O_CREAT | os.O_APPEND | os.O_WRONLY) for number in range(FILES)]
     pending = [b""] * FILES
     for number in range(lines):
@@ -35,7 +35,7 @@ def main() -> None:
             b"x" * rng.randrange(60),
         )
         data = pending[chosen] + line
-        cut = rng.randrange(len(data) + 1) if rng.random() < 0.3 else len(data)  # noqa: PLR2004  # three in ten are torn
+        cut = rng.randrange(len(data) + 1) if rng.random() < 0.3 else len(data)  # three in ten are torn
         os.write(files[chosen], data[:cut])
         pending[chosen] = data[cut:]
     for descriptor, rest in zip(files, pending, strict=True):

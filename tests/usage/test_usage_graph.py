@@ -18,8 +18,8 @@ import pytest
 
 import rxpipe
 from rxpipe.graph import Graph
+from rxpipe.runtime.asyncrun import AsyncRun
 from rxpipe.runtime.output import Output
-from rxpipe.runtime.run import AsyncRun
 
 from .logs import tree, write
 from .reference import count

@@ -222,7 +222,7 @@ def test_nothing_is_lost_or_doubled(
     """Applying the batches leads where the source's batches would have led, and never takes back too much."""
     if count is None and time is None and size is None:
         count = 2
-    given = {"count": count, "time": time, "bytes": size, "urgent": urgent}
+    given: dict[str, Any] = {"count": count, "time": time, "bytes": size, "urgent": urgent}
     context = TestContext()
     source: Subject[Any] = Subject()
     there: Counter[int] = Counter()

@@ -106,7 +106,7 @@ def test_every_kind_of_event(tmp_path: Path) -> None:
                 (lambda: (tmp_path / "b").write_text("1\n"), "create b"),
                 (lambda: (tmp_path / "b").rename(tmp_path / "c"), "rename c"),
                 (lambda: (tmp_path / "a").write_text(""), "truncate a"),
-                (lambda: (tmp_path / "c").unlink(), "delete c"),
+                ((tmp_path / "c").unlink, "delete c"),
             ):
                 change()
                 await found.until(partial(recent, found, word))
@@ -277,7 +277,9 @@ def test_no_instance_left(monkeypatch: pytest.MonkeyPatch) -> None:
         return -1
 
     monkeypatch.setattr(inotify_c, "inotify_init", none_left)
-    with pytest.raises(NotifyError, match="limit of inotify instances is reached; raise fs.inotify.max_user_instances"):
+    with pytest.raises(
+        NotifyError, match=r"limit of inotify instances is reached; raise fs\.inotify\.max_user_instances"
+    ):
         Inotify(lambda call: call(), lambda paths, lost: None)
 
 

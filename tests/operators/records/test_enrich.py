@@ -15,8 +15,8 @@ from reactivex.subject import Subject
 
 from rxpipe.elements import Batch
 from rxpipe.errors import ExpressionError, RxpipeError
-from rxpipe.operators.records.enrich import enrich
 from rxpipe.expressions.rows import row_struct
+from rxpipe.operators.records.enrich import enrich
 from rxpipe.table import Table
 from rxpipe.testing import TestContext, run_marbles
 

@@ -11,13 +11,13 @@ from reactivex.subject import Subject
 
 from rxpipe.elements import Batch, FileEvent, LineDelta, OriginGone
 from rxpipe.errors import ExpressionError, ParameterError, RxpipeError
+from rxpipe.expressions.rows import row_struct
 from rxpipe.operators.records.call import call
 from rxpipe.operators.records.derive import derive
 from rxpipe.operators.records.of_type import of_type
 from rxpipe.operators.records.select import select
 from rxpipe.operators.records.validate import validate
 from rxpipe.operators.records.where import where
-from rxpipe.expressions.rows import row_struct
 from rxpipe.table import Table
 from rxpipe.testing import TestContext, run_marbles
 

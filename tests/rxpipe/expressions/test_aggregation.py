@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxpipe.expressions.aggregation import FUNCTIONS, parse_aggregation
 from rxpipe.errors import ExpressionError
 from rxpipe.expressions import parse
+from rxpipe.expressions.aggregation import FUNCTIONS, parse_aggregation
 from rxpipe.expressions.keepers import Extreme, History, load
 
 

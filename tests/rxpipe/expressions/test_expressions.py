@@ -15,9 +15,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from rxpipe.expressions import times
 from rxpipe.errors import ExpressionError
-from rxpipe.expressions import Expression, parse
+from rxpipe.expressions import Expression, parse, times
 from rxpipe.expressions.functions import FUNCTIONS
 
 

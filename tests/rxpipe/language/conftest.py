@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from rxpipe.language.config import load_text
 from rxpipe.errors import GraphError, Problem
 from rxpipe.graph import Graph
+from rxpipe.language.config import load_text
 from rxpipe.registry import registry
 
 HERE = Path(__file__).parent

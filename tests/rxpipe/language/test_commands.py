@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import rxpipe
-from rxpipe.language import shipped
-from rxpipe.views import reference
 from rxpipe.cli import main
+from rxpipe.language import shipped
 from rxpipe.registry import built_in, registry
+from rxpipe.views import reference
 
 ROOT = Path(__file__).parents[3]
 HERE = Path(__file__).parent
@@ -96,7 +96,8 @@ def test_reference_of_one_operator() -> None:
 
 def test_docstrings_are_taken_apart() -> None:
     made = reference.parse(
-        "One\nsentence.\n\nRules: none.\n\n    a  -1-|\n    b  -2-|\n\nArgs:\n    x: First,\n        continued.\n    *y: Second.\n\n"
+        "One\nsentence.\n\nRules: none.\n\n    a  -1-|\n    b  -2-|\n\n"
+        "Args:\n    x: First,\n        continued.\n    *y: Second.\n\n"
         "Example:\n    >>> 1\n    1\n\nDelivery: exactly-once,\n    because.\n"
     )
     assert made.summary == "One sentence."
@@ -135,7 +136,8 @@ def test_the_folder_is_not_imported_under_another_name() -> None:
 
 
 def test_importing_rxpipe_is_light() -> None:
-    code = "import sys, rxpipe; print([m for m in ('pydantic', 'reactivex', 'yaml', 'loguru', 'rich') if m in sys.modules])"
+    heavy = ("pydantic", "reactivex", "yaml", "loguru", "rich")
+    code = f"import sys, rxpipe; print([m for m in {heavy} if m in sys.modules])"
     assert run_python(code, ROOT) == "[]\n"
 
 

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from reactivex import operators as rxo
 
-from rxpipe.language.config import load_text, read
-from rxpipe.language.dump import dump
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import Graph, Param, Sample, StepSpec, stream
+from rxpipe.language.config import load_text, read
+from rxpipe.language.dump import dump
 from rxpipe.operators.batching.buffer import buffer
 from rxpipe.operators.flow.merge import merge
 from rxpipe.operators.time.throttle import throttle

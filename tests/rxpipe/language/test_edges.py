@@ -6,8 +6,8 @@ from typing import Any, Literal, NewType, TypeVar
 
 import pytest
 
-from rxpipe.language.edges import emitted, fits, type_name, union
 from rxpipe.elements import Batch, FileEvent, LineDelta, OriginGone
+from rxpipe.language.edges import emitted, fits, type_name, union
 from rxpipe.table import Table
 
 T = TypeVar("T")
@@ -60,9 +60,9 @@ def test_fits(flowing: object, accepted: object, fit: bool) -> None:
     [
         (Batch, T, T, Batch),
         (Batch | Table, Records, Records, Batch | Table),
-        (Batch, T, list[T], list[Batch]),
+        (Batch, T, list[T], list[Batch]),  # type: ignore[valid-type]  # the hint of an operator
         (Batch, T, T | None, Batch | None),
-        (list[int], list[T], T, int),
+        (list[int], list[T], T, int),  # type: ignore[valid-type]
         (Batch, Any, T, Any),
         (Batch, Batch, Table, Table),
     ],

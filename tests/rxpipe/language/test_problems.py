@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from rxpipe.language.config import load, load_text
 from rxpipe.errors import GraphError, Problem
 from rxpipe.graph import Graph
+from rxpipe.language.config import load, load_text
 
 Found = Callable[..., list[Problem]]
 SOURCE = "    - t_files: {paths: [a]}\n"
@@ -153,8 +153,10 @@ CASES = {
         "streams:\n  s:\n    - t_read\n",
         "t_read",
         "s[0]",
-        "the first step must be a source, 'from: NAME' or 'merge: [A, B]'; got 't_read', "
-        "which takes FileEvent from a step before it",
+        (
+            "the first step must be a source, 'from: NAME' or 'merge: [A, B]'; got 't_read', "
+            "which takes FileEvent from a step before it"
+        ),
     ),
     "source in the middle": (
         f"streams:\n  s:\n{SOURCE}    - t_files: {{paths: [b]}} # second\n",
@@ -204,8 +206,10 @@ CASES = {
         f"streams:\n  s:\n{SOURCE}    - t_read:\n      block: 3KB\n",
         "block",
         "s[1]",
-        "a step is one operator; begin another step with '-', or indent parameters below the operator; "
-        "got 't_read', 'block'",
+        (
+            "a step is one operator; begin another step with '-', or indent parameters below the operator; "
+            "got 't_read', 'block'"
+        ),
     ),
     "a step that is a list": (
         "streams:\n  s:\n    - [t_files]\n",
@@ -320,7 +324,8 @@ def test_edge_suggests_what_could_stand_between(found: Found) -> None:
 
 def test_all_problems_at_once_in_the_order_of_the_file(found: Found) -> None:
     problems = found(
-        f"setings: {{}}\nstreams:\n  s:\n{SOURCE}    - t_limit: soon\n    - t_wat\n  t:\n    - from: u\n    - t_read: {{blok: 1}}\n"
+        f"setings: {{}}\nstreams:\n  s:\n{SOURCE}    - t_limit: soon\n    - t_wat\n"
+        "  t:\n    - from: u\n    - t_read: {blok: 1}\n"
     )
     assert [p.place.line for p in problems if p.place] == [3, 7, 8, 10, 11]
 
@@ -385,7 +390,7 @@ def test_control_character() -> None:
 
 @pytest.mark.parametrize("name", ["../../etc/x", "a/b", ".hidden", "x y", ""])
 def test_graph_names_are_file_names(name: str, read: Callable[..., Graph]) -> None:
-    with pytest.raises(GraphError, match="a graph's name is made of|graph: NAME|must be a text"):
+    with pytest.raises(GraphError, match=r"a graph's name is made of|graph: NAME|must be a text"):
         read(f"graph: '{name}'\nplugins: [./lang_ops]\nstreams:\n  s:\n    - t_read\n")
 
 

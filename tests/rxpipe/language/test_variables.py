@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from rxpipe.language.check import plan, problems
 from rxpipe.errors import GraphError, Problem
 from rxpipe.graph import Graph, Param
-from rxpipe.views.show import show
+from rxpipe.language.check import plan, problems
 from rxpipe.language.values import read_sets
 from rxpipe.language.variables import Scope, Value
+from rxpipe.views.show import show
 
 Read = Callable[..., Graph]
 SECRET = "sk-very-secret-4711"
@@ -165,7 +165,7 @@ def test_secrets_reach_the_operator_and_nothing_else(read: Read) -> None:
     assert parameters["url"] == f"https://host-name/x?k={SECRET}"
     assert parameters["tries"] == 3
     shown = [repr(made.values), *(step.fingerprint for step in made.streams["s"].steps), graph.to_yaml()]
-    shown += [show(made, form) for form in ("text", "mermaid", "dot", "svg")]  # type: ignore[arg-type]  # each is one
+    shown += [show(made, form) for form in ("text", "mermaid", "dot", "svg")]
     assert not any(SECRET in text or "host-name" in text for text in shown)
 
 

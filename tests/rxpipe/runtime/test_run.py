@@ -17,8 +17,9 @@ from reactivex import operators as rxo
 
 from rxpipe import operators as ops
 from rxpipe.context import current
+from rxpipe.elements import Batch
 from rxpipe.errors import GraphError, RunError, RxpipeError, StateError
-from rxpipe.graph import Graph, Param
+from rxpipe.graph import Graph, Param, stream
 from rxpipe.runtime.run import Run
 from tests.rxpipe.parts import Blocks, Ledger, collect, graph, until
 
@@ -259,6 +260,20 @@ def test_methods_from_a_step() -> None:
         ready.set()
         run.wait()
     assert seen == ["running"]
+
+
+def test_rows() -> None:
+    batches = [Batch([{"level": "a"}, {"level": "b"}]), Batch([{"level": "a"}])]
+    streams = {
+        "records": [rx.from_iterable(batches)],
+        "levels": [stream("records"), ops.aggregate(by=["level"], n="count()")],
+    }
+    with Graph("g", streams).run() as run:
+        run.wait()
+        assert sorted(run.rows("levels"), key=str) == [{"level": "a", "n": 2}, {"level": "b", "n": 1}]
+        assert run.rows("records") == []
+        with pytest.raises(RxpipeError, match="rows: must name a stream of the graph; got 'level', did you mean"):
+            run.rows("level")
 
 
 def test_before_and_again() -> None:

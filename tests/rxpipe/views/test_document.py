@@ -8,8 +8,8 @@ import msgspec
 import pytest
 from pydantic import ValidationError
 
-from rxpipe.views.document import Part, build_document, undeclared
 from rxpipe.expressions.rowview import arranged, reader
+from rxpipe.views.document import Part, build_document, undeclared
 
 DAYS = [{"date": "2026-01-02", "cost": 3}, {"date": "2026-01-01", "cost": None}, {"date": "2026-01-03", "cost": 1}]
 BY_MODEL = [
