@@ -21,7 +21,7 @@ bench: $(VENV)/test.stamp  ## Benchmarks with their peers in the same run
 	$(BIN)/python tests/benchmarks
 
 docs: $(VENV)/run.stamp  ## Generate the operator reference and the operators' type stubs
-	$(BIN)/python -m rxpipe.views.reference --write
+	$(BIN)/python -m rxpipe.views.pages --write
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -32,6 +32,7 @@ $(VENV)/bin/python:
 
 $(VENV)/run.stamp: $(VENV)/bin/python pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	$(BIN)/python -m compileall -q rxpipe operators graphs  # also where Python is told not to, so that it starts fast
 	touch $@
 
 $(VENV)/test.stamp: $(VENV)/run.stamp

@@ -1,4 +1,4 @@
-# The operators by name. Made by `python -m rxpipe.views.reference --stubs`; do not edit.
+# The operators by name. Made by `python -m rxpipe.views.pages --write`; do not edit.
 
 from rxpipe.operators.aggregate.aggregate import aggregate as aggregate
 from rxpipe.operators.aggregate.sessionize import sessionize as sessionize

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
-from rxpipe.errors import Place, RxpipeError
+from rxpipe.errors import Place, RxpipeError, did_you_mean, nearest
 from rxpipe.operator import Source, Step
 from rxpipe.units import format_duration
 
@@ -145,6 +146,26 @@ class Graph:
         self.folder = Path(folder)
         self.file = file
         self.places = places or Places()
+
+    def replaced(self, stream: str, steps: Iterable[Any]) -> Graph:
+        """A graph that differs in the steps of one stream; this one stays as it is.
+
+        `[*graph.streams["models"], ops.top(3, by="cost")]` are the stream's steps and one more.
+
+        Args:
+            stream: A stream of the graph.
+            steps: Its new steps, as for `Graph`.
+
+        Raises:
+            RxpipeError: There is no such stream; the nearest name is suggested. Or something is no step.
+        """
+        if stream not in self.streams:
+            guess = did_you_mean(nearest(stream, self.streams))
+            msg = f"replaced: must name a stream of the graph; got {stream!r}{guess}"
+            raise RxpipeError(msg)
+        made = copy.copy(self)
+        made.streams = {**self.streams, stream: [as_spec(step) for step in steps]}
+        return made
 
     def plan(self, **values: Any) -> Plan:
         """The graph with its variables replaced, checked: ready to run.

@@ -55,5 +55,10 @@ class Table:
 
     __hash__ = None  # type: ignore[assignment]  # compared by content, which changes
 
+    def _repr_html_(self) -> str:
+        from rxpipe.views.notebook import table_html  # noqa: PLC0415  # only notebooks call this
+
+        return table_html(self.name, self.dicts())
+
     def __repr__(self) -> str:
         return f"Table({self.name!r}, {self.dicts()!r})"

@@ -16,11 +16,14 @@ from reactivex.scheduler.eventloop import AsyncIOScheduler
 
 from rxpipe.errors import RxpipeError, did_you_mean, nearest
 from rxpipe.graph import Graph
+from rxpipe.language.edges import PASSING, fits, members, type_name
 from rxpipe.language.plan import Plan
 from rxpipe.runtime.engine import Engine, Options
+from rxpipe.runtime.sample import SampleData
 from rxpipe.runtime.settings import Settings, load_settings
 from rxpipe.runtime.state import StateFile
 from rxpipe.runtime.status import RunStatus
+from rxpipe.table import Table
 from rxpipe.units import nbytes, seconds
 
 if TYPE_CHECKING:
@@ -40,6 +43,8 @@ class AsyncRun:
         once: Whether sources end when they have emitted what is there.
         output: What sinks that print are told, see `rxpipe.runtime.output`; None keeps them silent.
         duration: Drain after this time.
+        sample: Run on the graph's sample data, made in a temporary folder that goes with the run; unless `once`, it
+            keeps growing. No state is kept unless told where.
         settings: Settings that win over the graph's and the environment's, see `rxpipe.runtime.settings`.
 
     Raises:
@@ -56,19 +61,25 @@ class AsyncRun:
         output: Any = None,
         duration: str | float | None = None,
         settings: Mapping[str, Any] | Settings | None = None,
+        sample: bool = False,
     ) -> None:
-        self.plan = graph if isinstance(graph, Plan) else graph.plan(**(values or {}))
+        self._sample = _sample_of(graph) if sample else None
+        given = {**(values or {}), **(self._sample.values if self._sample else {})}
+        self.plan = graph if isinstance(graph, Plan) else graph.plan(**given)
         self.graph = self.plan.graph
         self.settings = (
             settings if isinstance(settings, Settings) else load_settings(self.plan.settings, settings or {})
         )
-        self._state: Path | str | None = (self.settings.state if state is None else state) or None
+        if state is None:
+            state = False if sample else self.settings.state
+        self._state: Path | str | None = state or None
         self._once = once
         self._output = output
         self._duration = None if duration is None else seconds(duration)
         self._ended: asyncio.Future[None] | None = None
         self._engine: Engine | None = None
         self._exporter: Exporter | None = None
+        self._held = contextlib.ExitStack()
 
     @property
     def engine(self) -> Engine:
@@ -99,7 +110,11 @@ class AsyncRun:
             raise RxpipeError(msg)
         loop = asyncio.get_running_loop()
         self._ended = loop.create_future()
-        self._engine = self._made(loop)
+        with contextlib.ExitStack() as stack:
+            if self._sample is not None:
+                stack.enter_context(self._sample)
+            self._engine = self._made(loop)
+            self._held = stack.pop_all()
         try:
             if self.settings.metrics is not None:
                 from rxpipe.runtime.metrics import Exporter  # noqa: PLC0415  # only where metrics are asked for
@@ -113,6 +128,8 @@ class AsyncRun:
         if self._engine.failure is not None:
             await self._close()
             raise self._engine.failure
+        if self._sample is not None and not self._once:
+            self._sample.play()
         return self
 
     def _made(self, loop: asyncio.AbstractEventLoop) -> Engine:
@@ -149,6 +166,13 @@ class AsyncRun:
             await self._close()
 
     async def _close(self) -> None:
+        """Give back what the run held."""
+        try:
+            await self._join()
+        finally:
+            self._held.close()
+
+    async def _join(self) -> None:
         """Wait for what other threads are still doing for the run."""
         exporter, self._exporter = self._exporter, None
         if exporter is None and not self.engine.threaded:
@@ -227,17 +251,31 @@ class AsyncRun:
         return self.engine.status()
 
     def rows(self, stream: str) -> list[dict[str, Any]]:
-        """The rows of the table that a stream ends in, as they are now; none while none has come.
+        """The rows of the table that a stream ends in, as they are now; see `table`."""
+        return self.table(stream).dicts()
+
+    def table(self, stream: str) -> Table:
+        """The live table that a stream ends in; it has no rows while none has come.
 
         Raises:
-            RxpipeError: There is no such stream; the nearest name is suggested.
+            RxpipeError: There is no such stream, the nearest name is suggested; or it does not end in a table.
         """
         if stream not in self.plan.streams:
             guess = did_you_mean(nearest(stream, self.plan.streams))
-            msg = f"rows: must name a stream of the graph; got {stream!r}{guess}"
+            msg = f"table: must name a stream of the graph; got {stream!r}{guess}"
             raise RxpipeError(msg)
-        table = self.engine.tables.get(stream)
-        return [] if table is None else table.dicts()
+        emits = self.plan.streams[stream].steps[-1].emits
+        if not any(kind not in PASSING and fits(kind, Table) for kind in members(emits)):
+            msg = f"table: stream {stream!r} must end in a table; it gives {type_name(emits)}: add `aggregate` or `top`"
+            raise RxpipeError(msg)
+        tables = self.engine.tables
+        empty = Table(stream, (), list, lambda: 0)
+        return Table(
+            stream,
+            tables.get(stream, empty).key,
+            lambda: tables.get(stream, empty).rows(),
+            lambda: tables.get(stream, empty).version,
+        )
 
 
 def _poster(loop: asyncio.AbstractEventLoop) -> Callable[[Callable[[], None]], None]:
@@ -253,3 +291,10 @@ def _poster(loop: asyncio.AbstractEventLoop) -> Callable[[Callable[[], None]], N
 def not_drained(timeout: str | float | None) -> None:
     """Tell that a drain took too long."""
     logger.warning("the run did not drain in {}: stopped; the next run goes on from the last checkpoint", timeout)
+
+
+def _sample_of(graph: Graph | Plan) -> SampleData:
+    if isinstance(graph, Plan):
+        msg = "sample: needs the graph, whose parameter it sets; got its plan"
+        raise RxpipeError(msg)
+    return SampleData(graph)

@@ -17,6 +17,7 @@ from rxpipe.errors import RunError, RxpipeError
 from rxpipe.graph import Graph
 from rxpipe.runtime.asyncrun import AsyncRun, not_drained
 from rxpipe.runtime.status import RunStatus
+from rxpipe.table import Table
 from rxpipe.units import seconds
 
 T = TypeVar("T")
@@ -173,8 +174,13 @@ class Run:
         return self._call(self._inner.engine.status)
 
     def rows(self, stream: str) -> list[dict[str, Any]]:
-        """The rows of the table that a stream ends in, as they are now; see `AsyncRun.rows`."""
+        """The rows of the table that a stream ends in, as they are now; see `AsyncRun.table`."""
         return self._call(lambda: self._inner.rows(stream))
+
+    def table(self, stream: str) -> Table:
+        """The live table that a stream ends in, which may be read from any thread; see `AsyncRun.table`."""
+        table = self._call(lambda: self._inner.table(stream))
+        return Table(stream, table.key, lambda: self._call(table.rows), lambda: self._call(lambda: table.version))
 
     @property
     def metrics_url(self) -> str | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from uuid import uuid4
 
 from loguru import logger
 
@@ -34,8 +35,6 @@ class SampleData:
         RxpipeError: The graph has none, or its function cannot be found.
     """
 
-    folder: Path
-
     def __init__(self, graph: Graph) -> None:
         if graph.sample is None:
             must = "its file needs a section 'sample: {call: module:function, sets: parameter}'"
@@ -44,13 +43,14 @@ class SampleData:
         self._function = function_named(graph.sample.call)
         self._path = graph.sample.path
         self.sets = graph.sample.sets
+        self.folder = Path(tempfile.gettempdir()) / f"rxpipe-sample-{uuid4().hex[:12]}"
         self._steps: Iterator[float] = iter(())
         self._delay: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
         """Write what was there before the run began."""
-        self.folder = Path(tempfile.mkdtemp(prefix="rxpipe-sample-"))
+        self.folder.mkdir(mode=0o700)
         try:
             self._steps = iter(self._function(self.folder))
             self._delay = next(self._steps, None)

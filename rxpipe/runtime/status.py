@@ -58,7 +58,7 @@ class Backlog:
     eta_seconds: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RunStatus:
     """A run at one moment. Times are in seconds since the epoch.
 
@@ -98,6 +98,24 @@ class RunStatus:
         made = asdict(self)
         made["last_errors"] = [as_dict(error) for error in self.last_errors]
         return made
+
+    def __repr__(self) -> str:
+        return f"<RunStatus of {self.graph!r}: {self.state}, {self.records:,} records, {self.errors:,} errors>"
+
+    def __str__(self) -> str:
+        """A line for the run and one for each stream."""
+        lines = [f"{self.graph}: {self.state}, {self.errors:,} errors" + (f"; {self.degraded}" if self.degraded else "")]
+        width = max(map(len, self.streams), default=0)
+        for name, stream in self.streams.items():
+            line = f"  {name:{width}}  {stream.records:>12,} records  {stream.records_per_second:>10,.0f}/s"
+            line += f"  {stream.lag_bytes:,.0f} bytes behind" if stream.lag_bytes else ""
+            lines.append(line + (f"  {stream.errors:,} errors" if stream.errors else ""))
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        from rxpipe.views.notebook import status_html  # noqa: PLC0415  # only notebooks call this
+
+        return status_html(self)
 
 
 LEAST_BACKLOG = 256 * 1024

@@ -69,7 +69,11 @@ def svg(drawn: Drawing) -> str:
     parts += [_group(name, rectangle) for name, rectangle in layout.groups.items()]
     parts += [_straight(arrow, layout) for arrow in inside]
     parts += [_box(box, rectangle) for box, rectangle in layout.boxes.items()]
-    parts += [_curve_label(arrow, layout, places) for arrow in across]
+    labelled: set[tuple[Box, str]] = set()  # what comes from several boxes is named once, above the topmost arrow
+    for arrow in sorted(across, key=lambda arrow: places[id(arrow)][1]):
+        fresh = (arrow.end, arrow.label) not in labelled
+        parts.append(_curve_label(arrow, layout, places, arrow.label if fresh else ""))
+        labelled.add((arrow.end, arrow.label))
     return "\n".join([*parts, "</svg>"])
 
 
@@ -181,14 +185,14 @@ def _lane(between: list[_Rectangle], wanted: float, layout: _Layout, number: int
     return min(free, key=lambda y: abs(y - wanted), default=wanted)
 
 
-def _curve_label(arrow: Arrow, layout: _Layout, places: dict[int, tuple[float, float]]) -> str:
+def _curve_label(arrow: Arrow, layout: _Layout, places: dict[int, tuple[float, float]], label: str) -> str:
     """The ends of a curve that lie over its groups, and its label before the box it goes to."""
     start, end = layout.boxes[arrow.start], layout.boxes[arrow.end]
     y1, y2 = places[id(arrow)]
     x1, x2 = start.x + start.width, end.x
     ends = f'<path d="M{x1:.1f},{y1:.1f} h{_PADDING}" {_LINE}/>'
     ends += f'<path d="M{x2 - _PADDING - 1:.1f},{y2:.1f} h{_PADDING}" {_LINE} marker-end="url(#rxpipe-arrow)"/>'
-    return ends + _label(arrow.label, x2 - _PADDING - 6, y2 - 6, "end")
+    return ends + (_label(label, x2 - _PADDING - 6, y2 - 6, "end") if label else "")
 
 
 def _straight(arrow: Arrow, layout: _Layout) -> str:

@@ -1,25 +1,20 @@
 """The operator reference, made from signatures and docstrings: there is no second description of an operator.
 
-`python -m rxpipe.views.reference --stubs` writes `operators/__init__.pyi`, from which type checkers and editors know
-what `rxpipe.operators` holds.
+`rxpipe operators` prints it, `rxpipe.views.pages` writes it into the project.
 """
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import re
-import sys
 import typing
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from rxpipe.errors import RxpipeError, did_you_mean, nearest, shortened
 from rxpipe.language.edges import type_name
 from rxpipe.operator import Operator
-from rxpipe.registry import built_in, registry
+from rxpipe.registry import registry
 
 _HEADING = re.compile(r"^([A-Z][A-Za-z -]*):(?:\s+(.*))?$")
 _STARS: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
@@ -81,11 +76,16 @@ def listing() -> str:
 
 
 def listing_markdown() -> str:
-    """The whole reference in Markdown."""
+    """The reference of all built-in operators in Markdown."""
     lines = ["# Operators", ""]
-    for name, operators in by_family().items():
+    families = {
+        name: built_in
+        for name, operators in by_family().items()
+        if (built_in := [operator for operator in operators if operator.module.startswith("rxpipe.operators.")])
+    }
+    for name, operators in families.items():
         lines += [f"- **{name}**: " + ", ".join(f"[`{o.name}`](#{o.name.lower()})" for o in operators)]
-    for operators in by_family().values():
+    for operators in families.values():
         for operator in operators:
             lines += ["", markdown(operator)]
     return "\n".join(lines)
@@ -205,41 +205,6 @@ def parameters(operator: Operator, documentation: Documentation) -> list[tuple[s
     return rows
 
 
-def stubs() -> str:
-    """The text of `operators/__init__.pyi`."""
-    lines = ["# The operators by name. Made by `python -m rxpipe.views.reference --stubs`; do not edit.", ""]
-    modules = sorted(built_in().items(), key=lambda item: item[1])
-    lines += [f"from {module} import {name} as {name}" for name, module in modules]
-    lines += ["", "__all__ = [", *(f'    "{name}",' for name in sorted(built_in())), "]"]
-    return "\n".join(lines) + "\n"
-
-
-def stubs_file() -> Path:
-    """Where the stubs are."""
-    return Path(__file__).parents[1] / "operators" / "__init__.pyi"
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Write the stubs or print the reference; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m rxpipe.views.reference", description="Write the operator reference."
-    )
-    parser.add_argument("--stubs", action="store_true", help="write operators/__init__.pyi")
-    parser.add_argument("--check", action="store_true", help="with --stubs: only tell whether the file is fresh")
-    parsed = parser.parse_args(arguments)
-    if not parsed.stubs:
-        print(listing_markdown())
-        return 0
-    made, file = stubs(), stubs_file()
-    fresh = file.is_file() and file.read_text(encoding="utf-8") == made
-    if parsed.check:
-        print(f"{file}: {'fresh' if fresh else 'differs; run python -m rxpipe.views.reference --stubs'}")
-        return 0 if fresh else 1
-    if not fresh:
-        file.write_text(made, encoding="utf-8")
-    return 0
-
-
 def _arguments(block: str) -> dict[str, str]:
     found: dict[str, str] = {}
     name = ""
@@ -284,7 +249,3 @@ def _hashable(value: Any) -> bool:
 
 def _first_line(summary: str, width: int = 90) -> str:
     return shortened(summary, width)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

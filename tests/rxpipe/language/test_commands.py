@@ -13,7 +13,7 @@ import rxpipe
 from rxpipe.cli import main
 from rxpipe.language import shipped
 from rxpipe.registry import built_in, registry
-from rxpipe.views import reference
+from rxpipe.views import pages, reference
 
 ROOT = Path(__file__).parents[3]
 HERE = Path(__file__).parent
@@ -112,8 +112,8 @@ def test_every_operator_has_a_reference() -> None:
         assert f"\n## {name}\n" in text
 
 
-def test_stubs_are_fresh(capsys: pytest.CaptureFixture[str]) -> None:
-    assert reference.main(["--stubs", "--check"]) == 0, capsys.readouterr().out
+def test_generated_files_are_fresh(capsys: pytest.CaptureFixture[str]) -> None:
+    assert pages.main(["--check"]) == 0, capsys.readouterr().out
 
 
 def test_operators_by_name() -> None:

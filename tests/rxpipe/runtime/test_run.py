@@ -264,7 +264,7 @@ def test_methods_from_a_step() -> None:
 
 def test_rows() -> None:
     batches = [Batch([{"level": "a"}, {"level": "b"}]), Batch([{"level": "a"}])]
-    streams = {
+    streams: dict[str, list[Any]] = {
         "records": [rx.from_iterable(batches)],
         "levels": [stream("records"), ops.aggregate(by=["level"], n="count()")],
     }
@@ -272,7 +272,7 @@ def test_rows() -> None:
         run.wait()
         assert sorted(run.rows("levels"), key=str) == [{"level": "a", "n": 2}, {"level": "b", "n": 1}]
         assert run.rows("records") == []
-        with pytest.raises(RxpipeError, match="rows: must name a stream of the graph; got 'level', did you mean"):
+        with pytest.raises(RxpipeError, match="table: must name a stream of the graph; got 'level', did you mean"):
             run.rows("level")
 
 

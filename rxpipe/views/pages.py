@@ -1,0 +1,95 @@
+"""The files of the project that are generated: `python -m rxpipe.views.pages --write` (or `--check` in CI).
+
+- `operators/__init__.pyi`, from which type checkers and editors know what `rxpipe.operators` holds;
+- `docs/operators.md`, the reference of all operators, expression functions and aggregations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rxpipe.expressions.aggregation import FUNCTIONS as AGGREGATIONS
+from rxpipe.expressions.aggregation import KINDS
+from rxpipe.expressions.functions import FUNCTIONS
+from rxpipe.registry import built_in
+from rxpipe.views.reference import listing_markdown
+
+ROOT = Path(__file__).parents[2]
+"""The checkout; an installed package has no pages to write."""
+
+
+def stubs() -> str:
+    """The text of `operators/__init__.pyi`."""
+    lines = ["# The operators by name. Made by `python -m rxpipe.views.pages --write`; do not edit.", ""]
+    modules = sorted(built_in().items(), key=lambda item: item[1])
+    lines += [f"from {module} import {name} as {name}" for name, module in modules]
+    lines += ["", "__all__ = [", *(f'    "{name}",' for name in sorted(built_in())), "]"]
+    return "\n".join(lines) + "\n"
+
+
+def operators_page() -> str:
+    """The text of `docs/operators.md`."""
+    head, operators = listing_markdown().split("\n\n## ", 1)
+    lines = [
+        "<!-- Made by `python -m rxpipe.views.pages --write`; do not edit. -->",
+        head.replace("# Operators\n", f"# Operators\n\n{_INTRODUCTION}\n"),
+        "- [Expressions](#expressions) and [aggregations](#aggregations)",
+        "",
+        "## " + operators,
+        "",
+        "## Expressions",
+        "",
+        _EXPRESSIONS,
+        "",
+        "| function | | example |",
+        "|---|---|---|",
+    ]
+    for function in FUNCTIONS.values():
+        result = "" if function.result is None else f" = `{function.result!r}`"
+        lines.append(_row(f"`{function.signature}`", function.doc, f"`{function.example}`{result}"))
+    lines += ["", "## Aggregations", "", "| function | |", "|---|---|"]
+    lines += [_row(f"`{name}(expression)`", KINDS[name].text) for name in AGGREGATIONS]
+    return "\n".join(lines) + "\n"
+
+
+_INTRODUCTION = (
+    "An operator is written `name: {parameter: value}` in YAML and `ops.name(parameter=value)` in Python"
+    " (`from rxpipe import operators as ops`); a step with one value gives the first parameter."
+)
+
+_EXPRESSIONS = (
+    "A subset of Python's expressions over the fields of a record: literals, names of fields, dotted paths into objects"
+    " (null where a part is missing), arithmetic, comparisons, `in`, `is None`, `and`, `or`, `not`, `a if b else c`,"
+    " subscripts and slices, `[x for x in items if …]`, and calls of these functions:"
+)
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def pages() -> dict[Path, str]:
+    """Each generated file and its text."""
+    return {ROOT / "operators" / "__init__.pyi": stubs(), ROOT / "docs" / "operators.md": operators_page()}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the files, or tell whether they are fresh; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m rxpipe.views.pages", description="Write the generated files.")
+    action = parser.add_mutually_exclusive_group(required=True)
+    action.add_argument("--write", action="store_true", help="write the files that are not fresh")
+    action.add_argument("--check", action="store_true", help="tell whether all are fresh")
+    parsed = parser.parse_args(arguments)
+    stale = [file for file, text in pages().items() if not file.is_file() or file.read_text(encoding="utf-8") != text]
+    for file in stale:
+        if parsed.write:
+            file.write_text(pages()[file], encoding="utf-8")
+        print(f"{file.relative_to(ROOT)}: {'written' if parsed.write else 'differs; run make docs'}")
+    return 1 if stale and parsed.check else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
