@@ -1,4 +1,4 @@
-"""The running graph: builds the observables of a plan, subscribes them in the right order, drains them, reports.
+"""The running graph: subscribes the streams of a plan in the right order, drains them, reports on them.
 
 Everything here happens on one thread. Time comes from the scheduler given, so that the same engine runs on an asyncio
 loop and under virtual time; `rxpipe.runtime.asyncrun` gives it a loop, `rxpipe.testing` a virtual clock.
@@ -20,16 +20,16 @@ from reactivex.subject import Subject
 from rxpipe.errors import GraphError, RunError, RxpipeError
 from rxpipe.graph import ERRORS
 from rxpipe.lease import Flow
-from rxpipe.meter import Meter, blame
 from rxpipe.runtime.checkpoint import Checkpoints
 from rxpipe.runtime.deadletters import DeadLetters
 from rxpipe.runtime.guard import GuardedScheduler
-from rxpipe.runtime.stage import Inlet, StepContext, staged
+from rxpipe.runtime.stage import StepContext
 from rxpipe.runtime.status import Monitor, RunStatus
+from rxpipe.runtime.wiring import Wiring, error_handlers
 from rxpipe.table import Table
 
 if TYPE_CHECKING:
-    from rxpipe.language.plan import Plan, PlannedStep, PlannedStream
+    from rxpipe.language.plan import Plan
     from rxpipe.runtime.state import StateFile
 
 State = Literal["new", "running", "paused", "draining", "done", "failed", "stopped"]
@@ -114,9 +114,8 @@ class Engine:
         self._options = options
         self._subscriptions = CompositeDisposable()
         self._ticks = SerialDisposable()
-        self._handlers = _handlers(plan)
+        self._handlers = error_handlers(plan)
         self._subjects: dict[str, Subject[Any]] = {}
-        self._last: dict[str, Meter | None] = {ERRORS: None}
         self._open: set[str] = set()
         self._sources = 0
         self._activity = -1
@@ -133,7 +132,8 @@ class Engine:
         self._subjects = {stream.name: Subject() for stream in streams if stream.readers} | {ERRORS: self.errors.stream}
         self._open = {stream.name for stream in streams}
         try:
-            built = [(stream.name, self._build(stream)) for stream in streams]
+            wiring = Wiring(self, self._subjects, self._handlers)
+            built = [(stream.name, wiring.build(stream)) for stream in streams]
         except Exception as error:  # noqa: BLE001  # an operator may raise whatever it likes when it is called
             self.fail(error)
             return
@@ -149,52 +149,6 @@ class Engine:
         self._tick()
         if self._options.duration is not None:
             self._subscriptions.add(self._later(self._options.duration, self.drain))
-
-    def _build(self, stream: PlannedStream) -> Observable[Any]:
-        observable: Observable[Any] | None = None
-        handles_errors = False
-        self._last[stream.name] = None
-        for step in stream.steps:
-            reads = reads_of(step)
-            handles_errors = handles_errors or any(read == ERRORS or read in self._handlers for read in reads)
-            if step.reads is not None:
-                observable = self._subjects[step.reads]
-                self._last[stream.name] = self._last[step.reads]
-                continue
-            context = StepContext(self, step.name, stream.name, handles_errors=handles_errors)
-            self.contexts.append(context)
-            try:
-                observable = self._apply(step, observable, context)
-            except Exception as error:
-                blame(error, step.name)
-                raise
-            self._last[stream.name] = context.meter
-        if observable is None:
-            msg = f"stream {stream.name!r} has no steps"
-            raise RxpipeError(msg)
-        return observable
-
-    def _apply(self, step: PlannedStep, before: Observable[Any] | None, context: StepContext) -> Observable[Any]:
-        dynamic, source = step.function is not None, self._last[context.stream]
-        inlet = Inlet(before, context, source, dynamic=dynamic) if before is not None else None
-        if isinstance(step.function, Observable):
-            return staged(step.function, None, context, root=True)
-        if step.function is not None and inlet is not None:
-            return staged(step.function(inlet), inlet, context)
-        if step.operator is None:
-            msg = f"{step.name}: nothing to run"
-            raise RxpipeError(msg)
-        inputs: dict[str, Any] = {}
-        if inlet is not None:
-            inputs[step.operator.inputs[0]] = inlet
-        for name, read in step.streams.items():
-            inputs[name] = (
-                [self._read(s, context) for s in read] if isinstance(read, list) else self._read(read, context)
-            )
-        return staged(step.operator.apply(inputs, step.parameters), inlet, context, root=step.operator.is_source)
-
-    def _read(self, stream: str, context: StepContext) -> Observable[Any]:
-        return Inlet(self._subjects[stream], context, self._last[stream])
 
     def _subscribe(self, name: str, observable: Observable[Any]) -> None:
         subject, watch = self._subjects.get(name), self._options.watch
@@ -398,24 +352,6 @@ class Engine:
             self._tick()
 
         self._ticks.disposable = self._later(self._options.checkpoint, tick)
-
-
-def reads_of(step: PlannedStep) -> list[str]:
-    """The streams that a step reads."""
-    names = [step.reads] if step.reads is not None else []
-    for read in step.streams.values():
-        names += read if isinstance(read, list) else [read]
-    return names
-
-
-def _handlers(plan: Plan) -> set[str]:
-    """The streams that read `errors`, directly or through others."""
-    found: set[str] = set()
-    for name, stream in plan.streams.items():
-        reads = {read for step in stream.steps for read in reads_of(step)}
-        if ERRORS in reads or reads & found:
-            found.add(name)
-    return found
 
 
 def _ignore(_: object) -> None:
