@@ -66,7 +66,7 @@ class StepSpec:
 class Param:
     """A declared parameter of a graph.
 
-    `type` is one of str, int, float, bool, list, mapping, duration, rate, size, secret.
+    `type` is one of str, int, float, bool, list, mapping, date, duration, rate, size, secret.
 
     Where there are `choices`, its value is one of them.
     """

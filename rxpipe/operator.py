@@ -127,11 +127,11 @@ class Operator:
         if len(args) > len(positional):
             message = f"takes at most {len(positional)} positional parameters; got {len(args)}"
             raise ParameterError(self.name, [ParameterProblem((), message)])
-        for name, value in zip(positional, args, strict=False):
+        given = dict(zip(positional, args, strict=False))
+        for name in given:
             if name in bound:
                 raise ParameterError(self.name, [ParameterProblem((name,), f"parameter {name!r} is given twice")])
-            bound[name] = value
-        return bound
+        return given | bound
 
     def validate(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """The parameters (without stream inputs) checked and converted.

@@ -104,7 +104,7 @@ def validate(operator: str, model: type[BaseModel], values: Mapping[str, Any]) -
         made = model.model_validate(dict(values))
     except ValidationError as error:
         raise ParameterError(operator, _problems(operator, model, values, error)) from error
-    given = {name: getattr(made, name) for name in made.model_fields_set if name in model.model_fields}
+    given = {name: getattr(made, name) for name in model.model_fields if name in made.model_fields_set}
     return given | (made.__pydantic_extra__ or {})
 
 

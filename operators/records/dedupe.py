@@ -31,9 +31,8 @@ def dedupe(
 
     `first` keeps the first to arrive. `last` keeps the latest. `largest` keeps the one with the largest `by` (compared
     one after the other, null is least); of equal ones the one with the smallest `ties` (null comes last), then the
-    first to
-    arrive: where `ties` tells all equal ones apart, the result does not depend on the order of arrival. Records whose
-    key is null are not duplicates of each other and all pass.
+    first to arrive: where `ties` tells all equal ones apart, the result does not depend on the order of arrival.
+    Records whose key is null are not duplicates of each other and all pass.
 
     Of the records of one key only those of the highest `rank` compete (true is higher than false, null is lowest), and
     each distinct value of `split` among them has a winner of its own.

@@ -18,8 +18,8 @@ def select(source: Observable[Records], /, fields: list[str] | None = None, **co
     Of a table, the rows are made when it is read. A record for which an expression fails goes to `errors`. Completion
     and errors pass through; nothing is held back.
 
-        source                           -a-|
-        select(["model"], double="n * 2") -b-|
+        source                               -a-|
+        select(["model"], double="n * 2")    -b-|
         a: {"model": "m", "n": 2, "other": 0}
         b: {"model": "m", "double": 4}
 

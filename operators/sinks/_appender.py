@@ -107,7 +107,12 @@ class Appender:
             self._synced_folder = True
 
     def position(self) -> tuple[int, bytes]:
-        """What to give to the next writer so that it goes on here."""
+        """What to give to the next writer so that it goes on here.
+
+        Raises:
+            StateError: The file is no longer at its path: it was removed or replaced.
+        """
+        in_place(self.path, os.fstat(self._descriptor))
         return self.length, self._mark(self.length)
 
     def _mark(self, length: int) -> bytes:
@@ -119,6 +124,20 @@ class Appender:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def in_place(path: Path, opened: os.stat_result) -> None:
+    """Make sure that the file that is written to is still the one at its path.
+
+    Raises:
+        StateError: It was removed or replaced.
+    """
+    try:
+        now = path.stat()
+    except FileNotFoundError:
+        now = None
+    if now is None or (now.st_dev, now.st_ino) != (opened.st_dev, opened.st_ino):
+        raise _foreign(path, "this run writes to", f"it was {'removed' if now is None else 'replaced'} meanwhile")
 
 
 def _foreign(path: Path, must: str, got: str) -> StateError:

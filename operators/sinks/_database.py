@@ -16,6 +16,7 @@ import orjson
 
 from rxpipe.elements import Row
 from rxpipe.errors import RxpipeError, StateError
+from rxpipe.operators.sinks._appender import in_place
 from rxpipe.operators.sinks._records import OPTION, as_record, plain
 
 ROWID = "_rowid"
@@ -107,6 +108,7 @@ class Database:
         except (OSError, sqlite3.Error) as error:
             msg = f"{path}: must be a database that can be written; got {error}"
             raise RxpipeError(msg) from error
+        self._opened = path.stat()
         try:
             self._open()
         except sqlite3.Error as error:
@@ -241,7 +243,11 @@ class Database:
 
         In WAL mode with `synchronous=NORMAL` they are in the log, which is synced before its pages go to the database;
         so the log is all that has to be synced here. SQLite takes no locks on that file that closing it could drop.
+
+        Raises:
+            StateError: The database is no longer at its path: it was removed or replaced.
         """
+        in_place(self.path, self._opened)
         if self._wal:
             with contextlib.suppress(FileNotFoundError):
                 descriptor = os.open(f"{self.path}-wal", os.O_RDWR | os.O_CLOEXEC)

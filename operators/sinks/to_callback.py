@@ -31,7 +31,7 @@ def to_callback(source: Observable[T], call: str | Callable[[T], object]) -> Obs
     the function raises goes to `errors`, once, and the element is passed on. Completion waits for the last call; an
     error passes at once; unsubscribing cancels the call that is awaited.
 
-        source              -a-b-|
+        source                       -a-b-|
         to_callback("builtins:len")  -a-b-|
 
     Args:

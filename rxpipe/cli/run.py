@@ -6,8 +6,10 @@ import argparse
 import asyncio
 import contextlib
 import gc
+import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from rxpipe.units import seconds
 if TYPE_CHECKING:
     from rxpipe.language.plan import Plan
     from rxpipe.runtime.asyncrun import AsyncRun
+    from rxpipe.runtime.output import Output
     from rxpipe.runtime.sample import SampleData
     from rxpipe.runtime.settings import Settings
 
@@ -116,12 +119,13 @@ async def _run(args: argparse.Namespace, plan: Plan, settings: Settings, sample:
         duration=duration,
         settings=settings,
     )
-    interrupted = _Interrupts(run)
+    interrupted = _Interrupts(run, output)
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(run)
         interrupted.install()
         if sample is not None and not args.once:
             sample.play()
+        stack.callback(interrupted.close)
         await run.wait()
     return interrupted.exit_code
 
@@ -131,32 +135,64 @@ def state_path(plan: Plan, settings: Settings, *, once: bool) -> Path | None:
 
     A single pass (`once`) over a graph that only shows something needs no state, and keeps none unless told where.
     """
+    from rxpipe.language.shipped import is_shipped  # noqa: PLC0415
     from rxpipe.runtime.state import default_path  # noqa: PLC0415
 
     if settings.state is not None:
         return Path(settings.state).expanduser()
-    return None if once and not plan.lasting else default_path(plan.graph.name)
+    if once and not plan.lasting:
+        return None
+    return default_path(plan.graph.name, None if is_shipped(plan.graph.file) else plan.graph.file)
+
+
+GRACE_SECONDS = 0.4
+"""How long after its time a run that does not end, because a call blocks its thread, is ended from outside."""
 
 
 class _Interrupts:
-    """Ctrl-C drains the run, and pressed twice stops it; SIGTERM drains it."""
+    """Ctrl-C and SIGTERM drain the run, a second one stops it.
 
-    def __init__(self, run: AsyncRun) -> None:
+    The signals are handled outside the loop: where a blocking call keeps the loop from turning (a full pipe, a user's
+    function), the process is ended all the same. The next run goes on from the last checkpoint.
+    """
+
+    def __init__(self, run: AsyncRun, output: Output) -> None:
         self._run = run
+        self._output = output
         self._tasks: list[asyncio.Task[None]] = []
+        self._watchdogs: list[threading.Timer] = []
         self.exit_code = 0
 
     def install(self) -> None:
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._interrupted, number)
+            signal.signal(number, self._interrupted)
 
-    def _interrupted(self, number: signal.Signals) -> None:
+    def _interrupted(self, number: int, _: object) -> None:
+        first = self.exit_code == 0
         self.exit_code = 128 + number
-        if self._tasks:
-            self._run.stop()
-            return
-        self._tasks.append(asyncio.get_running_loop().create_task(self._drain()))
+        allowed = GRACE_SECONDS + (seconds(self._run.settings.drain_timeout) if first else 0.0)
+        watchdog = threading.Timer(allowed, self._abandon)
+        watchdog.daemon = True
+        watchdog.start()
+        self._watchdogs.append(watchdog)
+        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
+            self._loop.call_soon_threadsafe(self._begin_drain if first else self._run.stop)
+
+    def close(self) -> None:
+        """The run has ended by itself."""
+        for watchdog in self._watchdogs:
+            watchdog.cancel()
+
+    def _begin_drain(self) -> None:
+        self._tasks.append(self._loop.create_task(self._drain()))
+
+    def _abandon(self) -> None:
+        """End the process as it is; the terminal is given back if a screen is shown."""
+        if self._output.screen:
+            os.write(self._output.stream.fileno(), b"\x1b[?1049l\x1b[?25h\x1b[0m")
+        os.write(2, b"rxpipe: a call blocks the run: ended; the next run goes on from the last checkpoint\n")
+        os._exit(self.exit_code)
 
     async def _drain(self) -> None:
         with contextlib.suppress(Exception):  # the run reports its failure itself

@@ -63,8 +63,18 @@ def _path(graph: str) -> Path:
 
         loaded = load(graph)
         settings = load_settings(loaded.plan().settings, {})
-        return Path(settings.state).expanduser() if settings.state else default_path(loaded.name)
-    return given if given.exists() or given.suffix else default_path(graph)
+        return Path(settings.state).expanduser() if settings.state else default_path(loaded.name, loaded.file)
+    if given.exists() or given.suffix:
+        return given
+    path = default_path(graph)
+    found = [path] if path.exists() else sorted(path.parent.glob(f"{graph}-????????.sqlite"))
+    if len(found) > 1:
+        from rxpipe.errors import StateError  # noqa: PLC0415
+
+        listed = "".join(f"\n    {file}" for file in found)
+        msg = f"graph {graph!r} has run from several files or folders; name its YAML file, or one of these:{listed}"
+        raise StateError(msg)
+    return found[0] if found else path
 
 
 def _list(path: Path, *, as_json: bool) -> int:

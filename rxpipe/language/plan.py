@@ -78,9 +78,10 @@ class Plan:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of what the graph does, with the contents of its data files; state depends on it.
+        """A hash of what the graph does; state depends on it.
 
-        How something is shown is no part of it.
+        How something is shown is no part of it. The contents of data files are, so that what was computed with other
+        ones is computed anew; but not where sinks have written it already: there they count for what comes.
         """
         steps = {
             name: [step for step in stream.steps if step.operator is None or step.operator.delivery != "shown"]
@@ -94,6 +95,16 @@ class Plan:
             for key, value in step.parameters.items()
             for name in data_files(step.operator.hints.get(key), value)
         ]
-        text = orjson.dumps([[name, [step.fingerprint for step in kept]] for name, kept in steps.items()])
-        text += digest(files, self.graph.folder).encode()
+        text = orjson.dumps(
+            [[name, [[step.fingerprint, step.parameters] for step in kept]] for name, kept in steps.items()],
+            default=_typed,
+            option=orjson.OPT_NON_STR_KEYS,
+        )
+        if not self.lasting:
+            text += digest(files, self.graph.folder).encode()
         return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+def _typed(value: Any) -> str:
+    """What stands for a value that is no plain data: a function has no lasting form, a secret none to be shown."""
+    return type(value).__name__

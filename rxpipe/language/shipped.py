@@ -27,6 +27,11 @@ def names() -> list[str]:
     return sorted(file.stem for file in folder().glob("*.yaml"))
 
 
+def is_shipped(file: str | None) -> bool:
+    """Whether a graph's file is a shipped one; a graph made in Python has none, and is not."""
+    return file is not None and Path(file).resolve().parent == folder().resolve()
+
+
 def find(source: str | Path) -> Path:
     """The file of a graph, given by its path, or by the name of a shipped graph.
 

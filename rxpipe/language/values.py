@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import timedelta
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from rxpipe.language.yamltext import compose, scalar
 from rxpipe.units import hertz, nbytes, seconds
 
 UNITS: dict[str, Callable[[Any], float]] = {"duration": seconds, "rate": hertz, "size": nbytes}
-TYPES = ("str", "int", "float", "bool", "list", "mapping", *UNITS, "secret")
+TYPES = ("str", "int", "float", "bool", "list", "mapping", "date", *UNITS, "secret")
 _INFERRED = {bool: "bool", int: "int", float: "float", list: "list", dict: "mapping"}
 _ARTICLES = {"str": "a text", "int": "an integer", "float": "a number", "bool": "true or false", "list": "a list"}
 HIDDEN = "**********"
+_DAY = re.compile(r"\d{4}-\d\d-\d\d|\d{8}", re.ASCII)
 DECLARING = {"type", "default", "required"}
 """A mapping below a parameter's name is its declaration if it has one of these keys, else its default."""
 
@@ -68,7 +70,7 @@ def from_text(param: Param, text: str) -> Any:
     Raises:
         RxpipeError: The text does not fit the type.
     """
-    if param.type in ("str", "secret", *UNITS):
+    if param.type in ("str", "date", "secret", *UNITS):
         value: Any = text
     elif param.type == "list":
         value = _flow(text) if text.lstrip().startswith("[") else _comma_list(text, param.default)
@@ -94,7 +96,7 @@ def converted(param: Param, value: Any, environ: Mapping[str, str] = os.environ)
     return value
 
 
-def _typed(param: Param, value: Any, environ: Mapping[str, str]) -> Any:
+def _typed(param: Param, value: Any, environ: Mapping[str, str]) -> Any:  # noqa: C901  # one case for each type
     if isinstance(value, Path):
         value = str(value)
     if isinstance(value, tuple):
@@ -108,12 +110,26 @@ def _typed(param: Param, value: Any, environ: Mapping[str, str]) -> Any:
         if isinstance(value, str | int | float | timedelta) and not isinstance(value, bool):
             UNITS[param.type](value)
             return value
+    elif param.type == "date":
+        return _date(value)
     elif param.type == "float" and type(value) is int:
         return float(value)
     elif _INFERRED.get(type(value), "str" if isinstance(value, str) else None) == param.type:
         return value
     must = _ARTICLES.get(param.type, f"a {param.type}")
     msg = f"must be {must}; got {value!r}"
+    raise RxpipeError(msg)
+
+
+def _date(value: Any) -> str:
+    """A day as 2026-01-31, from that or 20260131; an empty text is no day."""
+    text = value.isoformat() if isinstance(value, date) else value
+    try:
+        if isinstance(text, str) and (not text or _DAY.fullmatch(text)):
+            return date.fromisoformat(text).isoformat() if text else ""
+    except ValueError:
+        pass
+    msg = f"must be a day such as 2026-01-31, or empty; got {value!r}"
     raise RxpipeError(msg)
 
 

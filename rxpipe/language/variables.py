@@ -133,7 +133,11 @@ class Scope:
             hidden = hidden or found.hidden
             if match[0] == text:
                 return self._whole(
-                    found, text, path, filled, from_text=name not in self.values or found.value is default
+                    found,
+                    text,
+                    path,
+                    filled,
+                    from_text=name not in self.values or (default is not None and found.value is default),
                 )
             parts.append("" if unset else as_text(found.value))
         value = "".join([*parts, text[end:]])

@@ -7,6 +7,7 @@ an older checkpoint is as good as a newer one, since every sink goes back to its
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import sqlite3
 from collections.abc import Generator, Iterator, Sequence
@@ -37,10 +38,19 @@ CREATE INDEX IF NOT EXISTS state_part ON state (step, part) WHERE part <> '';
 """
 
 
-def default_path(graph: str) -> Path:
-    """Where the state of a graph is kept unless told otherwise: in the user's state directory (XDG)."""
-    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "rxpipe" / f"{graph}.sqlite"
+def default_path(graph: str, file: str | None = None) -> Path:
+    """Where the state of a graph is kept unless told otherwise: in the user's state directory (XDG).
+
+    Args:
+        graph: The graph's name.
+        file: Its file, if it is not a shipped graph: graphs of one name in different folders, or run from different
+            ones, which their relative paths start from, have states of their own.
+    """
+    base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "rxpipe"
+    if file is None:
+        return base / f"{graph}.sqlite"
+    place = f"{Path(file).resolve()}\n{Path.cwd()}"
+    return base / f"{graph}-{hashlib.blake2b(place.encode(), digest_size=4).hexdigest()}.sqlite"
 
 
 class StateFile:
@@ -113,15 +123,20 @@ class StateFile:
         sink's position does, going on would lose or double records, and the file is refused.
 
         Raises:
-            StateError: The graph changed and the file holds positions of sinks.
+            StateError: The file is another graph's; or the graph changed and the file holds positions of sinks.
         """
-        old = self.meta("fingerprint")
+        old, owner = self.meta("fingerprint"), self.meta("graph")
+        if owner not in (None, graph):
+            msg = (
+                f"state file {self.path}: must be of graph {graph!r}; got that of {owner!r}; name another with --state"
+            )
+            raise StateError(msg)
         if old not in (None, fingerprint):
             if any(kind == "sink" for _, kind, _ in self.steps()):
                 msg = (
                     f"state file {self.path}: written by another definition of graph {self.meta('graph')!r}; its sinks "
-                    f"hold what that one wrote. Undo the change, name another file with --state, or start afresh: "
-                    f"rxpipe state reset {self.path}"
+                    f"hold what that one wrote. Undo the change; or name another file with --state; or remove what the "
+                    f"sinks wrote, which would be written again, and start afresh: rxpipe state reset {self.path}"
                 )
                 raise StateError(msg)
             self.reset()

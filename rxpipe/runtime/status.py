@@ -104,7 +104,9 @@ class RunStatus:
 
     def __str__(self) -> str:
         """A line for the run and one for each stream."""
-        lines = [f"{self.graph}: {self.state}, {self.errors:,} errors" + (f"; {self.degraded}" if self.degraded else "")]
+        lines = [
+            f"{self.graph}: {self.state}, {self.errors:,} errors" + (f"; {self.degraded}" if self.degraded else "")
+        ]
         width = max(map(len, self.streams), default=0)
         for name, stream in self.streams.items():
             line = f"  {name:{width}}  {stream.records:>12,} records  {stream.records_per_second:>10,.0f}/s"

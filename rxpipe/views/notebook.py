@@ -23,9 +23,9 @@ _STYLE = """<style>
 .rxpipe caption, .rxpipe summary {text-align: left; font-weight: 600; padding: 4px 0; caption-side: top; color: inherit}
 .rxpipe .note {font-weight: 400; opacity: .65}
 .rxpipe th, .rxpipe td {padding: 3px 12px 3px 0; border: 0; border-bottom: 1px solid rgba(128, 128, 128, .25);
-  text-align: left; white-space: nowrap; background: none}
+  text-align: left !important; white-space: nowrap; background: none}
 .rxpipe th {font-weight: 600; opacity: .75; border-bottom-color: rgba(128, 128, 128, .6)}
-.rxpipe .number {text-align: right; padding-left: 12px}
+.rxpipe th.number, .rxpipe td.number {text-align: right !important; padding-left: 12px}
 .rxpipe .bad {color: #c0392b}
 </style>"""
 

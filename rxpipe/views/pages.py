@@ -50,20 +50,32 @@ def operators_page() -> str:
     for function in FUNCTIONS.values():
         result = "" if function.result is None else f" = `{function.result!r}`"
         lines.append(_row(f"`{function.signature}`", function.doc, f"`{function.example}`{result}"))
-    lines += ["", "## Aggregations", "", "| function | |", "|---|---|"]
-    lines += [_row(f"`{name}(expression)`", KINDS[name].text) for name in AGGREGATIONS]
+    lines += ["", "## Aggregations", "", _AGGREGATIONS, "", "| function | |", "|---|---|"]
+    lines += [
+        _row("`count()`, `count(x)`" if name == "count" else f"`{name}(x)`", KINDS[name].text) for name in AGGREGATIONS
+    ]
     return "\n".join(lines) + "\n"
 
 
 _INTRODUCTION = (
     "An operator is written `name: {parameter: value}` in YAML and `ops.name(parameter=value)` in Python"
-    " (`from rxpipe import operators as ops`); a step with one value gives the first parameter."
+    " (`from rxpipe import operators as ops`). A step may have no parameters (`read_lines`), or give the first alone:"
+    " `throttle: 0.75Hz`.\n\n"
+    "Of the types below, a `Duration` is written `100ms`, `10s` or `1h`, a `Rate` `0.75Hz` or `60/min`, a `Size` `64KB` or"
+    " `1GB`, and an `Expr` is an [expression](#expressions). A parameter with `**` stands for any number of entries, each"
+    " with a name of one's own: `derive: {cost: tokens * 3e-6}`. The line below each name says what goes in and what"
+    " comes out. What cannot be handled goes to the stream `errors`."
 )
 
 _EXPRESSIONS = (
     "A subset of Python's expressions over the fields of a record: literals, names of fields, dotted paths into objects"
     " (null where a part is missing), arithmetic, comparisons, `in`, `is None`, `and`, `or`, `not`, `a if b else c`,"
     " subscripts and slices, `[x for x in items if …]`, and calls of these functions:"
+)
+
+_AGGREGATIONS = (
+    "What a column of [`aggregate`](#aggregate) is computed by; `x` is an expression. Values that are null are left out;"
+    " without any, the result is null, if nothing else is said."
 )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 import typing
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,15 @@ _HEADING = re.compile(r"^([A-Z][A-Za-z -]*):(?:\s+(.*))?$")
 _STARS: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 _SECTIONS = ("Args", "Example", "Examples", "Raises", "Errors", "State", "Delivery", "Returns", "Note", "Attributes")
 _ARGUMENT = re.compile(r"^(\*{0,2}\w+):\s*(.*)$")
+
+_PLAINER: tuple[tuple[re.Pattern[str], Any], ...] = (
+    (re.compile(r"Literal\[([^]]*)\]"), lambda match: re.sub(r"['\"]", "", match[1]).replace(", ", " | ")),
+    (re.compile(r"Annotated\[(\w+), Ge\(([\d.]+)\)\]"), r"\1 >= \2"),
+    (re.compile(r"Annotated\[(\w+), Gt\(([\d.]+)\)\]"), r"\1 > \2"),
+    (re.compile(r"Callable\[\[.*?\], \w+\]"), "function"),
+    (re.compile(r"\bDataFiles\b"), "str | list[str]"),
+)
+"""How annotations are said to people."""
 
 
 @dataclass
@@ -55,7 +65,11 @@ def parse(doc: str) -> Documentation:
         if heading and heading[1] in _SECTIONS:
             current = heading[1]
             parts[current] = [heading[2]] if heading[2] else []
-        else:
+            continue
+        if current == "Args" and line and not line.startswith(" "):  # what explains the parameters further
+            current = ""
+            parts[current].append("")
+        if line or parts[current]:
             parts[current].append(line)
     text = "\n".join(parts.pop("")).strip()
     summary, _, body = text.partition("\n\n")
@@ -144,6 +158,20 @@ def annotation(operator: Operator, name: str) -> str:
     return type_name(written)
 
 
+def kind(operator: Operator, name: str) -> str:
+    """A parameter's type for people: the values of a choice, limits in words, null where it is the default unsaid."""
+    parameter = operator.signature.parameters[name]
+    text = annotation(operator, name)
+    known = vars(sys.modules[operator.module]) if operator.module in sys.modules else {}
+    for word in set(re.findall(r"\b[A-Z]\w*\b", text)):
+        if typing.get_origin(known.get(word)) is typing.Literal:
+            choices = ", ".join(map(repr, typing.get_args(known[word])))
+            text = re.sub(rf"\b{word}\b", f"Literal[{choices}]", text)
+    for pattern, plain in _PLAINER:
+        text = pattern.sub(plain, text)
+    return text.removesuffix(" | None") if parameter.default is None else text
+
+
 def text(operator: Operator) -> str:
     """One operator's reference for a terminal."""
     documentation = parse(operator.doc)
@@ -191,9 +219,9 @@ def parameters(operator: Operator, documentation: Documentation) -> list[tuple[s
     for name, parameter in operator.signature.parameters.items():
         if name in operator.inputs[:1]:
             continue
-        kind = annotation(operator, name)
+        written = kind(operator, name)
         if name in operator.inputs:
-            kind = (
+            written = (
                 f"streams of {type_name(operator.accepts(name))}"
                 if name == operator.variadic_input
                 else (f"stream of {type_name(operator.accepts(name))}")
@@ -201,7 +229,7 @@ def parameters(operator: Operator, documentation: Documentation) -> list[tuple[s
         star = _STARS.get(parameter.kind, "")
         default = "" if star else None if parameter.default is parameter.empty else _default(parameter.default)
         description = documentation.arguments.get(name) or documentation.arguments.get(star + name, "")
-        rows.append((star + name, kind, default, description))
+        rows.append((star + name, written, default, description))
     return rows
 
 

@@ -53,7 +53,8 @@ def test_twice_does_not_double(copying: Any) -> None:
 def test_state_is_listed_and_reset(copying: Any) -> None:
     assert copying.run("state", "list", "copy.yaml").returncode == 1
     copying.run("run", "copy.yaml", "--once")
-    for name in ("copy", "copy.yaml", str(copying.state / "rxpipe" / "copy.sqlite")):
+    file = next((copying.state / "rxpipe").glob("copy-*.sqlite"))
+    for name in ("copy", "copy.yaml", str(file)):
         listed = copying.run("state", "list", name)
         assert listed.returncode == 0
         assert all(text in listed.stdout for text in ("read_lines", "to_jsonl", "to_sqlite", "logs/a.jsonl"))

@@ -79,7 +79,8 @@ def test_steps_of_python() -> None:
 
 def test_notebook(good: str, read: Read) -> None:
     bundle = graph_bundle(read(good))
-    assert set(bundle) == {"text/plain", "image/svg+xml"}
+    assert set(bundle) == {"text/plain", "text/html", "image/svg+xml"}
+    assert bundle["image/svg+xml"] in bundle["text/html"]
     assert bundle["image/svg+xml"].startswith("<svg ")
     broken = Graph("g", {"s": [StepSpec("t_red")]})
     assert "unknown operator 't_red', did you mean 't_read'?" in broken._repr_mimebundle_()["text/plain"]

@@ -1,0 +1,88 @@
+"""What a run does where the world around it does not play along."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from typing import Any
+
+import pytest
+
+COUNT = """
+graph: count
+streams:
+  main:
+    - watch: {paths: [logs]}
+    - read_lines
+    - parse_json: {fields: {n: n}}
+    - aggregate: {rows: count()}
+    - to_terminal
+"""
+
+WRITE = """
+graph: write
+settings: {checkpoint: 50ms}
+streams:
+  main: [{watch: {paths: [logs]}}, read_lines, {parse_json: {fields: {n: n}}}, SINK]
+"""
+
+
+def test_graphs_of_one_name_in_two_folders_have_states_of_their_own(world: Any) -> None:
+    for folder, rows in (("one", 3), ("two", 1)):
+        world.write(f"{folder}/g.yaml", COUNT.replace("[logs]", f"[{folder}], patterns: ['*.jsonl']"))
+        world.write(f"{folder}/a.jsonl", '{"n": 1}\n' * rows)
+        shown = world.run("run", f"{folder}/g.yaml", "--for", "1s")
+        assert (shown.returncode, shown.stdout.split()[-1]) == (0, str(rows)), shown.stderr
+
+
+def test_the_state_of_another_graph_is_not_touched(world: Any) -> None:
+    world.write("logs/a.jsonl", '{"n": 1}\n')
+    world.write("a.yaml", COUNT)
+    world.write("b.yaml", COUNT.replace("graph: count", "graph: other"))
+    assert world.run("run", "a.yaml", "--once", "--state", "s.db").returncode == 0
+    refused = world.run("run", "b.yaml", "--once", "--state", "s.db")
+    assert refused.returncode == 1
+    assert "must be of graph 'other'; got that of 'count'" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("sink", "file"), [("{to_jsonl: out.jsonl}", "out.jsonl"), ("{to_sqlite: {path: o.db, table: t}}", "o.db")]
+)
+def test_a_sink_that_is_removed_meanwhile_ends_the_run_with_a_message(world: Any, sink: str, file: str) -> None:
+    world.write("w.yaml", WRITE.replace("SINK", sink))
+    world.write("logs/a.jsonl", '{"n": 1}\n')
+    run = world.start("run", "w.yaml", "--state", "s.db")
+    target = world.folder / file
+    world.until(lambda: target.exists() and target.stat().st_size, lambda: run.poll())
+    target.unlink()
+    with (world.folder / "logs/a.jsonl").open("a") as log:
+        log.write('{"n": 2}\n')
+    _, message = run.communicate(timeout=20)
+    assert run.returncode == 1
+    assert "it was removed meanwhile" in message
+
+
+def test_a_full_pipe_does_not_keep_ctrl_c_from_ending_the_run(world: Any) -> None:
+    world.write("w.yaml", WRITE.replace("SINK", "to_stdout"))
+    world.write("logs/a.jsonl", '{"n": "' + "x" * 1000 + '"}\n')
+    with (world.folder / "logs/a.jsonl").open("a") as log:
+        log.write('{"n": 2}\n' * 100_000)
+    run = world.start("run", "w.yaml", "--state", "s.db")
+    assert run.stdout is not None
+    assert run.stdout.read(10)  # the pipe is filling, and nobody reads on
+    started = time.monotonic()
+    run.send_signal(signal.SIGINT)
+    try:
+        assert run.wait(timeout=20) == 130
+    except subprocess.TimeoutExpired:
+        run.kill()
+        raise
+    assert time.monotonic() - started < 10  # two seconds, on a machine that is busy with other things
+
+
+def test_days_are_checked(world: Any) -> None:
+    for text in ("yesterday", "2026-13-45", "2026-11-2", "it's"):
+        refused = world.run("run", "usage", "--once", "--set", f"since={text}")
+        assert refused.returncode == 78
+        assert "must be a day such as 2026-01-31, or empty; got" in refused.stderr
