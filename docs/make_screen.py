@@ -23,7 +23,7 @@ from rxpipe.operators.sinks._screen import Screen, Tables
 from rxpipe.testing.graphs import VirtualRun
 from rxpipe.testing.virtual import VirtualTimeScheduler
 
-COLUMNS, LINES = 100, 40
+COLUMNS, LINES = 100, 34
 BEGIN = datetime(2026, 11, 20, 13, 12, tzinfo=UTC).timestamp()
 BUSY = 110 * 60.0
 """Seconds of activity before the run begins."""
@@ -98,7 +98,7 @@ def screen(folder: Path) -> Screen:
             made.tables.take(table)
         made.status, made.now = run.status(), virtual.time
         made.refresh(force=True)
-        made.refresh = lambda *, force=False: None  # type: ignore[method-assign]  # the run is over by the time it is drawn
+        made.refresh = lambda **_: None  # type: ignore[method-assign]  # the run is over by the time it is drawn
         return made
 
 

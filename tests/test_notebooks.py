@@ -49,7 +49,7 @@ def executed(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[
 
 
 def _kernel(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel `python3` that is the interpreter of the tests, whatever else is installed, and nothing of the user's."""
+    """A kernel `python3` that is the interpreter of the tests, whatever else is installed; nothing of the user's."""
     from ipykernel.kernelspec import write_kernel_spec
 
     write_kernel_spec(folder / "jupyter" / "kernels" / "python3")

@@ -60,7 +60,7 @@ class Panel(BaseModel):
         size: `wide` takes about 80 columns, `narrow` 40; by default tables are wide, figures narrow.
         priority: Where the screen is small, panels of the least priority lose rows first, and then go; later before
             earlier.
-        empty: What is shown where there is no row.
+        empty: What is shown where there is no row; a table without rows and without this text is not shown.
     """
 
     model_config = ConfigDict(extra="forbid")

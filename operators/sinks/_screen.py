@@ -113,6 +113,13 @@ class Screen:
                 self._found[name] = View(Panel(table=name, title=name.replace("_", " ").capitalize()), self.zone)
         return list(self._found.values())
 
+    def _visible(self) -> list[View]:
+        """The panels that have something to show: a declared table without rows and without a text for that has not."""
+        found = self._views()
+        if not self._declared:
+            return found
+        return [view for view in found if view.count or view.panel.empty or view.panel.kind != "table"]
+
     def _arrange(self, views: list[View], cells: int, lines: int) -> list[Placed]:
         """Where the panels stand; found anew only when their number of rows or the space changed."""
         key = (cells, lines, [(id(view), view.shape) for view in views])
@@ -125,7 +132,7 @@ class Screen:
         inner = max(10, cells - 2 * MARGIN)
         clock = datetime.fromtimestamp(self.now, UTC).astimezone(self.zone).strftime("%H:%M:%S")
         top = [head(self.title, self.status, clock, inner)]
-        views = self._views()
+        views = self._visible()
         placed: list[Placed] = []
         for most in (None, COMPACT) if lines >= TALL else (COMPACT,):
             end = foot(self.status, inner, most=most, message=self.message)
@@ -145,7 +152,7 @@ class Screen:
     def final(self, cells: int | None) -> list[Line]:
         """All panels with all rows, one below the other where there is no limit to the width."""
         lines: list[Line] = [[(self.title, "bold")], []] if self.title else []
-        views = self._views()
+        views = self._visible()
         if cells is not None:
             lines += draw(arrange(views, max(10, cells - 1), None))
         else:

@@ -56,8 +56,8 @@ def to_terminal(
     line); `columns`, a mapping of headers to columns, expressions, or `{field, to, format, width, unit, priority}`
     (`to`: a second value, for a span); `where`; `sort` (`-cost`: largest first); `limit`; `total`, the label of a
     line of sums; `size` (`wide`, `narrow`: half as much); `priority`: what a small screen keeps; `empty`, shown
-    without rows. Formats: int, si, usd, percent, size, duration, time, date, text, bar (in a table of the column's
-    largest value, in figures of 1).
+    without rows (a table without rows and without that is left out). Formats: int, si, usd, percent, size, duration,
+    time, date, text, bar (in a table of the column's largest value, in figures of 1).
 
     An entry of the document: `table`; `form` (`rows`, `first`, `list`, `value`); `columns`, names or a mapping of names
     to expressions; `column` for list and value; `where`, `sort`, `limit`; `default` where there is no row; `nest`,

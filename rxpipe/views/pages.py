@@ -61,9 +61,9 @@ _INTRODUCTION = (
     "An operator is written `name: {parameter: value}` in YAML and `ops.name(parameter=value)` in Python"
     " (`from rxpipe import operators as ops`). A step may have no parameters (`read_lines`), or give the first alone:"
     " `throttle: 0.75Hz`.\n\n"
-    "Of the types below, a `Duration` is written `100ms`, `10s` or `1h`, a `Rate` `0.75Hz` or `60/min`, a `Size` `64KB` or"
-    " `1GB`, and an `Expr` is an [expression](#expressions). A parameter with `**` stands for any number of entries, each"
-    " with a name of one's own: `derive: {cost: tokens * 3e-6}`. The line below each name says what goes in and what"
+    "Of the types below, a `Duration` is written `100ms`, `10s` or `1h`, a `Rate` `0.75Hz` or `60/min`, a `Size` `64KB`"
+    " or `1GB`, and an `Expr` is an [expression](#expressions). A parameter with `**` stands for any number of entries,"
+    " each with a name of one's own: `derive: {cost: tokens * 3e-6}`. The line below each name says what goes in and what"
     " comes out. What cannot be handled goes to the stream `errors`."
 )
 
@@ -74,8 +74,8 @@ _EXPRESSIONS = (
 )
 
 _AGGREGATIONS = (
-    "What a column of [`aggregate`](#aggregate) is computed by; `x` is an expression. Values that are null are left out;"
-    " without any, the result is null, if nothing else is said."
+    "What a column of [`aggregate`](#aggregate) is computed by; `x` is an expression. Values that are null are left"
+    " out; without any, the result is null, if nothing else is said."
 )
 
 

@@ -54,7 +54,7 @@ def test_a_sink_that_is_removed_meanwhile_ends_the_run_with_a_message(world: Any
     world.write("logs/a.jsonl", '{"n": 1}\n')
     run = world.start("run", "w.yaml", "--state", "s.db")
     target = world.folder / file
-    world.until(lambda: target.exists() and target.stat().st_size, lambda: run.poll())
+    world.until(lambda: target.exists() and target.stat().st_size, run.poll)
     target.unlink()
     with (world.folder / "logs/a.jsonl").open("a") as log:
         log.write('{"n": 2}\n')

@@ -225,7 +225,7 @@ def test_columns_of_least_priority_go_first() -> None:
 def test_without_rows() -> None:
     text = plain(screen(models=[], block=[]).live(80, 24))
     assert "no block is active" in text
-    assert "Models" in text
+    assert "Models" not in text
     assert "Total" not in text
 
 
@@ -476,3 +476,18 @@ def test_numbers() -> None:
 def test_texts_fit(text: str, cells: int) -> None:
     assert width(shorten(text, cells)) <= max(cells, 0)
     assert width(fit(text, cells)) == cells
+
+
+def test_a_declared_table_without_rows_is_left_out_unless_it_says_so() -> None:
+    tables = Tables()
+    tables.take(Table("bad", (), list, lambda: 0))
+    columns: dict[str, Any] = {"model": "model"}
+    quiet = Panel(table="bad", title="Bad", columns=columns)
+    told = Panel(table="bad", title="Worse", columns=columns, empty="none")
+    screen = Screen(tables, [quiet, told], "x")
+    screen.refresh(force=True)
+    for lines in (screen.live(60, 12), screen.final(60), screen.final(None)):
+        text = plain(lines)
+        assert "Bad" not in text
+        assert "Worse" in text
+        assert "none" in text
