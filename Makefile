@@ -20,8 +20,9 @@ check: $(VENV)/check.stamp  ## Lint, format and type checks
 bench: $(VENV)/test.stamp  ## Benchmarks with their peers in the same run
 	$(BIN)/python tests/benchmarks
 
-docs: $(VENV)/run.stamp  ## Generate the operator reference and the operators' type stubs
+docs: $(VENV)/run.stamp  ## Generate the operator reference, the operators' type stubs and the picture of the screen
 	$(BIN)/python -m rxpipe.views.pages --write
+	$(BIN)/python docs/make_screen.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

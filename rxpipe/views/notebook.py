@@ -131,8 +131,9 @@ def _column(values: list[Any]) -> list[str]:
         return ["" if value is None else _short(value) for value in values]
     fractions = [f"{value:.{_DECIMALS}f}".rstrip("0").partition(".")[2] for value in values if isinstance(value, float)]
     decimals = max(map(len, fractions), default=0)
-    form = f",.{decimals}f" if decimals else ","
-    return ["" if value is None else format(value, form) for value in values]
+    form = f",.{decimals}f"
+    whole = "," if not decimals else form  # a large whole number must not pass through a float
+    return ["" if value is None else format(value, form if isinstance(value, float) else whole) for value in values]
 
 
 def _short(value: Any) -> str:
