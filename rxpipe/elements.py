@@ -79,9 +79,10 @@ class Batch:
         retracted: Records emitted earlier that no longer hold; a reader takes them back before it adds `rows`.
         leases: Leases of the source blocks; dropped with the batch.
         retractable: Whether rows of this stream may be retracted later.
+        row_type: The type of all rows, where whoever made them knows it; nothing depends on it but time.
     """
 
-    __slots__ = ("leases", "retractable", "retracted", "rows")
+    __slots__ = ("leases", "retractable", "retracted", "row_type", "rows")
 
     def __init__(
         self,
@@ -90,8 +91,10 @@ class Batch:
         leases: tuple[Lease, ...] = (),
         *,
         retractable: bool = False,
+        row_type: type | None = None,
     ) -> None:
         self.rows = rows
+        self.row_type = row_type
         self.retracted: list[Row] = [] if retracted is None else retracted
         self.leases = leases
         self.retractable = retractable
@@ -110,13 +113,24 @@ class Batch:
         taken = f", retracted={self.dicts(self.retracted)}" if self.retracted else ""
         return f"Batch({self.dicts()}{taken})"
 
-    def replace(self, rows: list[Row], retracted: list[Row] | None = None) -> Batch:
+    def replace(self, rows: list[Row], retracted: list[Row] | None = None, row_type: type | None = None) -> Batch:
         """A batch with other rows and the same leases."""
-        return Batch(rows, retracted, self.leases, retractable=self.retractable)
+        return Batch(rows, retracted, self.leases, retractable=self.retractable, row_type=row_type)
 
     def dicts(self, rows: Sequence[Row] | None = None) -> list[dict[str, Any]]:
         """The rows as plain dicts."""
         return [as_dict(row) for row in (self.rows if rows is None else rows)]
+
+
+class Fold(NamedTuple):
+    """What a loop made of a batch in the place of records: between a run of record-wise steps and the step behind it.
+
+    `records` is how many there were.
+    """
+
+    result: Any
+    records: int
+    leases: tuple[Lease, ...] = ()
 
 
 class ErrorRecord(msgspec.Struct, frozen=True):

@@ -4,24 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter_ns
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.context import Context, current, entered
 from rxpipe.elements import Batch, Row, as_dict
+from rxpipe.expressions.rows import Fusible, Reject, RowsFunction
+from rxpipe.fused import Applied, Run, Tail, runs_of
 from rxpipe.meter import Meter, blame
 from rxpipe.table import Table
 
-Reject = Callable[[Row, Exception], None]
-"""Takes a row that the function cannot handle, and why."""
+__all__ = ["Foldable", "Fusible", "Lifted", "Make", "Records", "Reject", "RowsFunction", "Stage", "fold", "lift"]
 
-RowsFunction = Callable[[list[Row], Reject], list[Row]]
-"""From rows to rows; must give the same for the same rows, since retractions pass through it too."""
+Make = Callable[[Context], RowsFunction | Fusible]
+"""Makes, at subscription, a step's function of rows; a `Fusible` is one that can share a loop with its neighbours."""
 
-Stage = tuple[Callable[[Context], RowsFunction], Context | None, Meter | None]
-"""One step: what makes its function at subscription, its context (None: the one then current), its meter."""
+
+class Stage(NamedTuple):
+    """One step.
+
+    Attributes:
+        make: Makes its function.
+        context: Its context (None: the one current at subscription).
+        meter: Its meter (None: a new one).
+        counted: Whether its records are counted here.
+    """
+
+    make: Make
+    context: Context | None = None
+    meter: Meter | None = None
+    counted: bool = True
+
 
 MOST_REPORTED = 1000
 """How many failures of rows of a table are remembered, so that they are not rejected at every read."""
@@ -31,57 +46,55 @@ Records = TypeVar("Records", Batch, Table)
 
 
 class Lifted(Observable[Any]):
-    """A run of record-wise steps over one source: each element passes through all their functions in one call.
+    """Record-wise steps side by side over one source: each element passes through all of them in one call.
 
     Args:
         source: What the steps read.
         stages: The steps, in order.
         before: The meter of the step that the elements come from, whose time these steps' is not; None if it is not
             known.
+        tail: What takes the records where the steps can hand them over in their loop; it then gets a `Fold`.
     """
 
     def __init__(
-        self,
-        source: Observable[Any],
-        stages: list[Stage],
-        before: Meter | None = None,
+        self, source: Observable[Any], stages: list[Stage], before: Meter | None = None, tail: Tail | None = None
     ) -> None:
         super().__init__()
         self.source = source
         self.stages = stages
         self.before = before
+        self.tail = tail
 
-    def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
+    def folded(self, tail: Tail) -> Lifted:
+        """The same steps, handing their records over."""
+        return Lifted(self.source, self.stages, self.before, tail)
+
+    def runs(self) -> tuple[list[Applied], list[Run]]:
+        """The steps at work, singly and as runs."""
         made = []
-        for make, given, meter in self.stages:
+        for make, given, meter, counted in self.stages:
             context = given or current()
             with entered(context):
-                made.append((make(context), context, meter or Meter()))
+                made.append(Applied(make(context), context, (meter or Meter()) if counted else None))
+        return made, runs_of(made, self.tail)
 
+    def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        made, runs = self.runs()
         reported: list[set[Any]] = [set() for _ in made]
-        before, last = self.before or Meter(), made[-1][2]
+        before, last = self.before or Meter(), made[-1].meter or Meter()
 
         def on_next(element: Any) -> None:
             begun = perf_counter_ns()
             used = 0
             if isinstance(element, Batch):
-                for function, context, meter in made:
-                    count = len(element.rows)
-                    started = perf_counter_ns()
-                    try:
-                        element = _through(function, context, element)
-                    except Exception as error:  # noqa: BLE001  # it is raised again, with the step's name
-                        raise blame(error, context.name) from error.__cause__
-                    spent = perf_counter_ns() - started
-                    used += spent
-                    meter.rows(count, len(element.rows), spent)
-                    if not element.rows and not element.retracted:
-                        before.nanoseconds -= used
+                for run in runs:
+                    element = run.apply(element)
+                    if element is None:
+                        before.nanoseconds -= perf_counter_ns() - begun
                         return
+                used = perf_counter_ns() - begun
             elif isinstance(element, Table):
-                for (function, context, meter), told in zip(made, reported, strict=True):
-                    meter.rows(1, 1, 0)  # its rows are computed when they are read
-                    element = element.map(_table_function(function, context, element.key, told), name=context.stream)
+                element = _table(element, made, reported)
             try:
                 observer.on_next(element)
             finally:
@@ -92,12 +105,14 @@ class Lifted(Observable[Any]):
         return self.source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
 
 
-def _through(function: RowsFunction, context: Context, batch: Batch) -> Batch:
-    def reject(row: Row, error: Exception) -> None:
-        context.reject(f"{type(error).__name__}: {error}", row, leases=batch.leases)
-
-    rows = function(batch.rows, reject)
-    return batch.replace(rows, function(batch.retracted, _ignore) if batch.retracted else None)
+def _table(table: Table, made: list[Applied], reported: list[set[Any]]) -> Table:
+    """A table as it is behind the steps; its rows are computed when they are read."""
+    for (step, context, meter), told in zip(made, reported, strict=True):
+        if meter is not None:
+            meter.rows(1, 1, 0)
+        function = step.rows if isinstance(step, Fusible) else step
+        table = table.map(_table_function(function, context, table.key, told), name=context.stream)
+    return table
 
 
 def _table_function(
@@ -125,15 +140,25 @@ def _table_function(
     return read
 
 
-def _ignore(row: Row, error: Exception) -> None:
-    """A retracted row was refused when it came by the first time, and counted then."""
-
-
-def lift(source: Observable[Records], make: Callable[[Context], RowsFunction]) -> Observable[Records]:
+def lift(source: Observable[Records], make: Make) -> Observable[Records]:
     """Apply a function of rows to every batch and table; all other elements pass.
 
     Args:
         source: Batches or tables.
         make: Called at each subscription; gives the function, with state of its own if it needs any.
     """
-    return Lifted(source, [(make, None, None)])
+    return Lifted(source, [Stage(make)])
+
+
+@runtime_checkable
+class Foldable(Protocol):
+    """An observable whose last steps can hand their records over in their loop."""
+
+    def folded(self, tail: Tail) -> Observable[Any]:
+        """The same observable; where it can it emits a `Fold` for a batch."""
+        ...
+
+
+def fold(source: Observable[Any], tail: Tail) -> Observable[Any]:
+    """The source, with `tail` at the end of its record-wise steps' loop if it has one; a `Fold` is what that gave."""
+    return source.folded(tail) if isinstance(source, Foldable) else source

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from rxpipe.elements import Batch, LineDelta
+from rxpipe.elements import Batch, Fold, LineDelta
 
 E = TypeVar("E", bound=BaseException)
 
@@ -49,6 +49,8 @@ class Meter:
             records = len(element.rows)
         elif isinstance(element, LineDelta):
             self.bytes_in += len(element.data)
+        elif isinstance(element, Fold):
+            records = element.records
         self.records_in += records
         if records > self.largest_block:  # noqa: PLR1730  # half the time of max()
             self.largest_block = records

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from operator import length_hint
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rxpipe.context import Change, Context
 from rxpipe.elements import Batch, Row
@@ -14,7 +14,11 @@ from rxpipe.expressions.groupcode import Group, Key, Update, compile_groups
 from rxpipe.expressions.keepers import keep, load
 from rxpipe.expressions.packing import canonical, pack, unpack
 from rxpipe.expressions.rows import Reject, compile_values
+from rxpipe.operators.aggregate._fold import write_groups
 from rxpipe.table import Table
+
+if TYPE_CHECKING:
+    from rxpipe.expressions.loop import Loop
 
 
 class Groups:
@@ -34,7 +38,8 @@ class Groups:
         self._context = context
         self._by = by
         self._aggregations = aggregations
-        expressions = [parse(text) for text in by]
+        self._keys = [parse(text) for text in by]
+        expressions = [*self._keys]
         expressions += [made.expression for made in aggregations.values() if made.expression is not None]
         self._values = compile_values(expressions, tuples=True) if expressions else None
         self._groups: dict[Key, Group] = {}
@@ -69,6 +74,20 @@ class Groups:
             self._version += 1
         return changed
 
+    def write(self, loop: Loop) -> None:
+        """Add records where they are computed; see `rxpipe.fused.Tail`."""
+        write_groups(loop, self._keys, self._aggregations)
+
+    def arguments(self) -> tuple[Any, ...] | None:
+        """The groups; None where all values must be kept, which is not done there."""
+        return None if self._exact else (self._groups,)
+
+    def take(self, changed: dict[Key, Group | None]) -> None:
+        """Take in the groups that such a loop changed."""
+        self._change(changed)
+        self._fill()
+        self._version += 1
+
     def _update(self, update: Update, rows: list[Row], reject: Reject) -> bool:
         """Add records or take them back; one for which that fails is rejected and changes nothing."""
         if not rows:
@@ -85,6 +104,10 @@ class Groups:
                 break
         if not changed:
             return False
+        self._change(changed)
+        return True
+
+    def _change(self, changed: dict[Key, Group | None]) -> None:
         self._groups.update(changed)  # those that are None go in the next line
         for key in [key for key, group in changed.items() if group is None]:
             del self._groups[key]
@@ -96,13 +119,10 @@ class Groups:
                 if group is not None and key not in self._numbers:
                     self._last += 1
                     self._numbers[key] = self._last
-        return True
 
     def _compile(self) -> None:
         """Generate the code; if rows are retracted, of the kinds that can take values back."""
-        self._kinds = [
-            (self._exact and KINDS[made.function].exact) or made.function for made in self._aggregations.values()
-        ]
+        self._kinds = [(self._exact and KINDS[made.kind].exact) or made.kind for made in self._aggregations.values()]
         self._code = compile_groups(
             self._by,
             tuple(

@@ -9,9 +9,10 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable
 
 from rxpipe.context import current
-from rxpipe.elements import Batch
+from rxpipe.elements import Batch, Fold
 from rxpipe.errors import RxpipeError
 from rxpipe.expressions.aggregation import parse_aggregation
+from rxpipe.lift import fold
 from rxpipe.operator import operator
 from rxpipe.operators.aggregate._groups import Groups
 from rxpipe.params import AggregationExpr, Expr
@@ -69,7 +70,10 @@ def aggregate(
             observer.on_next(groups.table)
 
         def on_next(element: Any) -> None:
-            if isinstance(element, Batch) and groups.apply(element):
+            if isinstance(element, Fold):
+                groups.take(element.result)
+                emit()
+            elif isinstance(element, Batch) and groups.apply(element):
                 emit()
 
         def on_completed() -> None:
@@ -80,7 +84,7 @@ def aggregate(
         subscription = CompositeDisposable()
         if groups.restored:
             subscription.add(context.scheduler(scheduler).schedule(lambda *_: None if emitted else emit()))
-        subscription.add(source.subscribe(on_next, observer.on_error, on_completed, scheduler=scheduler))
+        subscription.add(fold(source, groups).subscribe(on_next, observer.on_error, on_completed, scheduler=scheduler))
         return subscription
 
     return Observable(subscribe)

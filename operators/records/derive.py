@@ -5,7 +5,7 @@ from __future__ import annotations
 from reactivex import Observable
 
 from rxpipe.expressions import parse
-from rxpipe.expressions.rows import compile_derive
+from rxpipe.expressions.rows import deriving
 from rxpipe.lift import Records, lift
 from rxpipe.operator import operator
 from rxpipe.params import Expr
@@ -31,5 +31,5 @@ def derive(source: Observable[Records], /, **columns: Expr) -> Observable[Record
         >>> rx.of(Batch([{"tokens": 2000}])).pipe(derive(cost="tokens * 3e-6")).run()
         Batch([{'tokens': 2000, 'cost': 0.006}])
     """
-    compute = compile_derive({name: parse(text) for name, text in columns.items()}, only=False)
+    compute = deriving({name: parse(text) for name, text in columns.items()})
     return lift(source, lambda _: compute)

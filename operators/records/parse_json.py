@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
+from operator import countOf
+from typing import Any, NamedTuple
 
 import msgspec
 import orjson
@@ -69,13 +70,14 @@ def parse_json(
     """
     declared = None if fields is None else {name: _declared(name, spec) for name, spec in fields.items()}
     decoder, to_rows = (None, None) if declared is None else compile_decoder(declared)
+    row_type = None if to_rows is not None or decoder is None else decoder
     marker = containing.encode() if containing else None
     if marker and b"\n" in marker:
         msg = f"parse_json: 'containing' must be a text within one line; got {containing!r}"
         raise RxpipeError(msg)
 
     def subscribe(observer: ObserverBase[Batch], scheduler: SchedulerBase | None = None) -> DisposableBase:
-        decode = _DictDecoder() if decoder is None else msgspec.json.Decoder(decoder)
+        decode = _Decoder(_to_dict, _to_dicts) if decoder is None else _typed(decoder)
         context = current()
 
         def on_next(element: Any) -> None:
@@ -85,7 +87,8 @@ def parse_json(
             objects = _decoded(decode, element, marker, context)
             if objects:
                 rows = objects if to_rows is None else to_rows(objects, element.path)
-                observer.on_next(Batch(rows, leases=() if element.lease is None else (element.lease,)))
+                leases = () if element.lease is None else (element.lease,)
+                observer.on_next(Batch(rows, leases=leases, row_type=row_type))
 
         return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
 
@@ -99,35 +102,45 @@ def _declared(name: str, spec: str | FieldSpec) -> Declared:
     return Declared((paths,) if isinstance(paths, str) else tuple(paths), spec.get("type", "any"))
 
 
-class _DictDecoder:
-    """Decodes objects to dicts with orjson; stands where a decoder of msgspec stands."""
+class _Decoder(NamedTuple):
+    """Decodes a line, which must be an object, and an array of them."""
 
-    @staticmethod
-    def decode(line: bytes) -> Row:
-        record = orjson.loads(line)
-        if not isinstance(record, dict):
-            msg = f"a line must be a JSON object; got {type(record).__name__}"
-            raise ValueError(msg)  # noqa: TRY004  # a bad record, as any other that orjson refuses
-        return record
-
-    def decode_lines(self, data: bytes) -> list[Row]:
-        return [self.decode(line) for line in data.split(b"\n") if line]
+    line: Callable[[bytes], Any]
+    array: Callable[[bytearray], list[Any]]
 
 
-def _decoded(decoder: Any, block: LineDelta, marker: bytes | None, context: Context) -> list[Any]:
+def _to_dict(line: bytes) -> Row:
+    record = orjson.loads(line)
+    if not isinstance(record, dict):
+        msg = f"a line must be a JSON object; got {type(record).__name__}"
+        raise ValueError(msg)  # noqa: TRY004  # a bad record, as any other that orjson refuses
+    return record
+
+
+def _to_dicts(array: bytearray) -> list[Row]:
+    records: list[Any] = orjson.loads(array)
+    return records if countOf(map(type, records), dict) == len(records) else []
+
+
+def _typed(kind: Any) -> _Decoder:
+    return _Decoder(msgspec.json.Decoder(kind).decode, msgspec.json.Decoder(list[kind]).decode)
+
+
+def _decoded(decoder: _Decoder, block: LineDelta, marker: bytes | None, context: Context) -> list[Any]:
     """The objects of a block; bad lines are rejected one by one when the block as a whole does not decode."""
     data = block.data
     if block.start == 0 and data.startswith(_BOM):
         data = b"   " + data[3:]
     if marker is None:
+        array, lines = _as_array(data)
         try:
-            whole: list[Any] = decoder.decode_lines(data)
+            whole = decoder.array(array)
         except _BAD_LINE:
             pass
         else:
-            if _one_a_line(data, len(whole)):
+            if len(whole) == lines:
                 return whole
-    decode: Callable[[bytes], Any] = decoder.decode
+    decode = decoder.line
     objects = []
     for start, line in _lines(data) if marker is None else _lines_containing(data, marker):
         try:
@@ -154,20 +167,21 @@ def _is_json(line: bytes) -> bool:
     return True
 
 
-def _one_a_line(data: bytes, count: int) -> bool:
-    """Whether objects that were decoded one after the other stand one on a line each.
+def _as_array(data: bytes) -> tuple[bytearray, int]:
+    """Lines of objects as one JSON array, and how many there are if each line is one.
 
-    A decoder takes line breaks for white space, inside an object too. Two lines of which the first ends and the second
-    begins with a brace are never parts of one object.
+    A line break becomes a comma and a line break. The array decodes to that many objects only if each line is exactly
+    one: inside an object a comma in the place of white space is never allowed, nor is a line break inside a text, so
+    that each of them separates two items; and a line of several objects gives more items, or has no comma between them.
     """
-    find, end = data.find, len(data) - 1
-    lines, at = 1, find(b"\n")
-    while -1 < at < end:
-        if data[at - 1] != _CLOSING or data[at + 1] != _OPENING:
-            return not count
-        lines += 1
-        at = find(b"\n", at + 1)
-    return lines == count or not count
+    array = bytearray(b"[")
+    array += data.replace(b"\n", b",\n")
+    lines = len(array) - 1 - len(data)
+    if data.endswith(b"\n"):
+        array[-2:] = b"]"
+        return array, lines
+    array += b"]"
+    return array, lines + 1
 
 
 def _repaired(decode: Callable[[bytes], Any], line: bytes, error: Exception) -> Any:

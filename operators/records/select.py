@@ -5,7 +5,7 @@ from __future__ import annotations
 from reactivex import Observable
 
 from rxpipe.expressions import parse
-from rxpipe.expressions.rows import compile_derive
+from rxpipe.expressions.rows import deriving
 from rxpipe.lift import Records, lift
 from rxpipe.operator import operator
 from rxpipe.params import Expr
@@ -32,5 +32,5 @@ def select(source: Observable[Records], /, fields: list[str] | None = None, **co
         Batch([{'b': 2, 'c': 3}])
     """
     chosen = {name: parse(name) for name in fields or []} | {name: parse(text) for name, text in columns.items()}
-    compute = compile_derive(chosen, only=True)
+    compute = deriving(chosen, only=True)
     return lift(source, lambda _: compute)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from reactivex import Observable
 
 from rxpipe.expressions import parse
-from rxpipe.expressions.rows import compile_filter
+from rxpipe.expressions.rows import filtering
 from rxpipe.lift import Records, lift
 from rxpipe.operator import operator
 from rxpipe.params import Expr
@@ -30,5 +30,5 @@ def where(source: Observable[Records], condition: Expr) -> Observable[Records]:
         >>> rx.of(Batch([{"n": 1}, {"n": 5}])).pipe(where("n > 2")).run()
         Batch([{'n': 5}])
     """
-    keep = compile_filter(parse(condition))
+    keep = filtering(parse(condition))
     return lift(source, lambda _: keep)

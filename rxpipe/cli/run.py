@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import gc
 import os
 import signal
 import sys
@@ -54,6 +53,7 @@ def execute(args: argparse.Namespace) -> int:
     from rxpipe.language.config import load  # noqa: PLC0415  # each command imports only what it needs
     from rxpipe.language.values import read_sets  # noqa: PLC0415
     from rxpipe.runtime.logs import configure  # noqa: PLC0415
+    from rxpipe.runtime.memory import tune  # noqa: PLC0415
     from rxpipe.runtime.settings import load_settings  # noqa: PLC0415
 
     configure(args.log_level or "INFO", args.log_format or "text")
@@ -66,10 +66,7 @@ def execute(args: argparse.Namespace) -> int:
     with _sample(args, plan, values) as sample:
         if sample is not None:
             plan = graph.plan(**(values | sample.values))
-        # Records make no cycles, and what is loaded by now stays: looking for garbage often would cost a tenth of the
-        # time.
-        gc.freeze()
-        gc.set_threshold(50_000, 20, 50)
+        tune()
         return asyncio.run(_run(args, plan, settings, sample))
 
 

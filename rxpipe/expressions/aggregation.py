@@ -19,6 +19,11 @@ class Aggregation:
     function: str
     expression: Expression | None
 
+    @property
+    def kind(self) -> str:
+        """The name of the kind in which it is kept."""
+        return "rows" if self.expression is None else self.function
+
 
 @dataclass(frozen=True)
 class Kind:
@@ -28,6 +33,7 @@ class Kind:
         text: What it gives.
         fresh: Expressions for the slots of a group without values.
         add: For each slot, an expression for what it is after a value was added.
+        when: The condition under which a value changes the slot at all; empty for always.
         retract: The same for a value taken back.
         read: An expression for the result.
         exact: The kind to use where rows may be retracted, if a value cannot be taken back from the slots alone.
@@ -41,29 +47,32 @@ class Kind:
     read: str = "{s}"
     exact: str | None = None
     keeps: bool = False
+    when: str = ""
 
 
-def _simple(text: str, add: str, exact: str) -> Kind:
-    return Kind(text, ("None",), (add,), exact=exact)
+def _simple(text: str, when: str, exact: str) -> Kind:
+    return Kind(text, ("None",), ("{v}",), exact=exact, when=when)
 
 
 KINDS: dict[str, Kind] = {
+    "rows": Kind("", (), read="n"),
     "count": Kind("Number of rows, or of values that are not null.", ("0",), ("{s} + 1",), ("{s} - 1",)),
     "sum": Kind("Sum of the values, 0 without any.", ("0",), ("{s} + {v}",), ("{s} - {v}",)),
     "mean": Kind("Mean of the values.", ("0", "0"), ("{s} + {v}", "{s2} + 1"), ("{s} - {v}", "{s2} - 1"),
                  "{s} / {s2} if {s2} else None"),
-    "min": _simple("Least value.", "{v} if {s} is None or {v} < {s} else {s}", "min*"),
-    "max": _simple("Largest value.", "{v} if {s} is None or {v} > {s} else {s}", "max*"),
-    "first": _simple("First value to arrive.", "{v} if {s} is None else {s}", "first*"),
-    "last": _simple("Last value to arrive.", "{v}", "last*"),
+    "min": _simple("Least value.", "{s} is None or {v} < {s}", "min*"),
+    "max": _simple("Largest value.", "{s} is None or {v} > {s}", "max*"),
+    "first": _simple("First value to arrive.", "{s} is None", "first*"),
+    "last": _simple("Last value to arrive.", "", "last*"),
     "min*": Kind("", ("least()",), read="{s}.read()", keeps=True),
     "max*": Kind("", ("largest()",), read="{s}.read()", keeps=True),
     "first*": Kind("", ("earliest()",), read="{s}.read()", keeps=True),
     "last*": Kind("", ("latest()",), read="{s}.read()", keeps=True),
 }  # fmt: skip
-"""The functions, by name; those with a star keep all values and are used where rows may be retracted."""
+"""The functions, by name; those with a star keep all values and are used where rows may be retracted. `rows` is what
+`count()` becomes: how many records a group has is known of every group."""
 
-FUNCTIONS = tuple(name for name in KINDS if not name.endswith("*"))
+FUNCTIONS = tuple(name for name in KINDS if not name.endswith("*") and name != "rows")
 
 
 @cache

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 from rxpipe.errors import ExpressionError, nearest
 from rxpipe.expressions.callcode import write_call
 from rxpipe.expressions.fields import DICT_NAMES, as_struct, common, field_types, is_number
-from rxpipe.expressions.functions import FUNCTIONS, Number, Truth, coalesce, member, power
+from rxpipe.expressions.functions import FUNCTIONS, Computed, Truth, coalesce, member, power
 from rxpipe.expressions.syntax import (
     ARITHMETIC,
     COMPARISONS,
@@ -111,9 +111,17 @@ class Compiler:
         self._globals[name] = value
         return name
 
+    def is_field(self, text: str) -> bool:
+        """Whether source is that of a field of the row, and no more."""
+        return text.startswith("_r.") and "(" not in text.removeprefix("_r.get(")
+
+    def is_name(self, text: str) -> bool:
+        """Whether source may be written twice: a variable's name."""
+        return text.isidentifier()
+
     def once(self, code: Code) -> tuple[str, str] | None:
         """Source that computes a value and names it, and the name; None where no name can be given."""
-        if code.text.isidentifier():
+        if self.is_name(code.text):
             return code.text, code.text
         if self._plain:
             return None
@@ -135,12 +143,20 @@ class Compiler:
         self.names.add(name)
         if name in self.columns:
             return self.columns[name]
-        if issubclass(self._row_type, dict):
-            return Code(f"_r.get({name!r})")
-        if name not in self.fields:
+        if not self.knows(name):
             guess = nearest(name, self.fields)
             there = "" if guess else f"; there are {', '.join(self.fields) or 'none'}"
             self.refuse(node, f"unknown field {name!r}{there}", guess)
+        return self.read(name)
+
+    def knows(self, name: str) -> bool:
+        """Whether the row may have a field."""
+        return issubclass(self._row_type, dict) or name in self.fields
+
+    def read(self, name: str) -> Code:
+        """The source of a field of the row."""
+        if issubclass(self._row_type, dict):
+            return Code(f"_r.get({name!r})")
         if name in DICT_NAMES:  # a dict among the rows must fail here, not give its method of that name
             return Code(f"{self.keep(getattr(self._row_type, name).__get__)}(_r)", self.fields[name])
         return Code(f"_r.{name}", self.fields[name])
@@ -172,7 +188,7 @@ class Compiler:
         if kind is ast.Pow:
             return self._power(node, left, right)
         numbers = is_number(left.hint), is_number(right.hint)
-        hint = Number if all(numbers) or (kind is ast.Add and any(numbers)) else Any
+        hint = Computed if all(numbers) or (kind is ast.Add and any(numbers)) else Any
         if kind is ast.Add and left.hint == right.hint:
             hint = left.hint
         one_float = any(
@@ -186,20 +202,20 @@ class Compiler:
 
     def _power(self, node: ast.BinOp, left: Code, right: Code) -> Code:
         base, exponent = constant_value(node.left), constant_value(node.right)
-        if left.text.startswith("_r.") and type(exponent) is int and 0 <= exponent <= _PLAIN_EXPONENT:
-            return Code(f"({left.text} ** {exponent})", Number if is_number(left.hint) else Any)
+        if self.is_field(left.text) and type(exponent) is int and 0 <= exponent <= _PLAIN_EXPONENT:
+            return Code(f"({left.text} ** {exponent})", Computed if is_number(left.hint) else Any)
         if base is not VARIABLE and exponent is not VARIABLE:
             try:
                 power(base, exponent)
             except (ArithmeticError, ValueError, TypeError) as error:
                 self.refuse(node, str(error))
-        return Code(f"_power({left.text}, {right.text})", Number)
+        return Code(f"_power({left.text}, {right.text})", Computed)
 
     def _write_unaryop(self, node: ast.UnaryOp) -> Code:
         if type(node.op) not in UNARY:
             self.refuse(node, "an operator must be one of + - not", INSTEAD.get(type(node.op)))
         value = self.part(node.operand)
-        hint = Truth if isinstance(node.op, ast.Not) else Number if is_number(value.hint) else Any
+        hint = Truth if isinstance(node.op, ast.Not) else Computed if is_number(value.hint) else Any
         return Code(f"({UNARY[type(node.op)]}{value.text})", hint)
 
     def _write_boolop(self, node: ast.BoolOp) -> Code:

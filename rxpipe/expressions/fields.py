@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import keyword
 import types
 import typing
+from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Union
 
 import msgspec
 
+from rxpipe.errors import RxpipeError
 from rxpipe.expressions.functions import Number
 
 DICT_NAMES = frozenset(dir(dict))
@@ -67,6 +71,12 @@ def is_number(hint: Any) -> bool:
     return bool(found) and found <= {int, float, bool}
 
 
+def may_be_null(hint: Any) -> bool:
+    """Whether a value of this type may be None, as far as is known."""
+    found = members(hint)
+    return Any in found or _NONE in found
+
+
 def is_scalar(hint: Any) -> bool:
     """Whether a value of this type cannot contain others."""
     return members(hint) <= {int, float, bool, str, bytes, _NONE}
@@ -84,3 +94,26 @@ def common(*hints: Any) -> Any:
     if len(found) == 1:
         return next(iter(found)) | None
     return Number if found and found <= {int, float, bool} else Any
+
+
+def row_struct(name: str, fields: Mapping[str, Any]) -> type[msgspec.Struct]:
+    """A struct type with these fields, all of them None by default; the same arguments give the same type.
+
+    Raises:
+        RxpipeError: A name is no Python name, is a keyword, or begins with an underscore.
+
+    Example:
+        >>> row_struct("Row", {"model": str, "tokens": int})("opus", 5)
+        Row(model='opus', tokens=5)
+    """
+    return _row_struct(name, tuple(fields.items()))
+
+
+@cache
+def _row_struct(name: str, fields: tuple[tuple[str, Any], ...]) -> type[msgspec.Struct]:
+    for field, _ in fields:
+        if not field.isidentifier() or keyword.iskeyword(field) or field.startswith("_"):
+            msg = f"a field's name must be a Python name without a leading underscore; got {field!r}"
+            raise RxpipeError(msg)
+    contains = not all(is_scalar(kind) for _, kind in fields)  # only then can the garbage collector have work with it
+    return msgspec.defstruct(name, [(field, kind | None, None) for field, kind in fields], gc=contains)

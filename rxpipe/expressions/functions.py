@@ -15,6 +15,8 @@ import msgspec
 from rxpipe.expressions import times
 
 Number = int | float | None
+Computed = int | float
+"""The result of arithmetic, which fails where an operand is null."""
 Text = str | None
 Truth = bool | None
 

@@ -1,13 +1,13 @@
 """Generated code for groups of records: the loops that add records and take them back, and the one that reads a group.
 
-A group is a tuple: how many records it has, then the slots of each aggregation. A loop makes of the old tuple a new
-one, so that a record for which a computation fails has changed nothing. Slots that keep all values are objects that
+A group is a sequence: how many records it has, then the slots of each aggregation. A loop makes of the old one a new
+tuple, so that a record for which a computation fails has changed nothing. Slots that keep all values are objects that
 change in place; they are asked first whether they can, and told last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from rxpipe.expressions.keepers import Extreme, History
 Key = Any
 """The value of the key's column if it is one, else a tuple."""
 
-Group = tuple[Any, ...]
+Group = Sequence[Any]
 
 Update = Callable[[Iterator[Any], dict[Key, Group], dict[Key, Group | None]], None]
 """Takes values (a tuple for each record: key columns, then one per expression), the groups, and what is to change of
@@ -59,9 +59,10 @@ def compile_groups(by: tuple[str, ...], columns: tuple[tuple[str, str, bool], ..
         slots = [f"s{len(fresh) + n}" for n in range(len(kind.fresh))]
         fresh += kind.fresh
         value = f"v{number}" if has_value else ""
-        names = {"s": slots[0], "s2": slots[-1], "v": value}
+        names = {"s": slots[0] if slots else "", "s2": slots[-1] if slots else "", "v": value}
         reads.append(f"{name!r}: {kind.read.format(**names)}")
-        adds.append(_Part(slots, [text.format(**names) for text in kind.add], value, kind.keeps))
+        form = f"({{}}) if ({kind.when.format(**names)}) else {names['s']}" if kind.when else "{}"
+        adds.append(_Part(slots, [form.format(text.format(**names)) for text in kind.add], value, kind.keeps))
         retracts.append(_Part(slots, [text.format(**names) for text in kind.retract], value, kind.keeps))
     keys = [f"k{n}" for n in range(len(by))]
     key = keys[0] if len(keys) == 1 else f"({', '.join(keys)})"
@@ -99,8 +100,8 @@ class _Part(NamedTuple):
 def _loop(name: str, sign: str, values: str, key: str, group: str, parts: list[_Part]) -> list[str]:
     checks, tells, after = [], [], [f"n {sign} 1"]
     for part in parts:
-        slot = part.slots[0]
         if part.keeps:
+            slot = part.slots[0]
             checks.append(f"        if {part.value} is not None: {slot}.may_{name}({part.value})")
             tells.append(f"        if {part.value} is not None: {slot}.{name}({part.value})")
             after.append(slot)

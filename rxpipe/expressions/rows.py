@@ -15,29 +15,29 @@ down. A column is added only to rows of the first row's type at full speed, sinc
 
 from __future__ import annotations
 
-import keyword
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cache
 from operator import countOf
 from typing import Any, NamedTuple
 
-import msgspec
-
 from rxpipe.elements import Row
-from rxpipe.errors import RxpipeError
 from rxpipe.expressions import Expression
 from rxpipe.expressions.compiler import Compiler
-from rxpipe.expressions.fields import field_types, fields_of, is_scalar
+from rxpipe.expressions.fields import field_types, fields_of, row_struct
+from rxpipe.expressions.loop import Loop, Write
 from rxpipe.expressions.syntax import Code
 
 __all__ = [
+    "Fusible",
     "Reject",
     "RowsFunction",
     "ValuesFunction",
     "compile_derive",
     "compile_filter",
     "compile_values",
+    "deriving",
     "fields_of",
+    "filtering",
     "row_struct",
 ]
 
@@ -45,7 +45,22 @@ Reject = Callable[[Row, Exception], None]
 """Takes a row that failed, and why."""
 
 RowsFunction = Callable[[list[Row], Reject], list[Row]]
-"""From rows to rows."""
+"""From rows to rows; must give the same for the same rows, since retractions pass through it too."""
+
+
+class Fusible(NamedTuple):
+    """A step that can be part of one loop with its neighbours.
+
+    Attributes:
+        rows: The step on its own.
+        write: What it does to one record of a loop: the same, but it raises where the step on its own would reject.
+        prepare: Called before each list of rows; the code is written anew when what it gives has changed.
+    """
+
+    rows: RowsFunction
+    write: Write
+    prepare: Callable[[], Hashable] | None = None
+
 
 ValuesFunction = Callable[[list[Row], Reject], tuple[list[Row], list[Any]]]
 """From rows to those that did not fail, and the values of each."""
@@ -56,29 +71,6 @@ class _Loops(NamedTuple):
 
     whole: Callable[[list[Row]], list[Any]]
     single: Callable[[Row], Any]
-
-
-def row_struct(name: str, fields: Mapping[str, Any]) -> type[msgspec.Struct]:
-    """A struct type with these fields, all of them None by default; the same arguments give the same type.
-
-    Raises:
-        RxpipeError: A name is no Python name, is a keyword, or begins with an underscore.
-
-    Example:
-        >>> row_struct("Row", {"model": str, "tokens": int})("opus", 5)
-        Row(model='opus', tokens=5)
-    """
-    return _row_struct(name, tuple(fields.items()))
-
-
-@cache
-def _row_struct(name: str, fields: tuple[tuple[str, Any], ...]) -> type[msgspec.Struct]:
-    for field, _ in fields:
-        if not field.isidentifier() or keyword.iskeyword(field) or field.startswith("_"):
-            msg = f"a field's name must be a Python name without a leading underscore; got {field!r}"
-            raise RxpipeError(msg)
-    contains = not all(is_scalar(kind) for _, kind in fields)  # only then can the garbage collector have work with it
-    return msgspec.defstruct(name, [(field, kind | None, None) for field, kind in fields], gc=contains)
 
 
 def compile_filter(condition: Expression) -> RowsFunction:
@@ -104,6 +96,27 @@ def compile_filter(condition: Expression) -> RowsFunction:
         return [row for row, value in zip(kept, values, strict=True) if value]
 
     return keep
+
+
+def filtering(condition: Expression) -> Fusible:
+    """A step that keeps the rows for which the condition is true."""
+
+    def write(loop: Loop) -> None:
+        loop.skip_unless(loop.value(condition).text)
+
+    return Fusible(compile_filter(condition), write)
+
+
+def deriving(columns: Mapping[str, Expression], *, only: bool = False) -> Fusible:
+    """A step that adds computed columns, see `compile_derive`."""
+
+    def write(loop: Loop) -> None:
+        for name, expression in columns.items():
+            loop.put(name, loop.named(loop.value(expression)))
+        if only:
+            loop.only([*columns])
+
+    return Fusible(compile_derive(columns, only=only), write)
 
 
 def compile_derive(columns: Mapping[str, Expression], *, only: bool = False) -> RowsFunction:

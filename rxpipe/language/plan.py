@@ -15,6 +15,9 @@ from rxpipe.graph import Graph
 from rxpipe.language.datafiles import data_files, digest
 from rxpipe.operator import Operator
 
+STATE_FORMAT = b"2"
+"""The form in which operators keep their state; one that was written in another form is computed anew."""
+
 
 @dataclass(frozen=True)
 class PlannedStep:
@@ -95,7 +98,7 @@ class Plan:
             for key, value in step.parameters.items()
             for name in data_files(step.operator.hints.get(key), value)
         ]
-        text = orjson.dumps(
+        text = STATE_FORMAT + orjson.dumps(
             [[name, [[step.fingerprint, step.parameters] for step in kept]] for name, kept in steps.items()],
             default=_typed,
             option=orjson.OPT_NON_STR_KEYS,

@@ -13,8 +13,9 @@ from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxpipe.context import Change, Context, Saved, StateKind, entered
 from rxpipe.elements import ErrorRecord
+from rxpipe.fused import Tail
 from rxpipe.lease import Lease
-from rxpipe.lift import Lifted, Stage
+from rxpipe.lift import Lifted, Stage, fold
 from rxpipe.meter import Meter, blame
 from rxpipe.runtime.guard import GuardedScheduler
 
@@ -166,6 +167,10 @@ class Inlet(Observable[Any]):
         self.before = before or Meter()
         self.dynamic = dynamic
 
+    def folded(self, tail: Tail) -> Observable[Any]:
+        """The same inlet; see `rxpipe.lift.fold`."""
+        return Inlet(fold(self.source, tail), self.context, self.before, dynamic=self.dynamic)
+
     def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context, before = self.context, self.before
         name, meter = context.name, context.meter
@@ -264,7 +269,7 @@ def staged(
     """A step's output, measured; a record-wise step joins the record-wise steps before it in one pass."""
     if isinstance(applied, Lifted) and inlet is not None and applied.source is inlet:
         source, before = inlet.source, inlet.before
-        stages: list[Stage] = [(make, context, context.meter) for make, _, _ in applied.stages]
+        stages = [Stage(make, context, context.meter) for make, *_ in applied.stages]
         if isinstance(source, Lifted):
             return Lifted(source.source, source.stages + stages, source.before)
         return Lifted(source, stages, before)

@@ -10,10 +10,14 @@ from reactivex.subject import Subject
 from rxpipe.context import entered
 from rxpipe.elements import Batch
 from rxpipe.lease import Lease
-from rxpipe.lift import MOST_REPORTED, Lifted
+from rxpipe.lift import MOST_REPORTED, Lifted, Make, Stage
 from rxpipe.meter import Meter
 from rxpipe.table import Table
 from rxpipe.testing import TestContext
+
+
+def always(function: Any) -> Make:
+    return lambda _: function
 
 
 def run(*functions: Any) -> tuple[Subject[Any], list[Any], list[TestContext], list[Meter]]:
@@ -22,8 +26,8 @@ def run(*functions: Any) -> tuple[Subject[Any], list[Any], list[TestContext], li
     meters = [Meter() for _ in functions]
     source: Subject[Any] = Subject()
     seen: list[Any] = []
-    stages: list[Any] = [
-        ((lambda _, function=function: function), context, meter)
+    stages = [
+        Stage(always(function), context, meter)
         for function, context, meter in zip(functions, contexts, meters, strict=True)
     ]
     with entered(TestContext()):

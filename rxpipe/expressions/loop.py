@@ -1,0 +1,261 @@
+"""One generated loop for a run of record-wise steps, into which each step writes its code.
+
+A record is not made between two steps: its fields are pieces of source, and only what the last step leaves is built. A
+field that is used more than once is read once, before its first use.
+
+Each step writes what it does to one record, so that the loop raises wherever a step on its own would have failed; who
+runs it then goes through the same rows step by step, which finds the record and the step. The generated code's own
+names start with an underscore, as in `compiler`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from rxpipe.expressions.compiler import Compiler
+from rxpipe.expressions.fields import field_types, row_struct
+from rxpipe.expressions.syntax import Code
+
+if TYPE_CHECKING:
+    from rxpipe.elements import Row
+    from rxpipe.expressions.parser import Expression
+
+_LAZY = re.compile("\0(\\d+)\0")
+_BODY = 2  # levels of indentation inside the loop
+
+
+class Write(Protocol):
+    """Writes what one step does to a record."""
+
+    def __call__(self, loop: Loop) -> None:
+        """Write lines into the loop, and say what the record's fields are from now on."""
+
+
+class Fused(NamedTuple):
+    """A compiled loop.
+
+    Attributes:
+        call: Takes the rows (and what else the last step asked for); gives what was made of them, and how many records
+            each step let through.
+        source: Its source.
+        row_type: The type of the rows it makes.
+    """
+
+    call: Callable[..., tuple[Any, tuple[int, ...]]]
+    source: str
+    row_type: type
+
+
+class Loop:
+    """A loop over rows of one type, while it is written; the row is the variable `_r`.
+
+    Args:
+        row_type: `dict`, a msgspec struct, or a named tuple.
+
+    Attributes:
+        parameters: What the loop takes besides the rows.
+        before: Lines that stand before the loop.
+        result: What the loop returns, where that is not a list of records.
+    """
+
+    def __init__(self, row_type: type) -> None:
+        self.parameters: list[str] = []
+        self.before: list[str] = []
+        self.result: str | None = None
+        self._row_type = row_type
+        self._lines: list[tuple[int, str]] = []
+        self._depth = _BODY
+        self._lazy: list[str] = []
+        self._compiler = _FieldCompiler(row_type, self.lazy)
+        self._made_by: Callable[..., Row] | None = None
+        self._changed = False
+        self._counters: list[int] = []
+        self._filtered = False
+        self._names = 0
+
+    def lazy(self, text: str) -> str:
+        """Stands for source without effects: written where it is used, or named before, if that is more than once."""
+        if text not in self._lazy:
+            self._lazy.append(text)
+        return f"\0{self._lazy.index(text)}\0"
+
+    def keep(self, value: object) -> str:
+        """A name in the loop for a value made at compile time."""
+        return self._compiler.keep(value)
+
+    def value(self, expression: Expression) -> Code:
+        """The source of an expression over the record as it is now."""
+        return self._compiler.write(expression.tree, expression.text)
+
+    def line(self, text: str) -> None:
+        """Write a line that is run for each record."""
+        self._lines.append((self._depth, text))
+
+    def skip_unless(self, condition: str) -> None:
+        """Leave the records out for which a condition is not true."""
+        self.line(f"if not {condition}: continue")
+        self._filtered = True
+
+    def for_each(self, head: str) -> None:
+        """Begin an inner loop: what follows is done for each of its rounds, and so are the records many."""
+        self.line(head)
+        self._depth += 1
+        self._filtered = True
+
+    def named(self, code: Code) -> Code:
+        """The same value, computed here and now; a name or a literal stays as it is."""
+        if _is_plain(code.text):
+            return code
+        self._names += 1
+        name = f"_c{self._names}"
+        self.line(f"{name} = {code.text}")
+        return Code(name, code.hint)
+
+    def put(self, name: str, code: Code) -> None:
+        """Give the record a field, in place of one of its name."""
+        self._changed = True
+        self._compiler.columns[name] = code
+
+    def only(self, names: Sequence[str]) -> None:
+        """Leave the record these of its fields."""
+        self._changed = True
+        columns = self._compiler.columns
+        self._compiler.columns = {name: columns[name] for name in names}
+        self._compiler.closed = True
+
+    def begin(self, fields: Mapping[str, Code], made_by: type) -> None:
+        """The record is of these fields, not of those of the row; unless that changes, `made_by` takes them all."""
+        self._compiler.columns = dict(fields)
+        self._compiler.closed = True
+        self._row_type = made_by
+        self._made_by = made_by
+
+    def end_step(self) -> None:
+        """A step is written: count the records that come through it."""
+        if self._filtered:
+            self.line("")
+            self._counters.append(len(self._lines) - 1)
+        else:
+            self._counters.append(self._counters[-1] if self._counters else -1)
+        self._filtered = False
+
+    def compiled(self) -> Fused:
+        """The loop as it was written.
+
+        Raises:
+            ExpressionError: As `value`.
+        """
+        row_type, made = self._materialized()
+        if self.result is None:
+            self.before.append("_out = []")
+            self.before.append("_append = _out.append")
+            self.line(f"_append({made})")
+        counts = self._counted()
+        lines = [f"def _run({', '.join(['_rows', *self.parameters])}):", *(f"    {line}" for line in self.before)]
+        lines += ["    for _r in _rows:", *self._bound()]
+        lines.append(f"    return {self.result or '_out'}, ({''.join(f'{count}, ' for count in counts)})")
+        source = "\n".join(lines)
+        return Fused(self._compiler.build(source + "\n")["_run"], source, row_type)
+
+    def _materialized(self) -> tuple[type, str]:
+        """The type of the record, and the source that builds it."""
+        columns = self._compiler.columns
+        if issubclass(self._row_type, dict):
+            items = "".join(f"{name!r}: {code.text}, " for name, code in columns.items())
+            if not self._changed:
+                return dict, "_r"
+            return dict, f"{{{items}}}" if self._compiler.closed else f"{{**_r, {items}}}"
+        if not self._changed and self._made_by is None:
+            return self._row_type, "_r"
+        if not self._compiler.closed:
+            own = {
+                name: self._compiler.columns.get(name) or self._compiler.read(name)
+                for name in field_types(self._row_type)
+            }
+            columns = own | columns
+        arguments = ", ".join(code.text for code in columns.values())
+        if self._made_by is not None and not self._changed:
+            return self._row_type, f"{self.keep(self._made_by)}({arguments})"
+        made = row_struct(self._row_type.__name__, {name: code.hint for name, code in columns.items()})
+        return made, f"{self.keep(made)}({arguments})"
+
+    def _counted(self) -> list[str]:
+        """How many records came through each step; what a step at the end let through is what was made."""
+        last = max(self._counters, default=-1)
+        names: dict[int, str] = {-1: "len(_rows)"}
+        for place in sorted(set(self._counters) - {-1}):
+            if place == last and self.result is None:
+                names[place] = "len(_out)"
+                continue
+            names[place] = name = f"_n{len(names)}"
+            self.before.append(f"{name} = 0")
+            self._lines[place] = (self._lines[place][0], f"{name} += 1")
+        return [names[place] for place in self._counters]
+
+    def _bound(self) -> list[str]:
+        """The lines, with each lazy piece written in its place, or named before the first line that needs it."""
+        uses = [0] * len(self._lazy)
+        for _, text in self._lines:
+            for found in _LAZY.finditer(text):
+                uses[int(found[1])] += 1
+        named: set[int] = set()
+        written: list[str] = []
+
+        def text_of(found: re.Match[str]) -> str:
+            number = int(found[1])
+            return f"_v{number}" if uses[number] > 1 else self._lazy[number]
+
+        for depth, text in self._lines:
+            for found in _LAZY.finditer(text):
+                number = int(found[1])
+                if uses[number] > 1 and number not in named:
+                    named.add(number)
+                    written.append(f"{'    ' * depth}_v{number} = {self._lazy[number]}")
+            if text:
+                written.append("    " * depth + _LAZY.sub(text_of, text))
+        return written
+
+
+class _FieldCompiler(Compiler):
+    """Writes expressions over a record in a loop: `columns` are its fields, and those of the row unless `closed`."""
+
+    def __init__(self, row_type: type, lazy: Callable[[str], str]) -> None:
+        super().__init__(row_type)
+        self.closed = False
+        self._lazy = lazy
+
+    def read(self, name: str) -> Code:
+        if not self.closed:
+            code = super().read(name)
+            return Code(self._lazy(code.text), code.hint)
+        return Code("None")
+
+    def knows(self, name: str) -> bool:
+        return super().knows(name) and (not self.closed or not self.fields)
+
+    def is_field(self, text: str) -> bool:
+        return _LAZY.fullmatch(text) is not None
+
+    def is_name(self, text: str) -> bool:
+        return super().is_name(text) or self.is_field(text)
+
+
+def _is_plain(text: str) -> bool:
+    """Whether source is a name or a literal, that cannot fail and costs nothing to write again."""
+    return text.isidentifier() or _LAZY.fullmatch(text) is not None or text in ("None", "True", "False")
+
+
+def compile_loop(writes: Sequence[Write], row_type: type) -> Fused:
+    """A loop of several steps over rows of one type.
+
+    Raises:
+        ExpressionError: An expression does not fit the records; the step on its own says so, too.
+        TypeError: It is no type of rows.
+    """
+    loop = Loop(row_type)
+    for write in writes:
+        write(loop)
+        loop.end_step()
+    return loop.compiled()

@@ -1,0 +1,152 @@
+"""A run of neighbouring record-wise steps over batches: as one generated loop where they can be, else one by one.
+
+The loop and the steps give the same. Where the loop raises, the batch is gone through step by step: that finds the
+record, rejects it in the name of its step, and lets the others through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from operator import countOf
+from time import perf_counter_ns
+from typing import Any, NamedTuple, Protocol
+
+from rxpipe.context import Context
+from rxpipe.elements import Batch, Fold, Row
+from rxpipe.errors import RxpipeError
+from rxpipe.expressions.loop import Fused, Loop, Write, compile_loop
+from rxpipe.expressions.rows import Fusible, RowsFunction
+from rxpipe.meter import Meter, blame
+
+
+class Applied(NamedTuple):
+    """A step at work: what it does, whose it is, and its meter (None: it is measured elsewhere)."""
+
+    step: RowsFunction | Fusible
+    context: Context
+    meter: Meter | None
+
+
+class Tail(Protocol):
+    """What takes the records of a run into itself, in the same loop, instead of having them made."""
+
+    def write(self, loop: Loop) -> None:
+        """Write what is done with one record; the loop's `result` is handed over in a `Fold`."""
+        ...
+
+    def arguments(self) -> tuple[Any, ...] | None:
+        """What the loop's parameters are now; None where the records are wanted."""
+        ...
+
+
+class Run:
+    """Neighbouring steps of which all are fusible, or one that is not.
+
+    Args:
+        steps: The steps, in order.
+        tail: What takes the records; only where all steps are fusible.
+    """
+
+    def __init__(self, steps: list[Applied], tail: Tail | None = None) -> None:
+        self._steps = steps
+        self._tail = tail
+        self._fusible = [applied.step for applied in steps if isinstance(applied.step, Fusible)]
+        self._fuses = len(self._fusible) == len(steps) and (len(steps) > 1 or tail is not None)
+        self._prepares = [step.prepare for step in self._fusible if step.prepare is not None]
+        self._loops: dict[Hashable, Fused | None] = {}
+
+    def apply(self, batch: Batch) -> Batch | Fold | None:
+        """What comes through of a batch; None where nothing does."""
+        made: Batch | Fold | None = None
+        if self._fuses and batch.rows and not batch.retracted:
+            made = self._at_once(batch)
+        if made is None:
+            made = self._one_by_one(batch)
+        if isinstance(made, Fold):
+            return made if made.records else None
+        return made if made.rows or made.retracted else None
+
+    def source(self, row_type: type) -> Fused | None:
+        """The loop for rows of one type, for those who want to read it."""
+        return self._loop(row_type, folding=self._tail is not None) if self._fuses else None
+
+    def _at_once(self, batch: Batch) -> Batch | Fold | None:
+        """The batch through the loop; None where there is none for it, or it fails."""
+        rows = batch.rows
+        row_type = type(rows[0])
+        if batch.row_type is not row_type and countOf(map(type, rows), row_type) != len(rows):
+            return None
+        arguments = None if self._tail is None or batch.retractable else self._tail.arguments()
+        if arguments is None and len(self._steps) == 1:
+            return None
+        started = perf_counter_ns()
+        loop = self._loop(row_type, folding=arguments is not None)
+        if loop is None:
+            return None
+        try:
+            made, counts = loop.call(rows, *arguments or ())
+        except Exception:  # noqa: BLE001  # whatever it is, going step by step finds the record it comes from
+            return None
+        spent = (perf_counter_ns() - started) // len(self._steps)
+        before = len(rows)
+        for (_, _, meter), count in zip(self._steps, counts, strict=False):
+            if meter is not None and before:
+                meter.rows(before, count, spent)
+            before = count
+        if arguments is not None:
+            return Fold(made, before, batch.leases)
+        return batch.replace(made, row_type=loop.row_type)
+
+    def _loop(self, row_type: type, *, folding: bool) -> Fused | None:
+        key = (row_type, folding, *(prepare() for prepare in self._prepares))
+        if key not in self._loops:
+            writes: list[Write] = [step.write for step in self._fusible]
+            if folding and self._tail is not None:
+                writes.append(self._tail.write)
+            try:
+                self._loops[key] = compile_loop(writes, row_type)
+            except (RxpipeError, TypeError):  # the step that does not fit these rows says so itself
+                self._loops[key] = None
+        return self._loops[key]
+
+    def _one_by_one(self, batch: Batch) -> Batch:
+        for step, context, meter in self._steps:
+            before = len(batch.rows)
+            started = perf_counter_ns()
+            try:
+                batch = through(step, context, batch)
+            except Exception as error:  # noqa: BLE001  # it is raised again, with the step's name
+                raise blame(error, context.name) from error.__cause__
+            if meter is not None:
+                meter.rows(before, len(batch.rows), perf_counter_ns() - started)
+            if not batch.rows and not batch.retracted:
+                break
+        return batch
+
+
+def runs_of(steps: list[Applied], tail: Tail | None) -> list[Run]:
+    """The steps as runs: as many fusible ones together as stand side by side, any other alone."""
+    groups: list[list[Applied]] = []
+    for applied in steps:
+        fits = groups and isinstance(applied.step, Fusible) and isinstance(groups[-1][-1].step, Fusible)
+        if fits:
+            groups[-1].append(applied)
+        else:
+            groups.append([applied])
+    foldable = isinstance(steps[-1].step, Fusible)
+    return [Run(group, tail if foldable and group is groups[-1] else None) for group in groups]
+
+
+def through(step: RowsFunction | Fusible, context: Context, batch: Batch) -> Batch:
+    """A batch through one step: its rows, and those taken back."""
+    function = step.rows if isinstance(step, Fusible) else step
+
+    def reject(row: Row, error: Exception) -> None:
+        context.reject(f"{type(error).__name__}: {error}", row, leases=batch.leases)
+
+    rows = function(batch.rows, reject)
+    return batch.replace(rows, function(batch.retracted, _ignore) if batch.retracted else None)
+
+
+def _ignore(row: Row, error: Exception) -> None:
+    """A retracted row was refused when it came by the first time, and counted then."""
