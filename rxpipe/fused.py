@@ -20,11 +20,19 @@ from rxpipe.meter import Meter, blame
 
 
 class Applied(NamedTuple):
-    """A step at work: what it does, whose it is, and its meter (None: it is measured elsewhere)."""
+    """A step at work: what it does, whose it is, its meter, and whether its records are counted here."""
 
     step: RowsFunction | Fusible
     context: Context
-    meter: Meter | None
+    meter: Meter
+    counted: bool = True
+
+    def measured(self, before: int, after: int, nanoseconds: int) -> None:
+        """Note what went in and came out, and how long it took."""
+        if self.counted:
+            self.meter.rows(before, after, nanoseconds)
+        else:
+            self.meter.nanoseconds += nanoseconds
 
 
 class Tail(Protocol):
@@ -89,9 +97,9 @@ class Run:
             return None
         spent = (perf_counter_ns() - started) // len(self._steps)
         before = len(rows)
-        for (_, _, meter), count in zip(self._steps, counts, strict=False):
-            if meter is not None and before:
-                meter.rows(before, count, spent)
+        for applied, count in zip(self._steps, counts, strict=False):
+            if before:
+                applied.measured(before, count, spent)
             before = count
         if arguments is not None:
             return Fold(made, before, batch.leases)
@@ -110,15 +118,14 @@ class Run:
         return self._loops[key]
 
     def _one_by_one(self, batch: Batch) -> Batch:
-        for step, context, meter in self._steps:
+        for applied in self._steps:
             before = len(batch.rows)
             started = perf_counter_ns()
             try:
-                batch = through(step, context, batch)
+                batch = through(applied.step, applied.context, batch)
             except Exception as error:  # noqa: BLE001  # it is raised again, with the step's name
-                raise blame(error, context.name) from error.__cause__
-            if meter is not None:
-                meter.rows(before, len(batch.rows), perf_counter_ns() - started)
+                raise blame(error, applied.context.name) from error.__cause__
+            applied.measured(before, len(batch.rows), perf_counter_ns() - started)
             if not batch.rows and not batch.retracted:
                 break
         return batch

@@ -75,13 +75,13 @@ class Lifted(Observable[Any]):
         for make, given, meter, counted in self.stages:
             context = given or current()
             with entered(context):
-                made.append(Applied(make(context), context, (meter or Meter()) if counted else None))
+                made.append(Applied(make(context), context, meter or Meter(), counted))
         return made, runs_of(made, self.tail)
 
     def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
         made, runs = self.runs()
         reported: list[set[Any]] = [set() for _ in made]
-        before, last = self.before or Meter(), made[-1].meter or Meter()
+        before, last = self.before or Meter(), made[-1].meter
 
         def on_next(element: Any) -> None:
             begun = perf_counter_ns()
@@ -107,9 +107,8 @@ class Lifted(Observable[Any]):
 
 def _table(table: Table, made: list[Applied], reported: list[set[Any]]) -> Table:
     """A table as it is behind the steps; its rows are computed when they are read."""
-    for (step, context, meter), told in zip(made, reported, strict=True):
-        if meter is not None:
-            meter.rows(1, 1, 0)
+    for (step, context, meter, _), told in zip(made, reported, strict=True):
+        meter.rows(1, 1, 0)
         function = step.rows if isinstance(step, Fusible) else step
         table = table.map(_table_function(function, context, table.key, told), name=context.stream)
     return table

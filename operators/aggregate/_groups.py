@@ -7,7 +7,7 @@ from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
 from rxpipe.context import Change, Context
-from rxpipe.elements import Batch, Row
+from rxpipe.elements import Batch, Fold, Row
 from rxpipe.expressions import parse
 from rxpipe.expressions.aggregation import KINDS, Aggregation
 from rxpipe.expressions.groupcode import Group, Key, Update, compile_groups
@@ -58,8 +58,19 @@ class Groups:
         self.table = Table(context.stream, by, self._read, lambda: self._version)
         context.gauge("groups", lambda: len(self._groups))
 
-    def apply(self, batch: Batch) -> bool:
-        """Take a batch in; returns whether anything changed."""
+    def apply(self, batch: Batch | Fold) -> bool:
+        """Take a batch in, or the groups that a loop changed; returns whether anything changed."""
+        changed = self._taken(batch) if isinstance(batch, Fold) else self._applied(batch)
+        if changed:
+            self._fill()
+            self._version += 1
+        return changed
+
+    def _taken(self, folded: Fold) -> bool:
+        self._change(folded.result)
+        return True
+
+    def _applied(self, batch: Batch) -> bool:
         if (batch.retractable or batch.retracted) and not self._exact:
             self._become_exact()
         changed = self._update(self._code.retract, batch.retracted, _ignore)
@@ -69,9 +80,6 @@ class Groups:
                 self._context.reject(f"{type(error).__name__}: {error}", row, leases=batch.leases)
 
             changed = self._update(self._code.add, batch.rows, reject) or changed
-        if changed:
-            self._fill()
-            self._version += 1
         return changed
 
     def write(self, loop: Loop) -> None:
@@ -81,12 +89,6 @@ class Groups:
     def arguments(self) -> tuple[Any, ...] | None:
         """The groups; None where all values must be kept, which is not done there."""
         return None if self._exact else (self._groups,)
-
-    def take(self, changed: dict[Key, Group | None]) -> None:
-        """Take in the groups that such a loop changed."""
-        self._change(changed)
-        self._fill()
-        self._version += 1
 
     def _update(self, update: Update, rows: list[Row], reject: Reject) -> bool:
         """Add records or take them back; one for which that fails is rejected and changes nothing."""

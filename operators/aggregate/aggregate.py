@@ -70,10 +70,7 @@ def aggregate(
             observer.on_next(groups.table)
 
         def on_next(element: Any) -> None:
-            if isinstance(element, Fold):
-                groups.take(element.result)
-                emit()
-            elif isinstance(element, Batch) and groups.apply(element):
+            if isinstance(element, Batch | Fold) and groups.apply(element):
                 emit()
 
         def on_completed() -> None:

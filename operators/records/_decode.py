@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from rxpipe.elements import Row
 from rxpipe.errors import RxpipeError
+from rxpipe.expressions.loop import Loop
+from rxpipe.expressions.syntax import Code
 
 FieldType = Literal["any", "str", "int", "float", "number", "bool", "list", "object"]
 
@@ -50,13 +51,14 @@ class _Node:
     nested: dict[str, _Node] = field(default_factory=dict)
 
 
-Rows = Callable[[list[Any], str], list[Row]]
+Paths = list[str]
+"""Holds the path of the file that the objects now in the loop come from."""
 
 
-def compile_decoder(declared: Mapping[str, Declared]) -> tuple[Any, Rows | None]:
-    """Generate the struct to decode a line into, and the function from decoded structs (and the file's path) to rows.
+def compile_decoder(declared: Mapping[str, Declared]) -> tuple[Any, Callable[[Loop, Paths], None] | None]:
+    """Generate the struct to decode a line into, and what writes its flattening to a row into a loop.
 
-    The function is None where the decoded struct is the row: all fields stand at the top of the object.
+    The second is None where the decoded struct is the row: all fields stand at the top of the object.
 
     Raises:
         RxpipeError: A name that cannot be a field, or a path that is both a value and an object around other fields.
@@ -71,21 +73,24 @@ def compile_decoder(declared: Mapping[str, Declared]) -> tuple[Any, Rows | None]
         for path in made.paths:
             if path != ORIGIN_PATH:
                 _plant(root, path.split("."), made.type, path)
-    scope: dict[str, Any] = {"Row": _row_type(declared)}
-    decoded = _struct(root, "Line", scope)
-    lines = ["def flatten(objects, path):", "    rows = []", "    for o in objects:"]
-    places: dict[str, str] = {}
-    _flatten(root, "o", (), lines, "        ", places)
-    arguments = []
-    for made in declared.values():
-        names = ["path" if path == ORIGIN_PATH else places[path] for path in made.paths]
-        text = names[-1]
-        for name in reversed(names[:-1]):
-            text = f"({name} if {name} is not None else {text})"
-        arguments.append(text)
-    lines += [f"        rows.append(Row({', '.join(arguments)}))", "    return rows"]
-    exec(compile("\n".join(lines), "<parse_json>", "exec"), scope)  # noqa: S102  # made above; no user text but through names
-    return decoded, scope["flatten"]
+    row_type = _row_type(declared)
+    structs: dict[str, Any] = {}
+    decoded = _struct(root, "_r", structs)
+
+    def write(loop: Loop, paths: Paths) -> None:
+        places = {ORIGIN_PATH: "_path"}
+        loop.before.append(f"_path = {loop.keep(paths)}[0]")
+        for line in _flatten(root, "_r", (), {name: loop.keep(struct) for name, struct in structs.items()}, places):
+            loop.line(line)
+        fields = {}
+        for name, made in declared.items():
+            *others, text = (places[path] for path in made.paths)
+            for other in reversed(others):
+                text = f"({other} if {other} is not None else {text})"
+            fields[name] = Code(loop.lazy(text), TYPES[made.type])
+        loop.begin(fields, row_type)
+
+    return decoded, write
 
 
 def _check(declared: Mapping[str, Declared]) -> None:
@@ -117,38 +122,36 @@ def _plant(node: _Node, keys: list[str], kind: str, path: str) -> None:
         raise RxpipeError(msg)
 
 
-def _struct(node: _Node, name: str, scope: dict[str, Any]) -> type[msgspec.Struct]:
-    """The struct of one object; fields are called a0, a1 … and renamed to the JSON keys."""
+def _struct(node: _Node, variable: str, structs: dict[str, Any]) -> type[msgspec.Struct]:
+    """The struct of one object, noted under the variable that holds it; fields are a0, a1 … and renamed to the keys."""
     fields: list[tuple[str, Any, Any]] = []
     rename: dict[str, str] = {}
     for index, (key, kind) in enumerate(node.leaves.items()):
         fields.append((f"a{index}", TYPES[kind], None))
         rename[f"a{index}"] = key
     for index, (key, inner) in enumerate(node.nested.items()):
-        made = _struct(inner, f"{name}_{index}", scope)
+        made = _struct(inner, f"{variable}_n{index}", structs)
         fields.append((f"n{index}", made | _NOT_AN_OBJECT, None))
         rename[f"n{index}"] = key
-    scope[name] = msgspec.defstruct(name, fields, rename=rename, gc=False)
-    return scope[name]  # type: ignore[no-any-return]
+    structs[variable] = msgspec.defstruct("Line", fields, rename=rename, gc=False)
+    return structs[variable]  # type: ignore[no-any-return]
 
 
 def _flatten(
-    node: _Node, variable: str, keys: tuple[str, ...], lines: list[str], indent: str, places: dict[str, str]
-) -> None:
+    node: _Node, variable: str, keys: tuple[str, ...], structs: Mapping[str, str], places: dict[str, str]
+) -> Iterator[str]:
     """Code that puts each leaf below `variable` into a variable of its own."""
     for index, key in enumerate(node.leaves):
         name = f"{variable}_a{index}"
         places[".".join((*keys, key))] = name
-        lines.append(f"{indent}{name} = {variable}.a{index}")
+        yield f"{name} = {variable}.a{index}"
     for index, (key, inner) in enumerate(node.nested.items()):
         name = f"{variable}_n{index}"
-        kind = "Line" + name[1:].replace("_n", "_")
-        lines.append(f"{indent}{name} = {variable}.n{index}")
-        lines.append(f"{indent}if type({name}) is {kind}:")
-        _flatten(inner, name, (*keys, key), lines, indent + "    ", places)
-        leaves = list(_leaves(inner, name))
-        lines.append(f"{indent}else:")
-        lines.append(f"{indent}    {' = '.join(leaves)} = None")
+        yield f"{name} = {variable}.n{index}"
+        yield f"if _type({name}) is {structs[name]}:"
+        yield from (f"    {line}" for line in _flatten(inner, name, (*keys, key), structs, places))
+        yield "else:"
+        yield f"    {' = '.join(_leaves(inner, name))} = None"
 
 
 def _leaves(node: _Node, variable: str) -> list[str]:

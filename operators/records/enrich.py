@@ -11,11 +11,13 @@ from reactivex import Observable
 from rxpipe.context import Context
 from rxpipe.elements import Row
 from rxpipe.errors import RxpipeError
-from rxpipe.expressions import parse
+from rxpipe.expressions import Expression, parse
 from rxpipe.expressions.fields import field_types
-from rxpipe.expressions.rows import compile_values, row_struct
+from rxpipe.expressions.loop import Loop
+from rxpipe.expressions.rows import Fusible, compile_values, row_struct
+from rxpipe.expressions.syntax import Code
 from rxpipe.language.datafiles import find_file
-from rxpipe.lift import Records, Reject, RowsFunction, lift
+from rxpipe.lift import Records, Reject, lift
 from rxpipe.operator import operator
 from rxpipe.operators.records._lookup import Lookup, read_rows, rows_of
 from rxpipe.params import DataFiles, Expr
@@ -73,10 +75,9 @@ def enrich(
     if (files is None) == (table is None):
         msg = f"enrich: one of 'files' and 'table' must be given; got {'neither' if files is None else 'both'}"
         raise RxpipeError(msg)
-    keys_of = compile_values([parse(key)])
     named = [files] if isinstance(files, str) else [name for name in files or [] if name]
 
-    def make(context: Context) -> RowsFunction:
+    def make(context: Context) -> Fusible:
         paths = [find_file(name, context.folder) for name in named if name]
         column = on or key
 
@@ -85,27 +86,54 @@ def enrich(
                 return rows_of(table, "enrich: 'table'", column)
             return [row for path in paths for row in read_rows(path, inside, column)]
 
-        lookup = Lookup(load, paths, column, columns, prefix)
-        joins: dict[type, Join] = {}
-        due = context.now() + CHECK_SECONDS
-
-        def enriched(rows: list[Row], reject: Reject) -> list[Row]:
-            nonlocal due
-            if paths and context.now() >= due:
-                due = context.now() + CHECK_SECONDS
-                if _refreshed(lookup, context):
-                    joins.clear()
-            kept, found = _found(lookup, *keys_of(rows, reject), reject)
-            kinds = set(map(type, kept))
-            for kind in kinds - joins.keys():
-                joins[kind] = _join(kind, lookup.columns)
-            if len(kinds) == 1:
-                return joins[kinds.pop()](kept, found)
-            return [joins[type(row)]([row], [values])[0] for row, values in zip(kept, found, strict=True)]
-
-        return enriched
+        joined = _Enriching(context, parse(key), Lookup(load, paths, column, columns, prefix))
+        return Fusible(joined.rows, joined.write, joined.refresh)
 
     return lift(source, make)
+
+
+class _Enriching:
+    """One subscription."""
+
+    def __init__(self, context: Context, key: Expression, lookup: Lookup) -> None:
+        self._context = context
+        self._key = key
+        self._keys_of = compile_values([key])
+        self._lookup = lookup
+        self._joins: dict[type, Join] = {}
+        self._due = context.now() + CHECK_SECONDS
+        self._version = 0
+
+    def refresh(self) -> int:
+        """Look now and then whether the look-up's files changed; returns a number that grows when they did."""
+        if self._context.now() >= self._due:
+            self._due = self._context.now() + CHECK_SECONDS
+            if _refreshed(self._lookup, self._context):
+                self._joins.clear()
+                self._version += 1
+        return self._version
+
+    def write(self, loop: Loop) -> None:
+        """Write the look-up into a loop."""
+        columns = self._lookup.columns
+        names = [loop.variable() for _ in columns]
+        get, nothing = loop.keep(self._lookup.rows.get), loop.keep((None,) * len(names))
+        target = "".join(f"{name}, " for name in names) or "_"
+        loop.line(f"{target} = {get}({loop.value(self._key).text}, {nothing})")
+        for name, variable in zip(columns, names, strict=True):
+            loop.append(name, Code(variable))
+
+    def rows(self, rows: list[Row], reject: Reject) -> list[Row]:
+        """Rows with the columns of the look-up."""
+        self.refresh()
+        kept, found = _found(self._lookup, *self._keys_of(rows, reject), reject)
+        kinds = set(map(type, kept))
+        joins = self._joins
+        for kind in kinds - joins.keys():
+            joins[kind] = _join(kind, self._lookup.columns)
+        if len(kinds) == 1:
+            return joins[kinds.pop()](kept, found)
+        return [joins[type(row)]([row], [values])[0] for row, values in zip(kept, found, strict=True)]
 
 
 def _refreshed(lookup: Lookup, context: Context) -> bool:

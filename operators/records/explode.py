@@ -12,8 +12,10 @@ from rxpipe.elements import Row
 from rxpipe.errors import RxpipeError
 from rxpipe.expressions import parse
 from rxpipe.expressions.fields import field_types
-from rxpipe.expressions.rows import compile_values, row_struct
-from rxpipe.lift import Records, Reject, RowsFunction, lift
+from rxpipe.expressions.loop import Loop
+from rxpipe.expressions.rows import Fusible, compile_values, row_struct
+from rxpipe.expressions.syntax import Code
+from rxpipe.lift import Records, Reject, lift
 from rxpipe.operator import operator
 from rxpipe.params import Expr
 
@@ -50,9 +52,23 @@ def explode(
     if not all(name.isidentifier() for name in added) or len({*added}) < len(added):
         msg = f"explode: 'into' and 'index' must be two names of fields; got {', '.join(map(repr, added))}"
         raise RxpipeError(msg)
-    items_of = compile_values([parse(items)])
+    listed = parse(items)
+    items_of = compile_values([listed])
 
-    def make(_: Context) -> RowsFunction:
+    def write(loop: Loop) -> None:
+        found = loop.named(loop.value(listed)).text
+        loop.line(f"if _type({found}) not in {loop.keep(_LISTS)}: raise {loop.keep(TypeError)}")
+        number, item = loop.variable(), loop.variable()
+        each = f"{loop.keep(enumerate)}({found}, 1)"
+        if keep:
+            nothing = loop.keep(((None, None),))
+            loop.for_each(f"for {number}, {item} in ({nothing} if not {found} else (*{nothing}, *{each})):")
+        else:
+            loop.for_each(f"for {number}, {item} in ({each} if {found} else ()):")
+        for name, variable, hint in zip(added, (item, number), (Any, int | None), strict=False):
+            loop.append(name, Code(variable, hint))
+
+    def make(_: Context) -> Fusible:
         loops: dict[type, Expand] = {}
 
         def expanded(rows: list[Row], reject: Reject) -> list[Row]:
@@ -66,7 +82,7 @@ def explode(
                 return loops[kinds.pop()](kept, lists)
             return [made for row, found in zip(kept, lists, strict=True) for made in loops[type(row)]([row], [found])]
 
-        return expanded
+        return Fusible(expanded, write)
 
     return lift(source, make)
 
@@ -94,7 +110,7 @@ def _expand(kind: type, added: tuple[str, ...], *, keep: bool) -> Expand:
         )
     else:
         fields = {name: hint for name, hint in field_types(kind).items() if name not in added}
-        wider = row_struct(kind.__name__, fields | dict.fromkeys(added[:1], Any) | dict.fromkeys(added[1:], int))
+        wider = row_struct(kind.__name__, fields | dict.fromkeys(added[:1], Any) | dict.fromkeys(added[1:], int | None))
         old = [f"r.{name}" for name in fields]
         one, none = (f"T({', '.join([*old, *made])})" for made in (values, nothing))
     source = [

@@ -16,8 +16,10 @@ from typing_extensions import TypedDict
 from rxpipe.context import Context, current
 from rxpipe.elements import Batch, LineDelta, Row
 from rxpipe.errors import RxpipeError
+from rxpipe.expressions.loop import Loop, compile_loop
+from rxpipe.lift import Fusible, Lifted, Make, Reject, Stage
 from rxpipe.operator import operator
-from rxpipe.operators.records._decode import Declared, FieldType, compile_decoder
+from rxpipe.operators.records._decode import Declared, FieldType, Paths, compile_decoder
 
 _BOM = b"\xef\xbb\xbf"
 _OPENING, _CLOSING = b"{}"
@@ -69,8 +71,8 @@ def parse_json(
         RxpipeError: A field's name or path cannot be used, or `containing` has a line break.
     """
     declared = None if fields is None else {name: _declared(name, spec) for name, spec in fields.items()}
-    decoder, to_rows = (None, None) if declared is None else compile_decoder(declared)
-    row_type = None if to_rows is not None or decoder is None else decoder
+    decoder, flatten = (None, None) if declared is None else compile_decoder(declared)
+    paths: list[Paths] = []  # of the subscription that is being made: the step behind this one's own makes it
     marker = containing.encode() if containing else None
     if marker and b"\n" in marker:
         msg = f"parse_json: 'containing' must be a text within one line; got {containing!r}"
@@ -79,6 +81,7 @@ def parse_json(
     def subscribe(observer: ObserverBase[Batch], scheduler: SchedulerBase | None = None) -> DisposableBase:
         decode = _Decoder(_to_dict, _to_dicts) if decoder is None else _typed(decoder)
         context = current()
+        path = paths.pop() if paths else [""]
 
         def on_next(element: Any) -> None:
             if not isinstance(element, LineDelta):
@@ -86,13 +89,14 @@ def parse_json(
                 return
             objects = _decoded(decode, element, marker, context)
             if objects:
-                rows = objects if to_rows is None else to_rows(objects, element.path)
+                path[0] = element.path
                 leases = () if element.lease is None else (element.lease,)
-                observer.on_next(Batch(rows, leases=leases, row_type=row_type))
+                observer.on_next(Batch(objects, leases=leases, row_type=decoder))
 
         return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
 
-    return Observable(subscribe)
+    decoded = Observable(subscribe)
+    return decoded if flatten is None else Lifted(decoded, [Stage(_flattening(flatten, paths), counted=False)])
 
 
 def _declared(name: str, spec: str | FieldSpec) -> Declared:
@@ -120,6 +124,30 @@ def _to_dict(line: bytes) -> Row:
 def _to_dicts(array: bytearray) -> list[Row]:
     records: list[Any] = orjson.loads(array)
     return records if countOf(map(type, records), dict) == len(records) else []
+
+
+def _flattening(flatten: Callable[[Loop, Paths], None], paths: list[Paths]) -> Make:
+    """The step from decoded objects to rows."""
+
+    def make(_: Context) -> Fusible:
+        path = [""]
+        paths.append(path)
+
+        def write(loop: Loop) -> None:
+            flatten(loop, path)
+
+        alone: dict[type, Callable[..., Any]] = {}
+
+        def rows(objects: list[Any], _: Reject) -> list[Row]:
+            kind = type(objects[0])
+            if kind not in alone:
+                alone[kind] = compile_loop([write], kind).call
+            made: list[Row] = alone[kind](objects)[0]
+            return made
+
+        return Fusible(rows, write)
+
+    return make
 
 
 def _typed(kind: Any) -> _Decoder:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from reactivex import Observable
 
-from rxpipe.context import Context
 from rxpipe.elements import Row
 from rxpipe.expressions import parse
-from rxpipe.expressions.rows import ValuesFunction, compile_values
-from rxpipe.lift import Records, Reject, RowsFunction, lift
+from rxpipe.expressions.loop import Loop
+from rxpipe.expressions.rows import Fusible, ValuesFunction, compile_values
+from rxpipe.lift import Records, Reject, lift
 from rxpipe.operator import operator
 from rxpipe.params import Expr
 
@@ -32,17 +32,21 @@ def validate(source: Observable[Records], /, **rules: Expr) -> Observable[Record
         >>> rx.of(Batch([{"n": 1}, {"n": -1}])).pipe(validate(positive="n > 0")).run()
         Batch([{'n': 1}])
     """
-    checks = [(name, text, compile_values([parse(text)])) for name, text in rules.items()]
+    expressions = {name: parse(text) for name, text in rules.items()}
+    checks = [(f"rule {name!r} ({made.text})", compile_values([made])) for name, made in expressions.items()]
 
-    def make(_: Context) -> RowsFunction:
-        def validated(rows: list[Row], reject: Reject) -> list[Row]:
-            for name, text, check in checks:
-                rows = _fulfilling(rows, f"rule {name!r} ({text})", check, reject)
-            return rows
+    def validated(rows: list[Row], reject: Reject) -> list[Row]:
+        for rule, check in checks:
+            rows = _fulfilling(rows, rule, check, reject)
+        return rows
 
-        return validated
+    def write(loop: Loop) -> None:
+        broken = loop.keep(BrokenRuleError)
+        for expression in expressions.values():
+            loop.line(f"if not {loop.value(expression).text}: raise {broken}")
 
-    return lift(source, make)
+    step = Fusible(validated, write)
+    return lift(source, lambda _: step)
 
 
 def _fulfilling(rows: list[Row], rule: str, check: ValuesFunction, reject: Reject) -> list[Row]:

@@ -36,7 +36,8 @@ _PLAIN_EXPONENT = 3  # a field's number to a small power cannot grow large
 
 
 _GLOBALS: Mapping[str, Any] = {
-    "__builtins__": {}, "_type": type, "_dict": dict, "_member": member, "_power": power, "_coalesce": coalesce,
+    "__builtins__": {}, "_type": type, "_dict": dict, "_len": len,
+    "_member": member, "_power": power, "_coalesce": coalesce,
     **{f"_f_{name}": function.call for name, function in FUNCTIONS.items()},
 }  # fmt: skip
 

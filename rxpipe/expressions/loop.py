@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from rxpipe.expressions.compiler import Compiler
-from rxpipe.expressions.fields import field_types, row_struct
+from rxpipe.expressions.fields import row_struct
 from rxpipe.expressions.syntax import Code
 
 if TYPE_CHECKING:
@@ -108,15 +108,28 @@ class Loop:
         """The same value, computed here and now; a name or a literal stays as it is."""
         if _is_plain(code.text):
             return code
-        self._names += 1
-        name = f"_c{self._names}"
+        name = self.variable()
         self.line(f"{name} = {code.text}")
         return Code(name, code.hint)
+
+    def variable(self) -> str:
+        """A name that nothing else in the loop has."""
+        self._names += 1
+        return f"_c{self._names}"
 
     def put(self, name: str, code: Code) -> None:
         """Give the record a field, in place of one of its name."""
         self._changed = True
         self._compiler.columns[name] = code
+
+    def append(self, name: str, code: Code) -> None:
+        """Give the record a field behind all others, in place of one of its name."""
+        if self._compiler.fields and not self._compiler.closed:
+            self._compiler.columns = self._own_fields()
+            self._compiler.closed = True
+        if self._compiler.closed:
+            self._compiler.columns.pop(name, None)
+        self.put(name, code)
 
     def only(self, names: Sequence[str]) -> None:
         """Leave the record these of its fields."""
@@ -170,24 +183,25 @@ class Loop:
         if not self._changed and self._made_by is None:
             return self._row_type, "_r"
         if not self._compiler.closed:
-            own = {
-                name: self._compiler.columns.get(name) or self._compiler.read(name)
-                for name in field_types(self._row_type)
-            }
-            columns = own | columns
+            columns = self._own_fields()
         arguments = ", ".join(code.text for code in columns.values())
         if self._made_by is not None and not self._changed:
             return self._row_type, f"{self.keep(self._made_by)}({arguments})"
         made = row_struct(self._row_type.__name__, {name: code.hint for name, code in columns.items()})
         return made, f"{self.keep(made)}({arguments})"
 
+    def _own_fields(self) -> dict[str, Code]:
+        """All fields of a record that still has those of the row."""
+        compiler = self._compiler
+        return {name: compiler.columns.get(name) or compiler.read(name) for name in compiler.fields} | compiler.columns
+
     def _counted(self) -> list[str]:
         """How many records came through each step; what a step at the end let through is what was made."""
         last = max(self._counters, default=-1)
-        names: dict[int, str] = {-1: "len(_rows)"}
+        names: dict[int, str] = {-1: "_len(_rows)"}
         for place in sorted(set(self._counters) - {-1}):
             if place == last and self.result is None:
-                names[place] = "len(_out)"
+                names[place] = "_len(_out)"
                 continue
             names[place] = name = f"_n{len(names)}"
             self.before.append(f"{name} = 0")

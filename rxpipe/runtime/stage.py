@@ -15,7 +15,7 @@ from rxpipe.context import Change, Context, Saved, StateKind, entered
 from rxpipe.elements import ErrorRecord
 from rxpipe.fused import Tail
 from rxpipe.lease import Lease
-from rxpipe.lift import Lifted, Stage, fold
+from rxpipe.lift import Lifted, fold
 from rxpipe.meter import Meter, blame
 from rxpipe.runtime.guard import GuardedScheduler
 
@@ -267,9 +267,11 @@ def staged(
     applied: Observable[Any], inlet: Inlet | None, context: StepContext, *, root: bool = False
 ) -> Observable[Any]:
     """A step's output, measured; a record-wise step joins the record-wise steps before it in one pass."""
-    if isinstance(applied, Lifted) and inlet is not None and applied.source is inlet:
+    if isinstance(applied, Lifted) and inlet is not None and (applied.source is inlet or not applied.stages[0].counted):
         source, before = inlet.source, inlet.before
-        stages = [Stage(make, context, context.meter) for make, *_ in applied.stages]
+        if applied.source is not inlet:  # the step makes the records itself, and the first stage is its own
+            source, before = Outlet(applied.source, context), context.meter
+        stages = [stage._replace(context=context, meter=context.meter) for stage in applied.stages]
         if isinstance(source, Lifted):
             return Lifted(source.source, source.stages + stages, source.before)
         return Lifted(source, stages, before)

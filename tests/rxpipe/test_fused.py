@@ -1,0 +1,144 @@
+"""Runs of record-wise steps: as one loop and step by step, they give the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from reactivex.subject import Subject
+
+from rxpipe import operators as ops
+from rxpipe.context import entered
+from rxpipe.elements import Batch
+from rxpipe.expressions import parse
+from rxpipe.expressions.loop import compile_loop
+from rxpipe.expressions.rows import Fusible, deriving, filtering
+from rxpipe.lift import Lifted, Stage
+from rxpipe.meter import Meter
+from rxpipe.table import Table
+from rxpipe.testing import TestContext
+
+
+class Line(msgspec.Struct):
+    a: int | None = None
+    b: str | None = None
+    items: list[Any] | None = None
+
+
+enrich: Any = ops.enrich
+STEPS: list[Any] = [
+    ops.where("a > 1"),
+    ops.where("a is not None and a != 3"),
+    ops.where("len(b) > 1 or a == 0"),
+    ops.derive(c="a * 2", d="c + 1"),
+    ops.derive(a="coalesce(a, 7)", b="b + '!'"),
+    ops.derive(a="b", b="a"),
+    ops.select(["a", "b"], items="items"),
+    ops.select(["items"], b="coalesce(b, 'x')", a="6 / a"),
+    ops.validate(even="a % 2 == 0", known="b is not None"),
+    ops.explode("items", into="item", index="n"),
+    ops.explode("items", into="b", keep=True),
+    enrich("a", table={"2": {"price": 5}, "4": {"price": 7, "b": "four"}}),
+    enrich("b", table={"x": 1}, on="b", prefix="of_"),
+]
+
+values = st.fixed_dictionaries(
+    {
+        "a": st.none() | st.integers(-1, 5),
+        "b": st.none() | st.sampled_from(["", "x", "yy", "four"]),
+        "items": st.none() | st.lists(st.integers(0, 9), max_size=3),
+    }
+)
+
+
+class Outcome:
+    """What steps make of batches: rows, errors, and counts of each step."""
+
+    def __init__(self, steps: list[Any], *, fuse: bool, tail: Any = None) -> None:
+        self.contexts = [TestContext(name=f"step {number}") for number, _ in enumerate(steps)]
+        self.meters = [Meter() for _ in steps]
+        self.source: Subject[Any] = Subject()
+        self.seen: list[Any] = []
+        stages = []
+        for step, context, meter in zip(steps, self.contexts, self.meters, strict=True):
+            [stage] = step(Subject()).stages
+            make = stage.make if fuse else alone(stage.make)
+            stages.append(Stage(make, context, meter))
+        with entered(TestContext()):
+            observable: Any = Lifted(self.source, stages)
+            if tail is not None:
+                observable = tail(observable)
+            observable.subscribe(self.seen.append)
+
+    def told(self) -> Any:
+        """All of it, to compare."""
+        errors = [[(error.step, error.reason, error.record) for error in context.errors] for context in self.contexts]
+        counts = [(meter.records_in, meter.records_out, meter.blocks_in, meter.largest_block) for meter in self.meters]
+        return [element.dicts() for element in self.seen], errors, counts
+
+
+def alone(make: Any) -> Any:
+    def made(context: Any) -> Any:
+        step = make(context)
+        return step.rows if isinstance(step, Fusible) else step
+
+    return made
+
+
+def rows_of(made: list[dict[str, Any]], *, structs: bool) -> list[Any]:
+    return [Line(**row) for row in made] if structs else [dict(row) for row in made]
+
+
+@given(
+    st.lists(st.sampled_from(STEPS), min_size=1, max_size=6),
+    st.lists(st.lists(values, max_size=5), max_size=3),
+    st.booleans(),
+    st.booleans(),
+)
+def test_fused_or_not_nothing_differs(
+    steps: list[Any], batches: list[list[dict[str, Any]]], structs: bool, folded: bool
+) -> None:
+    tail = ops.aggregate(by=["b"], n="count()", a="sum(a)", most="max(a)", some="count(a)") if folded else None
+    fused, single = (Outcome(steps, fuse=fuse, tail=tail) for fuse in (True, False))
+    for outcome in (fused, single):
+        try:
+            for batch in batches:
+                outcome.source.on_next(Batch(rows_of(batch, structs=structs)))
+        except Exception as error:  # noqa: BLE001  # a step that does not fit the rows
+            outcome.seen.append(Table(str(error), (), list, lambda: 0))
+    assert fused.told() == single.told()
+
+
+def refused(row: Any, error: Exception) -> None:
+    raise AssertionError((row, error))
+
+
+@pytest.mark.parametrize("row_type", [dict, Line])
+def test_each_step_can_be_in_one_loop(row_type: type) -> None:
+    """Where nothing fails, the loop is what gives the result: a failure of its own would go unnoticed."""
+    for step in STEPS:
+        [stage] = step(Subject()).stages
+        made = stage.make(TestContext())
+        assert isinstance(made, Fusible), step
+        row = Line(2, "x", [1]) if row_type is Line else {"a": 2, "b": "x", "items": [1]}
+        loop = compile_loop([made.write], row_type)
+        rows, counts = loop.call([row])
+        assert rows == made.rows([row], refused)
+        assert counts == (len(rows),)
+
+
+def test_the_loop_reads_a_field_once_and_builds_no_record_between() -> None:
+    steps = [filtering(parse("a > 1")), deriving({"c": parse("a * a")}), deriving({"d": parse("c")}, only=True)]
+    source = compile_loop([step.write for step in steps], Line).source
+    assert source.count("_r.a") == 1
+    assert source.count("_append(") == 1
+
+
+def test_names_of_the_loop_cannot_be_reached() -> None:
+    loop = compile_loop([deriving({"c": parse("[_x for _x in items]".replace("_x", "x"))}).write], Line)
+    assert "x for x in" in loop.source
+    texts = deriving({"c": parse("'\\x000\\x00 _r.a'")})
+    assert compile_loop([texts.write], Line).call([Line()])[0][0].c == "\x000\x00 _r.a"
