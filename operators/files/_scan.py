@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from rxpipe.elements import FileState
 from rxpipe.operators.files._match import Matcher
 from rxpipe.operators.files._tree import Found, Identity, Tree, parent, state_of
 
 _SETTLED = 3_000_000_000
 """Nanoseconds after which a folder's modification time can be trusted: a later change gets a later time."""
+
+_AT_ONCE = 128
+"""How many known paths are looked at between two yields."""
 
 
 @dataclass(slots=True)
@@ -50,7 +52,6 @@ class Scanner:
         self.tree = Tree(self.wanted, self.failed)
         self.roots: list[str] = []
         self.folders: dict[str, Folder] = {}
-        self.trust_folder_times = True
         self._match = match
         self._max_size = max_size
         self._watch = watch
@@ -71,15 +72,55 @@ class Scanner:
         links: list[Folder] = []
         while real or links:
             folder = (real or links).pop()
-            if folder.path in listed or self._is_double(folder):
+            if folder.path in listed:
                 continue
-            listed.add(folder.path)
-            for path, is_link in self._list(folder, found, found_links):
-                below = self._child(folder, path)
-                (links if is_link else real).append(below)
+            for path, is_link in self._list(folder, found, found_links, listed):
+                (links if is_link else real).append(self._child(folder, path))
             yield
         for path, state in found_links.items():
             found.setdefault(path, state)
+
+    def sweep(self, paths: Iterable[str], found: Found, listed: set[str]) -> Iterator[None]:
+        """Look at all that is known, then as `scan` does at paths and wherever something came or went.
+
+        It costs one `stat` for each file and folder: a folder is listed only where its modification time is not that of
+        its last listing. That finds every change where the times of folders can be trusted.
+        """
+        changed: set[str] = set()
+        yield from self._sweep_folders(changed)
+        yield from self._sweep_files(found, changed)
+        listed.update(self.folders.keys() - changed)
+        yield from self.scan({*paths, *changed} - listed, found, listed)
+
+    def _sweep_folders(self, changed: set[str]) -> Iterator[None]:
+        """Find the folders that are not as they were when they were listed."""
+        look = os.stat
+        for number, (path, folder) in enumerate(self.folders.items(), 1):
+            try:
+                now = look(path)
+            except OSError:
+                changed.add(path)
+                continue
+            if now.st_mtime_ns != folder.mtime_ns or (now.st_dev, now.st_ino) != folder.identity:
+                changed.add(path)
+            if number % _AT_ONCE == 0:
+                yield
+
+    def _sweep_files(self, found: Found, changed: set[str]) -> Iterator[None]:
+        """Find the files that were written to, and the folders of those that are no longer there."""
+        look = os.stat
+        for number, (path, (device, inode, size, mtime_ns)) in enumerate(self.tree.files.items(), 1):
+            try:
+                now = look(path)
+            except OSError:
+                changed.add(parent(path))
+                continue
+            if now.st_ino != inode or now.st_dev != device:
+                changed.add(parent(path))
+            elif now.st_mtime_ns != mtime_ns or now.st_size != size:
+                found[path] = state_of(now) if stat.S_ISREG(now.st_mode) else None
+            if number % _AT_ONCE == 0:
+                yield
 
     def forget_root(self, root: str, found: Found) -> None:
         """Leave a root that is watched no more; its files count as gone."""
@@ -156,13 +197,8 @@ class Scanner:
         name = path.rpartition("/")[2]
         return self.folders.get(path) or Folder(path, folder.root, f"{folder.relative}{name}/", (0, 0))
 
-    def _is_double(self, folder: Folder) -> bool:
+    def _is_double(self, folder: Folder, identity: Identity) -> bool:
         """Whether the folder is watched already, under another path (a link, a cycle)."""
-        try:
-            now = os.stat(folder.path)
-        except OSError:
-            return False
-        identity = (now.st_dev, now.st_ino)
         other = self._paths.get(identity, folder.path)
         if other == folder.path:
             return False
@@ -172,14 +208,13 @@ class Scanner:
             return False
         return (there.st_dev, there.st_ino) == identity
 
-    def _list(self, folder: Folder, found: Found, found_links: Found) -> Iterable[tuple[str, bool]]:
+    def _list(self, folder: Folder, found: Found, found_links: Found, listed: set[str]) -> Iterable[tuple[str, bool]]:
         """Compare a folder's files with what is known of them; returns its folders, and which are links."""
         try:
             now = os.stat(folder.path)
-            self._enter(folder, now, found)
-            if now.st_mtime_ns == folder.mtime_ns and self.trust_folder_times:
-                self._look_again(folder, found)
-                return [(path, False) for path in folder.folders]
+            if not self._enter(folder, (now.st_dev, now.st_ino), found):
+                return ()
+            listed.add(folder.path)
             listed_at = time.time_ns()
             with os.scandir(folder.path) as listing:
                 entries = [entry for entry in listing if self._match.links or not entry.is_symlink()]
@@ -199,6 +234,7 @@ class Scanner:
             except FileNotFoundError:
                 continue
             except OSError as error:
+                folder.mtime_ns = -1
                 self.failed(entry.path, error)
         names = {entry.path for entry in entries}
         for path in self.tree.in_folder.get(folder.path, ()):
@@ -232,30 +268,13 @@ class Scanner:
                 self._watch(path, True)
             found[path] = state_of(now)
 
-    def _look_again(self, folder: Folder, found: Found) -> None:
-        """The quick way where no name came or went: only the known files."""
-        files, look = self.tree.files, os.stat
-        for path in self.tree.in_folder.get(folder.path, ()):
-            try:
-                now = look(path)
-            except OSError:
-                found[path] = self.tree.look(path)
-                continue
-            known: FileState = files[path]
-            if (
-                now.st_mtime_ns != known[3]
-                or now.st_size != known[2]
-                or now.st_ino != known[1]
-                or now.st_dev != known[0]
-            ):
-                found[path] = state_of(now) if stat.S_ISREG(now.st_mode) else None
-
-    def _enter(self, folder: Folder, now: os.stat_result, found: Found) -> None:
-        """Begin to watch a folder, unless it is watched already."""
-        identity = (now.st_dev, now.st_ino)
+    def _enter(self, folder: Folder, identity: Identity, found: Found) -> bool:
+        """Begin to watch a folder, unless it is watched already; returns whether it is watched under this path."""
         known = self.folders.get(folder.path)
         if known is not None and known.identity == identity:
-            return
+            return True
+        if self._is_double(folder, identity):
+            return False
         if known is not None:
             self._gone(folder.path, found)
         other = self._paths.get(identity)
@@ -265,6 +284,7 @@ class Scanner:
         self.folders[folder.path] = folder
         self._paths[identity] = folder.path
         self._watch(folder.path, True)
+        return True
 
     def _gone(self, path: str, found: Found) -> None:
         """A file or a folder with all below is no longer there."""

@@ -215,8 +215,9 @@ class Watcher:
         for root in removed:
             self.polled.discard(root)
             self.scanner.forget_root(root, found)
-        self.scanner.trust_folder_times = not self.polled and self.notify is not None
-        yield from self.scanner.scan(looked, found, listed)
+        notified = self.notify is not None and not self.polled
+        look = self.scanner.sweep if rescanning and notified else self.scanner.scan
+        yield from look(looked, found, listed)
         for event in self.scanner.tree.reconcile(found, listed):
             if rescanning and self.notify is not None and not {event.path, event.old_path} & (looked | self.pending):
                 self.missed += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
@@ -214,6 +215,54 @@ def test_the_rescan_finds_what_was_not_notified(tmp_path: Path) -> None:
             finally:
                 Inotify._deliver = original  # type: ignore[method-assign]
             assert found.context.details["watch"]()["missed"] == 1
+
+    asyncio.run(main())
+
+
+@pytest.fixture
+def deaf(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No notification is heard."""
+    monkeypatch.setattr(Inotify, "_deliver", lambda self: self._read.clear())
+
+
+MISSED: dict[str, tuple[Callable[[Path], object], list[str]]] = {
+    "create": (lambda at: (at / "x" / "new").write_text("n"), ["create x/new"]),
+    "create in a new folder": (lambda at: shutil.copytree(at / "x", at / "y" / "z"), ["create y/z/a", "create y/z/b"]),
+    "modify": (lambda at: append(at / "x" / "a"), ["modify x/a"]),
+    "truncate": (lambda at: (at / "x" / "a").write_text(""), ["truncate x/a"]),
+    "delete": (lambda at: (at / "x" / "a").unlink(), ["delete x/a"]),
+    "delete a folder": (lambda at: shutil.rmtree(at / "x"), ["delete x/a", "delete x/b"]),
+    "rename": (lambda at: (at / "x" / "a").rename(at / "x" / "c"), ["rename x/c"]),
+    "rename into another folder": (lambda at: (at / "x" / "a").rename(at / "y" / "c"), ["rename y/c"]),
+    "rename a folder": (lambda at: (at / "x").rename(at / "w"), ["rename w/a", "rename w/b"]),
+    "rename over another": (lambda at: (at / "x" / "a").rename(at / "x" / "b"), ["delete x/b", "rename x/b"]),
+    "replace": (lambda at: (at / "aside").rename(at / "x" / "a"), ["replace x/a"]),
+    "replace a folder": (lambda at: exchange(at / "x", at / ".other"), ["replace x/a", "delete x/b"]),
+}
+
+
+def exchange(path: Path, other: Path) -> None:
+    """Another folder comes in the place of one."""
+    path.rename(path.parent / ".before")
+    other.rename(path)
+
+
+@pytest.mark.usefixtures("deaf")
+@pytest.mark.parametrize("what", MISSED)
+def test_the_rescan_finds_each_kind_of_change_in_folders_it_does_not_list(tmp_path: Path, what: str) -> None:
+    change, words = MISSED[what]
+    for path in ("x/a", "x/b", "y/d", ".other/a", "aside"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("1\n")
+    for folder in (tmp_path / "x", tmp_path / "y", tmp_path / ".other", tmp_path):
+        os.utime(folder, (1, 1))  # long ago, so that its time is trusted
+
+    async def main() -> None:
+        async with live(tmp_path, rescan="20ms", ignore=["aside"]) as found:
+            await found.until(lambda: len(found.words()) == 3)
+            change(tmp_path)
+            await found.until(lambda: sorted(found.words()[3:]) == sorted(words))
+            assert found.context.details["watch"]()["missed"] == len(words)
 
     asyncio.run(main())
 

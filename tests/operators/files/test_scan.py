@@ -1,0 +1,85 @@
+"""Walking watched folders: what a sweep looks at, and what it leaves alone."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rxpipe.operators.files._match import Matcher
+from rxpipe.operators.files._scan import Scanner
+from rxpipe.operators.files._tree import Found
+
+
+@pytest.fixture
+def scanner(tmp_path: Path) -> Scanner:
+    """One that has seen a folder with some more below, unchanged for long."""
+    for path in ("a", "x/b", "x/y/c"):
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_text("1")
+    for folder in (tmp_path, tmp_path / "x", tmp_path / "x" / "y"):
+        os.utime(folder, (1, 1))
+    made = Scanner(Matcher(["*"]), None, lambda path, wanted: None, lambda path, reason: None)
+    made.roots = [str(tmp_path)]
+    found: Found = {}
+    for _ in made.scan(made.roots, found, set()):
+        pass
+    made.tree.reconcile(found)
+    return made
+
+
+def swept(scanner: Scanner) -> tuple[Found, set[str]]:
+    """What a sweep finds, and which folders it vouches for."""
+    found: Found = {}
+    listed: set[str] = set()
+    for _ in scanner.sweep(scanner.roots, found, listed):
+        pass
+    return found, listed
+
+
+def test_a_sweep_looks_once_at_each_path_and_lists_nothing(
+    scanner: Scanner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+    look = os.stat
+
+    def stat(path: str, **options: Any) -> os.stat_result:
+        looked.append(path)
+        return look(path, **options)
+
+    def scandir(path: str) -> None:
+        pytest.fail(f"listed {path}")
+
+    monkeypatch.setattr(os, "stat", stat)
+    monkeypatch.setattr(os, "scandir", scandir)
+    found, listed = swept(scanner)
+    monkeypatch.undo()
+    folders = {str(tmp_path), str(tmp_path / "x"), str(tmp_path / "x" / "y")}
+    assert (found, listed) == ({}, folders)
+    assert sorted(looked) == sorted([*folders, *scanner.tree.files])
+
+
+def test_a_sweep_lists_only_the_folder_where_something_came(
+    scanner: Scanner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x" / "new").write_text("1")
+    lists: list[str] = []
+    scandir = os.scandir
+
+    def noted(path: str) -> Any:
+        lists.append(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", noted)
+    found, _ = swept(scanner)
+    assert lists == [str(tmp_path / "x")]
+    assert list(found) == [str(tmp_path / "x" / "new")]
+
+
+def test_a_folder_that_changed_a_moment_ago_is_listed_again(scanner: Scanner, tmp_path: Path) -> None:
+    (tmp_path / "x" / "new").write_text("1")
+    swept(scanner)
+    assert scanner.folders[str(tmp_path / "x")].mtime_ns == -1, "a later change could get the same time"
+    assert scanner.folders[str(tmp_path / "x" / "y")].mtime_ns == 1_000_000_000
