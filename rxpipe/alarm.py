@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from reactivex.abc import DisposableBase, SchedulerBase
-from reactivex.disposable import SerialDisposable
 
 from rxpipe.context import Context
 
@@ -26,7 +25,8 @@ class Alarm(DisposableBase):
         self._read = context.now
         self._scheduler = scheduler
         self._ring = ring
-        self._timer = SerialDisposable()
+        self._timer: DisposableBase | None = None
+        self._disposed = False
         self._due: float | None = None
         self._last = self._read()
         self._lost = 0.0
@@ -42,16 +42,23 @@ class Alarm(DisposableBase):
 
     def by(self, due: float) -> None:
         """Ring at `due` or before."""
-        if self._due is None or due < self._due - PRECISION:
+        if not self._disposed and (self._due is None or due < self._due - PRECISION):
+            self._stop()
             self._due = due
-            self._timer.disposable = self._scheduler.schedule_relative(max(0.0, due - self._last), self._wake)
+            self._timer = self._scheduler.schedule_relative(max(0.0, due - self._last), self._wake)
 
     def dispose(self) -> None:
         """Ring no more."""
-        self._timer.dispose()
+        self._disposed = True
+        self._stop()
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.dispose()
+            self._timer = None
 
     def _wake(self, _: SchedulerBase, __: object = None) -> None:
-        self._due = None
+        self._due = self._timer = None
         due = self._ring(self.now() + PRECISION)
-        if due is not None and not self._timer.is_disposed:
+        if due is not None:
             self.by(due)

@@ -18,10 +18,10 @@ from loguru import logger
 from reactivex.abc import SchedulerBase
 from reactivex.disposable import Disposable
 from reactivex.scheduler import EventLoopScheduler
-from reactivex.scheduler.eventloop import AsyncIOScheduler
 
 from rxpipe.elements import ErrorRecord, error_record
 from rxpipe.lease import Flow, Lease
+from rxpipe.loop import LoopScheduler
 
 StateKind = Literal["source", "operator", "sink"]
 Change = tuple[bytes, str, bytes | None]
@@ -89,7 +89,7 @@ class Context:
         if given is not None:
             return given
         try:
-            return AsyncIOScheduler(asyncio.get_running_loop())
+            return LoopScheduler(asyncio.get_running_loop())
         except RuntimeError:
             return _thread_scheduler()
 

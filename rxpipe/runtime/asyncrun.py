@@ -12,12 +12,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from loguru import logger
-from reactivex.scheduler.eventloop import AsyncIOScheduler
 
 from rxpipe.errors import RxpipeError, did_you_mean, nearest
 from rxpipe.graph import Graph
 from rxpipe.language.edges import PASSING, fits, members, type_name
 from rxpipe.language.plan import Plan
+from rxpipe.loop import LoopScheduler
 from rxpipe.runtime.engine import Engine, Options
 from rxpipe.runtime.sample import SampleData
 from rxpipe.runtime.settings import Settings, load_settings
@@ -145,7 +145,7 @@ class AsyncRun:
                 output=self._output,
                 state=state,
             )
-            return Engine(self.plan, AsyncIOScheduler(loop), time.time, _poster(loop), self._finished, options)
+            return Engine(self.plan, LoopScheduler(loop), time.time, _poster(loop), self._finished, options)
         except BaseException:
             if state is not None:
                 state.close()
