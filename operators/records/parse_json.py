@@ -20,6 +20,7 @@ from rxpipe.expressions.loop import Loop, compile_loop
 from rxpipe.lift import Fusible, Lifted, Make, Reject, Stage
 from rxpipe.operator import operator
 from rxpipe.operators.records._decode import Declared, FieldType, Paths, compile_decoder
+from rxpipe.operators.records._search import lines_containing
 
 _BOM = b"\xef\xbb\xbf"
 _OPENING, _CLOSING = b"{}"
@@ -170,7 +171,7 @@ def _decoded(decoder: _Decoder, block: LineDelta, marker: bytes | None, context:
                 return whole
     decode = decoder.line
     objects = []
-    for start, line in _lines(data) if marker is None else _lines_containing(data, marker):
+    for start, line in _lines(data) if marker is None else lines_containing(data, marker):
         try:
             objects.append(decode(line))
         except _BAD_LINE as error:
@@ -233,18 +234,3 @@ def _lines(data: bytes) -> Iterator[tuple[int, bytes]]:
         if line and not line.isspace():
             yield start, line
         start += len(line) + 1
-
-
-def _lines_containing(data: bytes, marker: bytes) -> Iterator[tuple[int, bytes]]:
-    """The lines that have the marker in them, found without looking at the others."""
-    find, rfind = data.find, data.rfind
-    behind = 0
-    position = find(marker)
-    while position >= 0:
-        start = rfind(b"\n", behind, position) + 1 or behind
-        end = find(b"\n", position)
-        if end < 0:
-            end = len(data)
-        yield start, data[start:end]
-        behind = end + 1
-        position = find(marker, behind)
