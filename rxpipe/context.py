@@ -33,6 +33,8 @@ class Saved(Protocol):
 
     persistent: bool
     """Whether changes are saved at all: without, an operator need not note what changed."""
+    empty: bool
+    """Whether nothing was there when the run began: an operator that holds all it saved need not ask for it."""
 
     def get(self, key: bytes) -> dict[str, bytes]:
         """All parts of one key."""
@@ -51,6 +53,7 @@ class NoState:
     """The saved state of a step whose run keeps none."""
 
     persistent = False
+    empty = True
 
     def get(self, key: bytes) -> dict[str, bytes]:  # noqa: ARG002  # see `Saved`
         """Nothing."""

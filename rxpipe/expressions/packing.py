@@ -6,6 +6,7 @@ structs become dicts of their fields' names.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -13,6 +14,9 @@ from msgspec.msgpack import Ext
 
 _TUPLE, _INTEGER = 1, 2
 _NATIVE = range(-(2**63), 2**64)
+
+_ATOMS = frozenset({type(None), bool, int, float, str})
+"""What MessagePack has a form for, whole numbers outside `_NATIVE` aside."""
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -24,7 +28,10 @@ def pack(value: Any) -> bytes:
         >>> unpack(pack({"key": ("a", 1), "n": 2**70}))
         {'key': ('a', 1), 'n': 1180591620717411303424}
     """
-    return _encode(_plain(value))
+    try:
+        return _encode(_plain(value))
+    except OverflowError:  # a whole number that is large, which is rare: looked for only now
+        return _encode(_plain(value, large=True))
 
 
 def unpack(data: bytes) -> Any:
@@ -52,21 +59,31 @@ def canonical(key: Any) -> Any:
     return key
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any, *, large: bool = False) -> Any:
+    """The value without what MessagePack has no form for; whole numbers outside `_NATIVE` only where there are some."""
     kind = type(value)
-    if kind in (str, float, bool) or value is None:
-        return value
-    if kind is int:
-        return value if value in _NATIVE else Ext(_INTEGER, b"%x" % value)
+    if kind in _ATOMS:
+        return Ext(_INTEGER, b"%x" % value) if large and kind is int and value not in _NATIVE else value
     if kind is tuple:
-        return Ext(_TUPLE, _encode([_plain(part) for part in value]))
+        return Ext(_TUPLE, _encode([_plain(part, large=large) for part in value]))
     if kind is list:
-        return [_plain(part) for part in value]
+        return [_plain(part, large=large) for part in value]
     if isinstance(value, msgspec.Struct):
-        value = {name: getattr(value, name) for name in value.__struct_fields__}
+        if not large and _is_encoded_by_name(kind) and _ATOMS.issuperset(map(type, msgspec.structs.astuple(value))):
+            return value
+        value = msgspec.structs.asdict(value)
     if isinstance(value, dict):
-        return {name: _plain(part) for name, part in value.items()}
+        return {name: _plain(part, large=large) for name, part in value.items()}
     return value
+
+
+@cache
+def _is_encoded_by_name(kind: type[msgspec.Struct]) -> bool:
+    """Whether the encoder makes of a struct what it makes of the dict of its fields."""
+    made = kind.__struct_config__
+    return kind.__struct_encode_fields__ == kind.__struct_fields__ and not (
+        made.array_like or made.omit_defaults or made.tag
+    )
 
 
 def _extension(code: int, data: memoryview) -> Any:

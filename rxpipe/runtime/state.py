@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -27,6 +28,9 @@ FORMAT = "1"
 
 APPLICATION = 0x72787070
 """Marks an SQLite file as a state file: `rxpp`."""
+
+_place = itemgetter(0, 1)
+"""Key and part of a change."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
@@ -176,12 +180,13 @@ class StateFile:
         return count
 
     def _write(self, changes: Sequence[tuple[str, list[Change]]]) -> None:
-        """In order: a key that was deleted and came again is there."""
+        """In order: a key that was deleted and came again is there; what is written at once in that of the table."""
         for step, rows in changes:
             for wanted, group in groupby(rows, key=lambda row: row[2] is not None):
                 if wanted:
                     self.db.executemany(
-                        "INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)", ((step, *row) for row in group)
+                        "INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)",
+                        ((step, *row) for row in sorted(group, key=_place)),
                     )
                 else:
                     self.db.executemany(
@@ -219,11 +224,11 @@ class SavedStep:
     def __init__(self, db: sqlite3.Connection, step: str) -> None:
         self._db = db
         self._step = step
-        self._empty = db.execute("SELECT 1 FROM state WHERE step = ? LIMIT 1", (step,)).fetchone() is None
+        self.empty = db.execute("SELECT 1 FROM state WHERE step = ? LIMIT 1", (step,)).fetchone() is None
 
     def get(self, key: bytes) -> dict[str, bytes]:
         """All parts of one key, as they were when the run began or a checkpoint wrote them since."""
-        if self._empty:
+        if self.empty:
             return {}
         return dict(self._db.execute("SELECT part, value FROM state WHERE step = ? AND key = ?", (self._step, key)))
 

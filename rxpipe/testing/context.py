@@ -25,6 +25,7 @@ class DictSaved:
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
+        self.empty = not rows
 
     def get(self, key: bytes) -> dict[str, bytes]:
         """All parts of one key."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -37,6 +39,21 @@ def test_equal_numbers() -> None:
     assert pack_key((1.0, (True, "a"))) == pack_key((1, (1, "a")))
     assert pack_key(0.0) == pack_key(-0.0) == pack_key(False) == pack_key(0)
     assert repr(unpack(pack((2**70, -(2**70), 1.0, True)))) == repr((2**70, -(2**70), 1.0, True))
+
+
+@given(values, values)
+def test_a_struct_is_as_its_dict(one: Any, other: Any) -> None:
+    made = row_struct("Row", {"a": Any, "b": Any})(one, other)
+    assert pack(made) == pack({"a": one, "b": other})
+    assert pack([(made, 1)]) == pack([({"a": one, "b": other}, 1)])
+
+
+@pytest.mark.parametrize(
+    "options", [{"rename": {"a": "x"}}, {"array_like": True}, {"omit_defaults": True}, {"tag": "t"}], ids=str
+)
+def test_however_a_struct_is_encoded_elsewhere(options: dict[str, Any]) -> None:
+    kind = msgspec.defstruct("Row", [("a", int, 0), ("b", str, "")], **options)
+    assert unpack(pack([kind(0, "c")])) == [{"a": 0, "b": "c"}]
 
 
 def test_a_struct_becomes_a_dict_of_its_fields() -> None:
