@@ -109,13 +109,16 @@ class Contests:
     def _enter_all(  # noqa: C901, PLR0912  # one loop: calls for each record would take twice as long
         self, rows: list[Row], reject: Reject, difference: Difference
     ) -> None:
-        held, persistent, with_origin = self._held, self._saved.persistent, self._with_origin
-        get, enter, add, retracted = held.get, self._enter, difference.added.__setitem__, difference.retracted
+        held, persistent, with_origin, all_stay = self._held, self._saved.persistent, self._with_origin, self._all_stay
+        get, beats, add, retracted = held.get, self._beats, difference.added.__setitem__, difference.retracted
         latest: Any = self  # no origin yet
         members: set[Any] = set()
+        fresh: dict[Any, Candidate] = {}  # the rows held that came in this batch: most rivals come close together
         for row, (key, rank, split, tie, origin, measure) in zip(*self._values_of(rows, reject), strict=True):
+            new = Candidate(row, rank, split, tie, origin, measure)
             try:
                 found = get(key)
+                old = fresh.get(key)
                 if with_origin and origin is not latest:
                     members = self._origins.setdefault(origin, set())
                     latest = origin
@@ -130,10 +133,26 @@ class Contests:
             except TypeError as error:
                 reject(row, _unhashable(key, error))
                 continue
+            if (
+                old is not None
+                and old.row is found
+                and old.origin == origin
+                and old.split == split
+                and old.rank == rank
+            ):
+                try:
+                    if beats(new, old):
+                        held[key], fresh[key] = row, new
+                        difference.replace(found, row)
+                except TypeError as error:
+                    reject(row, error)
+                continue
             if with_origin:
                 members.add(key)
             if found is None:
                 held[key] = row
+                if not all_stay:
+                    fresh[key] = new
                 if persistent:
                     self._dirty[key] = None
                 if retracted:
@@ -142,7 +161,7 @@ class Contests:
                     add(id(row), row)
             elif found is not _SEEN:
                 try:
-                    enter(key, found, Candidate(row, rank, split, tie, origin, measure), difference)
+                    self._enter(key, found, new, difference)
                 except TypeError as error:
                     reject(row, error)
 
@@ -157,8 +176,7 @@ class Contests:
             if old.origin == new.origin and old.split == new.split and old.rank == new.rank and not self._all_stay:
                 if self._beats(new, old):
                     self._held[key] = new.row
-                    difference.retract(old.row)
-                    difference.add(new.row)
+                    difference.replace(old.row, new.row)
                     if self._saved.persistent:
                         self._dirty[key] = None
                 return
@@ -250,7 +268,7 @@ class Contests:
             TypeError: It cannot be a key.
         """
         found = self._held.get(key)
-        if found is not None or not self._saved.persistent:
+        if found is not None or self._saved.empty:
             return found
         entries = [tuple(entry) for value in self._saved.get(pack_key(key)).values() for entry in unpack(value)]
         if not entries:

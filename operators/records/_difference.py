@@ -35,6 +35,15 @@ class Difference:
         if self.added.pop(number, None) is None:
             self.retracted[number] = row
 
+    def replace(self, old: Row, new: Row) -> None:
+        """Note a record that counts instead of another one."""
+        number = id(old)
+        if self.added.pop(number, None) is None:
+            self.retracted[number] = old
+        number = id(new)
+        if not self.retracted or self.retracted.pop(number, None) is None:
+            self.added[number] = new
+
     def add_unkeyed(self, row: Row) -> None:
         """Note a record that counts however often it comes."""
         self.added[-next(self._unkeyed)] = row
