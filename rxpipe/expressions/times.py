@@ -36,6 +36,8 @@ def timestamp(time: object) -> float:
         ValueError: The text is no RFC 3339 time, or a text or datetime states no zone.
         TypeError: It is neither number, text nor datetime.
     """
+    if type(time) is float:
+        return time
     moment = _read(time) if isinstance(time, str) else time
     if isinstance(moment, datetime):
         if moment.tzinfo is None:
