@@ -65,7 +65,7 @@ class Extreme:
 
     def dump(self) -> tuple[Any, bytes]:
         """The result, and the values as they are saved."""
-        return self.read(), self._saved if self._saved is not None else pack(list(self._counts.items()))
+        return self.read(), self._saved if self._saved is not None else pack([*map(list, self._counts.items())])
 
     def _loaded(self) -> dict[Any, int]:
         if self._saved is not None:

@@ -61,13 +61,13 @@ def canonical(key: Any) -> Any:
 
 def _plain(value: Any, *, large: bool = False) -> Any:
     """The value without what MessagePack has no form for; whole numbers outside `_NATIVE` only where there are some."""
-    kind = type(value)
+    kind: type = type(value)
     if kind in _ATOMS:
         return Ext(_INTEGER, b"%x" % value) if large and kind is int and value not in _NATIVE else value
-    if kind is tuple:
-        return Ext(_TUPLE, _encode([_plain(part, large=large) for part in value]))
-    if kind is list:
-        return [_plain(part, large=large) for part in value]
+    if kind is tuple or kind is list:
+        if large or not _ATOMS.issuperset(map(type, value)):
+            value = [_plain(part, large=large) for part in value]
+        return value if kind is list else Ext(_TUPLE, _encode(value))
     if isinstance(value, msgspec.Struct):
         if not large and _is_encoded_by_name(kind) and _ATOMS.issuperset(map(type, msgspec.structs.astuple(value))):
             return value
@@ -78,11 +78,11 @@ def _plain(value: Any, *, large: bool = False) -> Any:
 
 
 @cache
-def _is_encoded_by_name(kind: type[msgspec.Struct]) -> bool:
+def _is_encoded_by_name(kind: Any) -> bool:
     """Whether the encoder makes of a struct what it makes of the dict of its fields."""
     made = kind.__struct_config__
     return kind.__struct_encode_fields__ == kind.__struct_fields__ and not (
-        made.array_like or made.omit_defaults or made.tag
+        made.array_like or made.omit_defaults or made.tag is not None
     )
 
 

@@ -10,6 +10,7 @@ from rxpipe.errors import ExpressionError
 from rxpipe.expressions import parse
 from rxpipe.expressions.aggregation import FUNCTIONS, parse_aggregation
 from rxpipe.expressions.keepers import Extreme, History, load
+from rxpipe.expressions.packing import pack, unpack
 
 
 def test_parse() -> None:
@@ -39,7 +40,7 @@ def test_an_extreme_is_that_of_the_values_left(steps: list[tuple[bool, int, bool
             with pytest.raises(KeyError):
                 slot.may_retract(value)
         if restart:
-            slot = load("max*" if largest else "min*", slot.dump())
+            slot = load("max*" if largest else "min*", unpack(pack(slot.dump())))
         assert slot.read() == (max if largest else min)(left, default=None)
 
 

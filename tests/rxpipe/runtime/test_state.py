@@ -9,8 +9,12 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rxpipe.errors import StateError
 from rxpipe.runtime.state import StateFile, default_path, open_readonly, readable
@@ -39,6 +43,24 @@ def test_rows(file: StateFile) -> None:
     assert file.commit([]) == 0
     assert file.reset("a[0] x") == 2
     assert file.steps() == []
+
+
+changes = st.lists(
+    st.tuples(st.binary(max_size=1), st.sampled_from(["", "p", "q"]), st.none() | st.binary(max_size=1)), max_size=12
+)
+
+
+@given(changes, changes)
+def test_the_last_change_of_a_row_counts(first: list[Any], second: list[Any]) -> None:
+    expected = {(key, part): value for key, part, value in first + second}
+    with TemporaryDirectory() as folder:
+        file = StateFile(Path(folder) / "state.sqlite")
+        file.commit([("s", first)])
+        file.commit([("s", second)])
+        assert {(key, part): value for key, part, value in file.rows("s")} == {
+            place: value for place, value in expected.items() if value is not None
+        }
+        file.close()
 
 
 def test_private_to_the_user(file: StateFile, path: Path) -> None:
