@@ -34,7 +34,7 @@ def _search(data: bytes, marker: bytes) -> Callable[[int], int]:
     if memmem is None:
         find = data.find
         return lambda begin: find(marker, begin)
-    address = ctypes.cast(data, ctypes.c_void_p).value or 0
+    address = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
 
     def search(begin: int) -> int:
         if begin >= size:
