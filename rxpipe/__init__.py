@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from rxpipe.graph import Graph, Param, Sample, stream
     from rxpipe.language.check import problems
     from rxpipe.language.config import dump, load, load_text
-    from rxpipe.operator import operator
+    from rxpipe.operator import Outputs, operator
+    from rxpipe.outputs import with_outputs
     from rxpipe.params import AggregationExpr, Expr, Secret
     from rxpipe.table import Table
     from rxpipe.units import Duration, Rate, Size
@@ -35,7 +36,8 @@ _HOMES = {
     "elements": ("Batch", "ErrorRecord", "FileEvent", "FileState", "LineDelta", "OriginGone"),
     "errors": ("GraphError", "ParameterError", "RunError", "RxpipeError", "StateError"),
     "graph": ("Graph", "Param", "Sample", "stream"),
-    "operator": ("operator",),
+    "operator": ("Outputs", "operator"),
+    "outputs": ("with_outputs",),
     "params": ("AggregationExpr", "Expr", "Secret"),
     "table": ("Table",),
     "units": ("Duration", "Rate", "Size"),
@@ -56,6 +58,7 @@ __all__ = [
     "GraphError",
     "LineDelta",
     "OriginGone",
+    "Outputs",
     "Param",
     "ParameterError",
     "Rate",
@@ -72,6 +75,7 @@ __all__ = [
     "operator",
     "problems",
     "stream",
+    "with_outputs",
 ]
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import ContextVar
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 from loguru import logger
@@ -24,6 +25,9 @@ from rxpipe.lease import Flow, Lease
 from rxpipe.loop import LoopScheduler
 
 StateKind = Literal["source", "operator", "sink"]
+Emit = Callable[[Any], None]
+"""Takes an element."""
+
 Change = tuple[bytes, str, bytes | None]
 """One changed row of a step's state: key, part, and the value, or None to delete it."""
 
@@ -77,12 +81,14 @@ class Context:
         flow: Counts what is leased; sources wait on it.
         once: Whether sources end when they have emitted what is there.
         folder: The graph's folder, where its data files are.
+        readers: Takes what the step emits to its outputs beside the main one, by name.
     """
 
     name: str = "python"
     stream: str = ""
     once: bool = False
     folder: Path = Path()
+    readers: Mapping[str, Emit] = MappingProxyType({})
 
     def __init__(self, flow: Flow | None = None) -> None:
         self.flow = flow or Flow()
@@ -108,6 +114,13 @@ class Context:
     def now(self) -> float:
         """The run's clock, in seconds since the epoch."""
         return time.time()
+
+    def emitter(self, output: str) -> Emit:
+        """How to emit to one of the step's outputs beside the main one; ask for it at subscription.
+
+        What nobody reads ends there. The output completes when the step does.
+        """
+        return self.readers.get(output, void)
 
     def reject(
         self,

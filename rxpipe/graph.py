@@ -29,6 +29,11 @@ ERRORS = "errors"
 """The built-in stream of records that could not be handled."""
 
 
+def stream_of(read: str) -> str:
+    """The stream of what is read: `totals` of `totals`, and of `totals.late`, which is one of its further outputs."""
+    return read.partition(".")[0]
+
+
 @dataclass(frozen=True)
 class Places:
     """Where a step and its parameters stand in the file: `at()` gives the nearest known place of a path.
@@ -232,7 +237,7 @@ class StreamReference(Observable[Any]):
 
 
 def stream(name: str) -> Observable[Any]:
-    """Refer to another stream of the graph, as `from: NAME` does in YAML."""
+    """Refer to another stream of the graph, or with `NAME.OUTPUT` to an output of its steps, as `from` does in YAML."""
     return StreamReference(name)
 
 

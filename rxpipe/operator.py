@@ -7,7 +7,7 @@ import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any, Concatenate, ParamSpec, TypeVar, overload
+from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar, overload
 
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
@@ -21,6 +21,23 @@ if typing.TYPE_CHECKING:
 P = ParamSpec("P")
 A = TypeVar("A")
 B = TypeVar("B")
+
+
+class Outputs:
+    """Marks what an operator emits beside its main output: elements for those who read `STREAM.OUTPUT`.
+
+    On what the operator returns, `Annotated[Observable[Batch], Outputs(late=Batch)]` names outputs and their element
+    types. On a parameter, `Annotated[list[str], Outputs(Batch)]` says that each name in it is an output; of a mapping
+    or of `**parameters` the keys are. The operator asks for the way there with `current().emitter(name)`.
+
+    Args:
+        each: The element type of the outputs that a parameter names.
+        named: The element types of outputs by name.
+    """
+
+    def __init__(self, each: Any = None, /, **named: Any) -> None:
+        self.each = each
+        self.named = named
 
 
 class Operator:
@@ -110,6 +127,31 @@ class Operator:
     def emits(self) -> Any:
         """The element type that the operator emits."""
         return element_type(self.hints["return"])
+
+    def outputs(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """The element types of the outputs beside the main one, by name.
+
+        Args:
+            parameters: The checked parameters.
+        """
+        mark = marked(self.hints["return"])
+        found = {} if mark is None else dict(mark.named)
+        for name, each in self.naming.items():
+            found |= dict.fromkeys(self._names_in(name, parameters), each)
+        return found
+
+    @cached_property
+    def naming(self) -> dict[str, Any]:
+        """The parameters that name outputs, and the element type of those."""
+        marks = {name: marked(hint) for name, hint in self.hints.items() if name != "return"}
+        return {name: mark.each for name, mark in marks.items() if mark is not None}
+
+    def _names_in(self, name: str, parameters: Mapping[str, Any]) -> list[str]:
+        """The names that a parameter holds."""
+        parameter = self.signature.parameters[name]
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            return [key for key in parameters if key not in self.signature.parameters]
+        return list(parameters.get(name, parameter.default) or ())
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Positional and named arguments as named raw parameters, stream inputs included.
@@ -235,9 +277,16 @@ def operator_of(function: object) -> Operator:
 
 def element_type(hint: Any) -> Any:
     """The `X` of an annotation `Observable[X]`, or None where the annotation is no observable."""
+    if typing.get_origin(hint) is Annotated:
+        hint = typing.get_args(hint)[0]
     if isinstance(hint, type) and issubclass(hint, Observable):
         return Any
     origin = typing.get_origin(hint)
     if isinstance(origin, type) and issubclass(origin, Observable):
         return typing.get_args(hint)[0]
     return None
+
+
+def marked(hint: Any) -> Outputs | None:
+    """What an annotation says of outputs, if it does."""
+    return next((mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Outputs)), None)

@@ -9,7 +9,7 @@ from typing import Any
 
 from rxpipe.elements import Batch
 from rxpipe.errors import GraphError, Place, Problem, did_you_mean, nearest
-from rxpipe.graph import ERRORS, Graph
+from rxpipe.graph import ERRORS, Graph, stream_of
 from rxpipe.language.checkstep import StepChecker
 from rxpipe.language.config import in_order, plugin_folder
 from rxpipe.language.plan import Plan, PlannedStream
@@ -98,12 +98,17 @@ class _Checker:
 
     def plan(self) -> Plan:
         """The plan of a graph without problems."""
-        readers: dict[str, list[str]] = {name: [] for name in self.order}
+        readers: dict[str, dict[str, list[str]]] = {name: {} for name in self.order}
         for name in self.order:
-            for source, _, _ in self.reads[name]:
-                if source in readers and name not in readers[source]:
-                    readers[source].append(name)
-        streams = {name: PlannedStream(name, self.streams[name], readers[name]) for name in self.order}
+            for read, _, _ in self.reads[name]:
+                source, _, output = read.partition(".")
+                readers[source].setdefault(output, [])
+                if name not in readers[source][output]:
+                    readers[source][output].append(name)
+        streams = {
+            name: PlannedStream(name, self.streams[name], readers[name].pop("", []), readers[name])
+            for name in self.order
+        }
         return Plan(self.graph, streams, {name: value.value for name, value in self.values.items()}, self.settings)
 
     def _graph_parts(self) -> None:
@@ -196,7 +201,7 @@ class _Checker:
             while path:
                 name, position = path.pop()
                 done.setdefault(name, False)
-                reads = [entry for entry in self.reads[name] if entry[0] in self.graph.streams]
+                reads = [(stream_of(read), place, step) for read, place, step in self.reads[name]]
                 if position == len(reads):
                     done[name] = True
                     order.append(name)

@@ -11,10 +11,10 @@ import orjson
 from reactivex import Observable
 
 from rxpipe.errors import ParameterError, ParameterProblem, Place, did_you_mean, nearest
-from rxpipe.graph import ERRORS, FROM, StepSpec
+from rxpipe.graph import ERRORS, FROM, StepSpec, stream_of
 from rxpipe.language.edges import Bindings, emitted, fits, type_name, union
 from rxpipe.language.guesses import between, unknown_operator
-from rxpipe.language.plan import PlannedStep
+from rxpipe.language.plan import PlannedStep, targets
 from rxpipe.language.variables import Filled, Path
 from rxpipe.operator import Operator
 from rxpipe.registry import registry
@@ -38,13 +38,17 @@ class StepChecker:
 
     Args:
         checker: The check of the whole graph.
-        types: The element types of the built-in streams; those of the graph's are added.
+        types: The element types of the built-in streams; those of the graph's, and of their outputs, are added.
+
+    Attributes:
+        outputs: For each stream whose steps are all understood, the names of their outputs beside the main one.
     """
 
     def __init__(self, checker: _Checker, types: dict[str, Any]) -> None:
         self.checker = checker
         self.graph = checker.graph
         self.types = types
+        self.outputs: dict[str, list[str]] = {}
         self.found: dict[tuple[str, int], _Found] = {}
 
     def look_up(self) -> None:
@@ -59,6 +63,7 @@ class StepChecker:
     def stream(self, name: str) -> list[PlannedStep]:
         """Second pass, one stream: its steps with converted parameters, and the types on its edges."""
         planned: list[PlannedStep] = []
+        before = len(self.checker.problems)
         flowing: Any = None
         previous = ""
         for index, spec in enumerate(self.graph.streams[name]):
@@ -66,10 +71,13 @@ class StepChecker:
             emits: Any = Any
             parameters: Mapping[str, Any] = {}
             shown: Any = dict(spec.parameters)
+            outputs: dict[str, Any] = {}
             if found.known:
-                emits = self._edges(spec, found, name, index, flowing, previous)
+                self._outputs_read(spec, found, name, index)
+                emits, bindings = self._edges(spec, found, name, index, flowing, previous)
                 if found.operator is not None:
                     parameters, shown = self._parameters(spec, found.operator, name, index)
+                    outputs = self._outputs(spec, found.operator, parameters, bindings, name, index)
             label = f"{name}[{index}] {spec.operator}"
             planned.append(
                 PlannedStep(
@@ -82,12 +90,17 @@ class StepChecker:
                     function=spec.function,
                     accepts=flowing,
                     emits=emits,
+                    outputs=outputs,
                     fingerprint=_fingerprint(spec.operator, shown),
                     place=spec.places.at(()),
                 )
             )
             flowing, previous = emits, label
         self.types[name] = flowing
+        for step in planned:
+            self.types |= {f"{name}.{output}": kind for output, kind in step.outputs.items()}
+        if len(self.checker.problems) == before and all(self.found[name, index].known for index in range(len(planned))):
+            self.outputs[name] = [output for step in planned for output in step.outputs]
         return planned
 
     def _look_up(self, spec: StepSpec, stream: str, index: int) -> _Found:
@@ -160,14 +173,14 @@ class StepChecker:
         return streams
 
     def _reads(self, target: str, place: Place | None, stream: str, index: int) -> bool:
-        """Note that a stream reads another; whether there is such a stream."""
+        """Note that a stream reads another, or an output of its steps; whether there is such a stream."""
         if target == ERRORS:
             return True
-        if target in self.graph.streams:
+        if stream_of(target) in self.graph.streams:
             self.checker.reads[stream].append((target, place, index))
             return True
         names = list(dict.fromkeys([*self.graph.streams, ERRORS]))
-        guess = nearest(target, names)
+        guess = nearest(stream_of(target), names)
         tail = did_you_mean(guess) if guess else f"; there are {', '.join(map(repr, names))}"
         self._note(f"unknown stream {target!r}{tail}", place, stream, index)
         return False
@@ -191,12 +204,49 @@ class StepChecker:
         elif not any(streams.values()):
             self._note(f"{operator.name!r} as the first step takes names of streams; got none", place, stream, index)
 
-    def _edges(self, spec: StepSpec, found: _Found, stream: str, index: int, flowing: Any, previous: str) -> Any:
-        """Check what flows into a step; the type of what flows out."""
+    def _outputs_read(self, spec: StepSpec, found: _Found, stream: str, index: int) -> None:
+        """Check that what is read beside whole streams are outputs of their steps, each of one step."""
+        for read in targets(found.streams):
+            source, dot, output = read.partition(".")
+            there = self.outputs.get(source)
+            if not dot or there is None or there.count(output) == 1:
+                continue
+            if output in there:
+                message = f"two steps of {source!r} have an output {output!r}; make one of them a stream of its own"
+            else:
+                names = [f"{source}.{name}" for name in there]
+                guess = nearest(read, names)
+                all_of = f"; there are {', '.join(map(repr, names))}" if names else "; no step of it has one"
+                message = f"stream {source!r} has no output {output!r}{did_you_mean(guess) or all_of}"
+            self._note(message, spec.places.at(_path_of(spec.parameters, read)), stream, index)
+
+    def _outputs(
+        self,
+        spec: StepSpec,
+        operator: Operator,
+        parameters: Mapping[str, Any],
+        bindings: Bindings,
+        stream: str,
+        index: int,
+    ) -> dict[str, Any]:
+        """The types of the outputs that a step has beside its main one."""
+        outputs = operator.outputs(parameters)
+        for name in outputs:
+            if not (name.isascii() and name.isidentifier()):
+                message = f"{operator.name}: an output's name is made of letters, digits and '_'; got {name!r}"
+                path = _path_of(spec.parameters, name) or (name,)
+                self._note(message, spec.places.at(path, name=True), stream, index)
+        return {name: emitted(kind, bindings) for name, kind in outputs.items()}
+
+    def _edges(
+        self, spec: StepSpec, found: _Found, stream: str, index: int, flowing: Any, previous: str
+    ) -> tuple[Any, Bindings]:
+        """Check what flows into a step; the type of what flows out, and what the type variables stand for."""
         operator = found.operator
-        if operator is None:
-            return self.types.get(str(spec.parameters.get("stream")), Any) if spec.operator == FROM else Any
         bindings: Bindings = {}
+        if operator is None:
+            read = str(spec.parameters.get("stream"))
+            return (self.types.get(read, Any) if spec.operator == FROM else Any), bindings
         incoming: list[tuple[str, Any, str, Path]] = []
         if index > 0 and operator.inputs:
             incoming.append((operator.inputs[0], flowing, previous, ()))
@@ -214,8 +264,8 @@ class StepChecker:
                 message += between(arriving, accepted)
             self._note(message, spec.places.at(path), stream, index)
         if operator.variadic_input is not None and operator.accepts(operator.inputs[0]) == operator.emits:
-            return union([arriving for _, arriving, _, _ in incoming]) if incoming else Any
-        return emitted(operator.emits, bindings)
+            return (union([arriving for _, arriving, _, _ in incoming]) if incoming else Any), bindings
+        return emitted(operator.emits, bindings), bindings
 
     def _parameters(self, spec: StepSpec, operator: Operator, stream: str, index: int) -> tuple[Mapping[str, Any], Any]:
         """The converted parameters, and how to show them."""

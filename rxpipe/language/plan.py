@@ -32,6 +32,7 @@ class PlannedStep:
         reads: For the `from` step: the stream read.
         accepts: The element type that flows in, for drawing; None for a source.
         emits: The element type that flows out.
+        outputs: The element types of the outputs beside that one, by name.
         fingerprint: The step's operator and parameters as text, with secrets hidden: what its state depends on.
     """
 
@@ -44,17 +45,24 @@ class PlannedStep:
     function: Callable[[Observable[Any]], Observable[Any]] | Observable[Any] | None = None
     accepts: Any = None
     emits: Any = None
+    outputs: Mapping[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
     place: Place | None = None
 
 
+def targets(streams: Mapping[str, str | list[str]]) -> list[str]:
+    """The streams, or outputs `STREAM.OUTPUT`, that inputs name."""
+    return [target for named in streams.values() for target in ([named] if isinstance(named, str) else named)]
+
+
 @dataclass(frozen=True)
 class PlannedStream:
-    """A stream's steps, and the names of the streams that read it."""
+    """A stream's steps, and the names of the streams that read it, or the further outputs of its steps."""
 
     name: str
     steps: list[PlannedStep]
     readers: list[str] = field(default_factory=list)
+    output_readers: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from reactivex.abc import DisposableBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, SerialDisposable
 from reactivex.subject import Subject
 
+from rxpipe.context import Emit, void
 from rxpipe.errors import GraphError, RunError, RxpipeError
 from rxpipe.graph import ERRORS
 from rxpipe.lease import Flow
@@ -29,7 +30,7 @@ from rxpipe.runtime.wiring import Wiring, error_handlers
 from rxpipe.table import Table
 
 if TYPE_CHECKING:
-    from rxpipe.language.plan import Plan
+    from rxpipe.language.plan import Plan, PlannedStream
     from rxpipe.runtime.state import StateFile
 
 State = Literal["new", "running", "paused", "draining", "done", "failed", "stopped"]
@@ -53,7 +54,7 @@ class Options:
         output: What sinks that print are told, see `rxpipe.runtime.output`.
         state: The open state file; the engine closes it.
         executor: Threads for blocking calls; by default a pool of the run's own, made when first needed.
-        watch: Called with a stream's name and each element that leaves it.
+        watch: Called with the name of a stream, or `STREAM.OUTPUT`, and each element that leaves it.
     """
 
     in_flight: int = 64 * 1024 * 1024
@@ -83,7 +84,7 @@ class Engine:
         flow: Counts what is leased, and holds the sources.
         errors: The built-in stream `errors`.
         contexts: The contexts of all steps, each behind those that it reads from.
-        tables: The latest table that left each stream.
+        tables: The latest table that left each stream, or output of one.
     """
 
     def __init__(
@@ -129,7 +130,9 @@ class Engine:
         """
         self.state = "running"
         streams = sorted(self.plan.streams.values(), key=lambda stream: stream.name in self._handlers)
-        self._subjects = {stream.name: Subject() for stream in streams if stream.readers} | {ERRORS: self.errors.stream}
+        self._subjects = {name: Subject() for stream in streams for name in _read(stream)} | {
+            ERRORS: self.errors.stream
+        }
         self._open = {stream.name for stream in streams}
         try:
             wiring = Wiring(self, self._subjects, self._handlers)
@@ -151,13 +154,20 @@ class Engine:
             self._subscriptions.add(self._later(self._options.duration, self.drain))
 
     def _subscribe(self, name: str, observable: Observable[Any]) -> None:
-        subject, watch = self._subjects.get(name), self._options.watch
-        emit = _ignore if subject is None else subject.on_next
+        subject = self._subjects.get(name)
 
         def on_completed() -> None:
             if subject is not None:
                 subject.on_completed()
             self._completed(name)
+
+        on_next = self.emitter(name)
+        self._subscriptions.add(observable.subscribe(on_next, self.fail, on_completed, scheduler=self._own))
+
+    def emitter(self, name: str) -> Emit:
+        """Where the elements of a stream go, or of an output `STREAM.OUTPUT`: to all who read it."""
+        subject, watch = self._subjects.get(name), self._options.watch
+        emit = void if subject is None else subject.on_next
 
         def kept(element: Any) -> None:
             if isinstance(element, Table):
@@ -169,8 +179,7 @@ class Engine:
                 watch(name, element)
             kept(element)
 
-        on_next = kept if watch is None else watched
-        self._subscriptions.add(observable.subscribe(on_next, self.fail, on_completed, scheduler=self._own))
+        return kept if watch is None else watched
 
     def _completed(self, name: str) -> None:
         self._open.discard(name)
@@ -354,5 +363,6 @@ class Engine:
         self._ticks.disposable = self._later(self._options.checkpoint, tick)
 
 
-def _ignore(_: object) -> None:
-    """The last step of a stream that nobody reads."""
+def _read(stream: PlannedStream) -> list[str]:
+    """What others read of a stream: all of it, or outputs of its steps."""
+    return [stream.name] * bool(stream.readers) + [f"{stream.name}.{output}" for output in stream.output_readers]

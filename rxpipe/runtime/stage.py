@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
+from reactivex.subject import Subject
 
-from rxpipe.context import Change, Context, Saved, StateKind, entered
-from rxpipe.elements import ErrorRecord
+from rxpipe.context import Change, Context, Emit, Saved, StateKind, entered
+from rxpipe.elements import Batch, ErrorRecord
 from rxpipe.fused import Tail
 from rxpipe.lease import Lease
 from rxpipe.lift import Lifted, fold
@@ -76,6 +77,22 @@ class StepContext(Context):
     def now(self) -> float:
         """The run's clock."""
         return self.clock()
+
+    def connect(self, readers: Mapping[str, Emit]) -> None:
+        """Tell who reads the step's outputs beside the main one; what it emits there is counted."""
+        self.readers = {output: self._counted(output, emit) for output, emit in readers.items()}
+
+    def _counted(self, output: str, emit: Emit) -> Emit:
+        meter, records = self.meter, 0
+
+        def counted(element: Any) -> None:
+            nonlocal records
+            meter.count_out(element)
+            records += len(element.rows) if isinstance(element, Batch) else 1
+            emit(element)
+
+        self.gauge(f"{output}_records", lambda: records)
+        return counted
 
     def emit_error(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:
         """Deliver an error record to the stream `errors`."""
@@ -261,6 +278,35 @@ class Outlet(Observable[Any]):
 
             subscription.add(context.on_drain(stop))
         return subscription
+
+
+class Ending(Observable[Any]):
+    """Behind a step with outputs that others read: they end when the step completes, or is unsubscribed.
+
+    Args:
+        source: The step.
+        outputs: Where its outputs are heard.
+        over: Whether the run has ended: then nobody is told any more.
+    """
+
+    def __init__(self, source: Observable[Any], outputs: list[Subject[Any]], over: Callable[[], bool]) -> None:
+        super().__init__()
+        self.source = source
+        self.outputs = outputs
+        self.over = over
+
+    def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        def end() -> None:
+            if not self.over():
+                for output in self.outputs:
+                    output.on_completed()
+
+        def on_completed() -> None:
+            end()
+            observer.on_completed()
+
+        upstream = self.source.subscribe(observer.on_next, observer.on_error, on_completed, scheduler=scheduler)
+        return CompositeDisposable(upstream, Disposable(end))
 
 
 def staged(

@@ -8,9 +8,10 @@ from reactivex import Observable
 from reactivex.subject import Subject
 
 from rxpipe.errors import RxpipeError
-from rxpipe.graph import ERRORS
+from rxpipe.graph import ERRORS, stream_of
+from rxpipe.language.plan import targets
 from rxpipe.meter import Meter, blame
-from rxpipe.runtime.stage import Inlet, StepContext, staged
+from rxpipe.runtime.stage import Ending, Inlet, StepContext, staged
 
 if TYPE_CHECKING:
     from rxpipe.language.plan import Plan, PlannedStep, PlannedStream
@@ -22,7 +23,7 @@ class Wiring:
 
     Args:
         engine: The run; it is given the contexts of all steps.
-        subjects: Where the streams that others read are heard, and the stream `errors`.
+        subjects: Where the streams and outputs that others read are heard, and the stream `errors`.
         handlers: The streams that read `errors`, directly or through others.
     """
 
@@ -42,8 +43,8 @@ class Wiring:
         handles_errors = False
         self._last[stream.name] = None
         for step in stream.steps:
-            reads = reads_of(step)
-            handles_errors = handles_errors or any(read == ERRORS or read in self._handlers for read in reads)
+            sources = map(stream_of, reads_of(step))
+            handles_errors = handles_errors or any(source in {ERRORS, *self._handlers} for source in sources)
             if step.reads is not None:
                 observable = self._subjects[step.reads]
                 self._last[stream.name] = self._last[step.reads]
@@ -51,11 +52,12 @@ class Wiring:
             context = StepContext(self._engine, step.name, stream.name, handles_errors=handles_errors)
             self._engine.contexts.append(context)
             try:
-                observable = self._apply(step, observable, context)
+                observable = self._with_outputs(step, self._apply(step, observable, context), context)
             except Exception as error:
                 blame(error, step.name)
                 raise
             self._last[stream.name] = context.meter
+            self._last |= {f"{stream.name}.{output}": context.meter for output in step.outputs}
         if observable is None:
             msg = f"stream {stream.name!r} has no steps"
             raise RxpipeError(msg)
@@ -80,23 +82,28 @@ class Wiring:
             )
         return staged(step.operator.apply(inputs, step.parameters), inlet, context, root=step.operator.is_source)
 
-    def _read(self, stream: str, context: StepContext) -> Observable[Any]:
-        return Inlet(self._subjects[stream], context, self._last[stream])
+    def _read(self, read: str, context: StepContext) -> Observable[Any]:
+        return Inlet(self._subjects[read], context, self._last[read])
+
+    def _with_outputs(self, step: PlannedStep, applied: Observable[Any], context: StepContext) -> Observable[Any]:
+        """Give a step the way to its outputs beside the main one, and end those that are read when it ends."""
+        names = {output: f"{context.stream}.{output}" for output in step.outputs}
+        context.connect({output: self._engine.emitter(name) for output, name in names.items()})
+        read = [self._subjects[name] for name in names.values() if name in self._subjects]
+        return Ending(applied, read, self._engine.over) if read else applied
 
 
 def reads_of(step: PlannedStep) -> list[str]:
-    """The streams that a step reads."""
+    """What a step reads: streams, and outputs of others' steps."""
     names = [step.reads] if step.reads is not None else []
-    for read in step.streams.values():
-        names += read if isinstance(read, list) else [read]
-    return names
+    return names + targets(step.streams)
 
 
 def error_handlers(plan: Plan) -> set[str]:
     """The streams that read `errors`, directly or through others."""
     found: set[str] = set()
     for name, stream in plan.streams.items():
-        reads = {read for step in stream.steps for read in reads_of(step)}
+        reads = {stream_of(read) for step in stream.steps for read in reads_of(step)}
         if ERRORS in reads or reads & found:
             found.add(name)
     return found

@@ -9,8 +9,8 @@ from typing import Any
 from reactivex.abc import SchedulerBase
 from reactivex.disposable import Disposable
 
-from rxpipe.context import Change, Context, StateKind, void
-from rxpipe.elements import ErrorRecord
+from rxpipe.context import Change, Context, Emit, StateKind, void
+from rxpipe.elements import Batch, ErrorRecord, LineDelta
 from rxpipe.lease import Flow, Lease
 from rxpipe.testing.virtual import VirtualTimeScheduler
 
@@ -38,6 +38,13 @@ class DictSaved:
     def keys_of(self, part: str) -> list[bytes]:
         """The keys that have this part."""
         return [key for key, found in self.rows if found == part]
+
+
+def unleased(element: Any) -> Any:
+    """An element that can be kept: without its leases."""
+    if isinstance(element, Batch):
+        return Batch(element.rows, element.retracted, retractable=element.retractable)
+    return element._replace(lease=None) if isinstance(element, LineDelta) else element
 
 
 class InlineExecutor(Executor):
@@ -69,6 +76,7 @@ class TestContext(Context):
         kinds: For each step that asked for state the kind it said.
         gauges: The figures exposed, by name.
         details: The details exposed, by name.
+        outputs: What was emitted to each output beside the main one, without its leases.
     """
 
     __test__ = False
@@ -91,6 +99,7 @@ class TestContext(Context):
         self.kinds: list[StateKind] = []
         self.gauges: dict[str, Callable[[], float]] = {}
         self.details: dict[str, Callable[[], Any]] = {}
+        self.outputs: dict[str, list[Any]] = {}
         self._restore = [dict(rows) for rows in states]
         self._changes: list[Callable[[], Iterable[Change]]] = []
         self._flushes: list[Callable[[], None]] = []
@@ -108,6 +117,13 @@ class TestContext(Context):
     def now(self) -> float:
         """The virtual time."""
         return self.virtual.time
+
+    def emitter(self, output: str) -> Emit:
+        """Keep what is emitted to an output, unless somebody reads it."""
+        if output in self.readers:
+            return self.readers[output]
+        kept = self.outputs.setdefault(output, [])
+        return lambda element: kept.append(unleased(element))
 
     def emit_error(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:  # noqa: ARG002  # a run's are used
         """Keep an error record."""

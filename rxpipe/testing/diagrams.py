@@ -7,9 +7,9 @@ A diagram is one line for each input, then a line for the operator; two or more 
 
 A line whose label is the operator's name, alone or with parameters written as in Python, ends the diagram; the lines
 before it are its inputs, and a parameter that names one stands for that stream (`merge(other)`). A source operator has
-no input lines. Lines such as `a: {"level": "INFO"}` below, before the next blank line, are the legend. A letter or
-digit outside the legend, or its legend value where that is a mapping or a list, becomes an element of the type that
-flows there:
+no input lines. A line `.NAME` below is what comes out of the output of that name. Lines such as `a: {"level": "INFO"}`
+below, before the next blank line, are the legend. A letter or digit outside the legend, or its legend value where that
+is a mapping or a list, becomes an element of the type that flows there:
 
     FileEvent   letter: a modify event of the path that is the letter; mapping: the event's fields
     Batch       letter: one row {"value": letter}; mapping: that one row; list: these rows
@@ -28,6 +28,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from reactivex.observer import Observer
+
 from rxpipe.context import entered
 from rxpipe.elements import Batch, FileEvent
 from rxpipe.operator import Operator
@@ -36,18 +38,19 @@ from rxpipe.testing.context import TestContext
 from rxpipe.testing.marbles import Event, MarbleError, length, parse_marbles, plain_value
 from rxpipe.testing.virtual import MarbleSource, record
 
-_LINE = re.compile(r"\s+(?P<label>[A-Za-z_]\w*(?:\(.*\))?)\s{2,}(?P<marble>[-\w()|#^ ]+?)\s*")
+_LINE = re.compile(r"\s+(?P<label>\.?[A-Za-z_]\w*(?:\(.*\))?)\s{2,}(?P<marble>[-\w()|#^ ]+?)\s*")
 _LEGEND = re.compile(r"\s+(?P<char>[A-Za-z0-9]): (?P<value>.+)")
 
 
 @dataclass
 class Diagram:
-    """One diagram: the marbles of the inputs by label, the call, the marble of the output, the legend."""
+    """One diagram: the marbles of the inputs by label, the call, the marble of its output, the legend, more outputs."""
 
     inputs: dict[str, str]
     call: str
     output: str
     legend: dict[str, Any] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
 
     def arguments(self) -> tuple[list[Any], dict[str, Any]]:
         """The parameters of the call; names of inputs are left as `InputName`.
@@ -107,7 +110,10 @@ def docstring_marbles(doc: str, name: str | None = None) -> list[Diagram]:
         legend = _LEGEND.fullmatch(line)
         if match and _is_marble(match["marble"]):
             label = match["label"]
-            if (label.split("(")[0] == name) if name else inputs:
+            if label.startswith("."):
+                if open_block:
+                    found[-1].outputs[label[1:]] = match["marble"]
+            elif (label.split("(")[0] == name) if name else inputs:
                 found.append(Diagram(inputs, label, match["marble"]))
                 inputs, open_block = {}, True
             else:
@@ -132,8 +138,10 @@ def check_diagram(operator: Operator, diagram: Diagram) -> None:
         MarbleError: The diagram cannot be read.
     """
     from rxpipe.operator import Source, Step  # noqa: PLC0415  # keeps the names out of the module's page
+    from rxpipe.outputs import with_outputs  # noqa: PLC0415  # likewise
 
     context = TestContext()
+    notes: dict[str, list[Event]] = {name: [] for name in diagram.outputs}
     sources = {}
     for index, (label, marble) in enumerate(diagram.inputs.items()):
         name = label if label in operator.inputs else operator.inputs[min(index, len(operator.inputs) - 1)]
@@ -150,10 +158,27 @@ def check_diagram(operator: Operator, diagram: Diagram) -> None:
         if operator.is_source:
             observable: Any = Source(operator, raw)
         else:
-            observable = Step(operator, raw)(next(iter(sources.values())))
+            step = with_outputs(Step(operator, raw), **{name: _noted(notes[name], context) for name in notes})
+            observable = step(next(iter(sources.values())))
         got = record(observable, length(diagram.output) - 1e-3 if until is None else until, context=context)
+    _compare(diagram.call, diagram.output, got, expected)
+    for name, marble in diagram.outputs.items():
+        there = _events(marble, diagram.legend, operator.outputs(operator.validate(raw))[name])
+        _compare(f"{diagram.call}.{name}", marble, notes[name], there)
+
+
+def _noted(events: list[Event], context: TestContext) -> Observer[Any]:
+    """Notes what comes, with its time."""
+    return Observer(
+        lambda element: events.append(Event(context.virtual.time, "next", element)),
+        lambda error: events.append(Event(context.virtual.time, "error", error)),
+        lambda: events.append(Event(context.virtual.time, "completed")),
+    )
+
+
+def _compare(call: str, marble: str, got: list[Event], expected: list[Event]) -> None:
     if [_comparable(event) for event in got] != [_comparable(event) for event in expected]:
-        msg = f"diagram of {diagram.call}: must give {diagram.output}\n  expected {expected}\n  got      {got}"
+        msg = f"diagram of {call}: must give {marble}\n  expected {expected}\n  got      {got}"
         raise AssertionError(msg)
 
 

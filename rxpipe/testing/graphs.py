@@ -9,14 +9,13 @@ from types import TracebackType
 from typing import Any, Self
 
 from rxpipe.context import void
-from rxpipe.elements import Batch, LineDelta
 from rxpipe.expressions import times
 from rxpipe.graph import Graph
 from rxpipe.runtime.engine import Engine, Options
 from rxpipe.runtime.settings import Settings
 from rxpipe.runtime.state import StateFile
 from rxpipe.runtime.status import RunStatus
-from rxpipe.testing.context import InlineExecutor
+from rxpipe.testing.context import InlineExecutor, unleased
 from rxpipe.testing.marbles import Event
 from rxpipe.testing.virtual import LONG, VirtualTimeScheduler
 from rxpipe.units import nbytes, seconds
@@ -24,7 +23,7 @@ from rxpipe.units import nbytes, seconds
 
 @dataclass
 class Recorded:
-    """What a graph did: its status at the end, and for each stream the elements that left it, with their times."""
+    """What a graph did: its status at the end, and the elements that left each stream and output, with their times."""
 
     status: RunStatus
     events: dict[str, list[Event]] = field(default_factory=dict)
@@ -149,11 +148,7 @@ class VirtualRun:
         self.virtual.schedule(action)
 
     def _watch(self, stream: str, element: Any) -> None:
-        if isinstance(element, Batch):
-            element = Batch(element.rows, element.retracted, retractable=element.retractable)
-        elif isinstance(element, LineDelta):
-            element = element._replace(lease=None)
-        self.events[stream].append(Event(self.virtual.time, "next", element))
+        self.events.setdefault(stream, []).append(Event(self.virtual.time, "next", unleased(element)))
 
 
 def run_graph(graph: Graph, until: str | float | None = None, **options: Any) -> Recorded:

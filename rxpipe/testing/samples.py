@@ -26,6 +26,7 @@ from rxpipe.expressions import Expression, parse
 from rxpipe.expressions.aggregation import parse_aggregation
 from rxpipe.lease import Flow, Lease
 from rxpipe.operator import Operator
+from rxpipe.outputs import with_outputs
 from rxpipe.table import Table
 from rxpipe.testing.diagrams import InputName, docstring_marbles, element, element_kind
 from rxpipe.testing.marbles import MarbleError
@@ -47,7 +48,15 @@ def example_namespace() -> dict[str, Any]:
     import reactivex as rx  # noqa: PLC0415  # named as in the examples
     from reactivex import operators as ops  # noqa: PLC0415  # named as in the examples
 
-    return {"rx": rx, "ops": ops, "Batch": Batch, "FileEvent": FileEvent, "LineDelta": LineDelta, "Table": Table}
+    return {
+        "rx": rx,
+        "ops": ops,
+        "Batch": Batch,
+        "FileEvent": FileEvent,
+        "LineDelta": LineDelta,
+        "Table": Table,
+        "with_outputs": with_outputs,
+    }
 
 
 def run_example(operator: Operator) -> tuple[str, Shown]:

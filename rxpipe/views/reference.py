@@ -14,12 +14,24 @@ from typing import Any
 
 from rxpipe.errors import RxpipeError, did_you_mean, nearest, shortened
 from rxpipe.language.edges import type_name
-from rxpipe.operator import Operator
+from rxpipe.operator import Operator, marked
 from rxpipe.registry import registry
 
 _HEADING = re.compile(r"^([A-Z][A-Za-z -]*):(?:\s+(.*))?$")
 _STARS: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
-_SECTIONS = ("Args", "Example", "Examples", "Raises", "Errors", "State", "Delivery", "Returns", "Note", "Attributes")
+_SECTIONS = (
+    "Args",
+    "Outputs",
+    "Example",
+    "Examples",
+    "Raises",
+    "Errors",
+    "State",
+    "Delivery",
+    "Returns",
+    "Note",
+    "Attributes",
+)
 _ARGUMENT = re.compile(r"^(\*{0,2}\w+):\s*(.*)$")
 
 _PLAINER: tuple[tuple[re.Pattern[str], Any], ...] = (
@@ -123,6 +135,9 @@ def edge(operator: Operator) -> str:
     """What goes in and out: `LineDelta -> Batch`."""
     variable = isinstance(operator.emits, typing.TypeVar)
     emits = "the same" if variable and not operator.is_source else type_name(operator.emits)
+    mark = marked(operator.hints["return"])
+    emits += "".join(f", {name}: {type_name(kind)}" for name, kind in (mark.named if mark else {}).items())
+    emits += "".join(f", and an output for each of {name}" for name in operator.naming)
     if operator.is_source:
         return f"source of {emits}"
     takes = [type_name(operator.accepts(name)) for name in operator.inputs]

@@ -11,7 +11,7 @@ import orjson
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import ERRORS, FROM, StepSpec
 from rxpipe.language.edges import type_name
-from rxpipe.language.plan import Plan, PlannedStep, PlannedStream
+from rxpipe.language.plan import Plan, PlannedStep, PlannedStream, targets
 
 Format = Literal["text", "mermaid", "dot", "svg"]
 
@@ -88,11 +88,14 @@ def tree(plan: Plan) -> str:
         last = len(stream.steps) - 1
         for index, step in enumerate(stream.steps):
             spec = graph.streams[stream.name][index]
-            corner = "└─" if index == last and not stream.readers else "├─"
+            corner = "└─" if index == last and not (stream.readers or stream.output_readers) else "├─"
             detail = _detail(spec)
             lines.append(f"{corner} {spec.operator:{names}}  {detail:{details}}  -> {type_name(step.emits)}".rstrip())
-        if stream.readers:
-            lines.append(f"└─ read by {', '.join(stream.readers)}")
+        read = {"": stream.readers} if stream.readers else {}
+        read |= {f".{output} ": readers for output, readers in stream.output_readers.items()}
+        for output, readers in read.items():
+            corner = "└─" if output == [*read][-1] else "├─"
+            lines.append(f"{corner} {output}read by {', '.join(readers)}")
     return "\n".join(lines)
 
 
@@ -102,23 +105,26 @@ def drawing(plan: Plan) -> Drawing:
     if any(ERRORS in _reads(step) for stream in plan.streams.values() for step in stream.steps):
         groups[ERRORS] = [Box(ERRORS, 0, ERRORS, "what could not be handled", "errors")]
     arrows: list[Arrow] = []
-    ends: dict[str, tuple[Box, Any]] = {ERRORS: (groups[ERRORS][0], None)} if groups else {}
+    ends: dict[str, tuple[Box, str]] = {ERRORS: (groups[ERRORS][0], "Batch")} if groups else {}
     for stream in plan.streams.values():
         boxes, found = _stream_boxes(plan, stream, ends)
         groups[stream.name] = boxes
         arrows += found
-        ends[stream.name] = (boxes[-1], stream.steps[-1].emits)
+        ends[stream.name] = (boxes[-1], type_name(stream.steps[-1].emits))
+        for index, step in enumerate(stream.steps):
+            box = next((box for box in boxes if box.index == index), boxes[0])
+            ends |= {f"{stream.name}.{o}": (box, f"{o}: {type_name(kind)}") for o, kind in step.outputs.items()}
     return Drawing(plan.graph.name, groups, arrows)
 
 
-def _stream_boxes(plan: Plan, stream: PlannedStream, ends: dict[str, tuple[Box, Any]]) -> tuple[list[Box], list[Arrow]]:
+def _stream_boxes(plan: Plan, stream: PlannedStream, ends: dict[str, tuple[Box, str]]) -> tuple[list[Box], list[Arrow]]:
     boxes: list[Box] = []
     arrows: list[Arrow] = []
     waiting: list[tuple[Box, str]] = []
     for index, step in enumerate(stream.steps):
         spec = plan.graph.streams[stream.name][index]
         if step.reads is not None and len(stream.steps) > 1:
-            waiting.append((ends[step.reads][0], type_name(step.emits)))
+            waiting.append(ends[step.reads])
             continue
         box = Box(stream.name, index, spec.operator, _detail(spec), _kind(step, index))
         if index and boxes:
@@ -126,8 +132,8 @@ def _stream_boxes(plan: Plan, stream: PlannedStream, ends: dict[str, tuple[Box, 
         arrows += [Arrow(start, box, label) for start, label in waiting]
         waiting = []
         for name in _reads(step):
-            start, emits = ends[name]
-            arrows.append(Arrow(start, box, "Batch" if name == ERRORS else type_name(emits)))
+            start, label = ends[name]
+            arrows.append(Arrow(start, box, label))
         boxes.append(box)
     return boxes, arrows
 
@@ -168,8 +174,7 @@ def _reads(step: PlannedStep) -> Iterator[str]:
     """The streams that a step reads beside the one it is in."""
     if step.reads is not None:
         yield step.reads
-    for target in step.streams.values():
-        yield from [target] if isinstance(target, str) else target
+    yield from targets(step.streams)
 
 
 def _kind(step: PlannedStep, index: int) -> Literal["source", "step", "sink"]:
