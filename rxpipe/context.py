@@ -111,6 +111,11 @@ class Context:
             return lambda call: void(own.schedule(lambda *_: call()))
         return lambda call: void(loop.call_soon_threadsafe(call))
 
+    @property
+    def draining(self) -> bool:
+        """Whether the run is being stopped: what is saved, the next run goes on with."""
+        return False
+
     def now(self) -> float:
         """The run's clock, in seconds since the epoch."""
         return time.time()

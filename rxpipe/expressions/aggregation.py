@@ -36,6 +36,7 @@ class Kind:
         when: The condition under which a value changes the slot at all; empty for always.
         retract: The same for a value taken back.
         read: An expression for the result.
+        join: For each slot, an expression for what it is when those of later records, `{o}`, are joined to it.
         exact: The kind to use where rows may be retracted, if a value cannot be taken back from the slots alone.
         keeps: Whether the slot is an object that keeps the values; it is told of them.
     """
@@ -45,13 +46,20 @@ class Kind:
     add: tuple[str, ...] = ()
     retract: tuple[str, ...] = ()
     read: str = "{s}"
+    join: str = "{s} + {o}"
     exact: str | None = None
     keeps: bool = False
     when: str = ""
 
 
 def _simple(text: str, when: str, exact: str) -> Kind:
-    return Kind(text, ("None",), ("{v}",), exact=exact, when=when)
+    later = when.format(s="{s}", v="{o}")
+    join = f"{{o}} if {{o}} is not None and ({later or True}) else {{s}}"
+    return Kind(text, ("None",), ("{v}",), exact=exact, when=when, join=join)
+
+
+def _kept(fresh: str) -> Kind:
+    return Kind("", (fresh,), read="{s}.read()", keeps=True, join="{s}.joined({o})")
 
 
 KINDS: dict[str, Kind] = {
@@ -64,10 +72,10 @@ KINDS: dict[str, Kind] = {
     "max": _simple("Largest value.", "{s} is None or {v} > {s}", "max*"),
     "first": _simple("First value to arrive.", "{s} is None", "first*"),
     "last": _simple("Last value to arrive.", "", "last*"),
-    "min*": Kind("", ("least()",), read="{s}.read()", keeps=True),
-    "max*": Kind("", ("largest()",), read="{s}.read()", keeps=True),
-    "first*": Kind("", ("earliest()",), read="{s}.read()", keeps=True),
-    "last*": Kind("", ("latest()",), read="{s}.read()", keeps=True),
+    "min*": _kept("least()"),
+    "max*": _kept("largest()"),
+    "first*": _kept("earliest()"),
+    "last*": _kept("latest()"),
 }  # fmt: skip
 """The functions, by name; those with a star keep all values and are used where rows may be retracted. `rows` is what
 `count()` becomes: how many records a group has is known of every group."""

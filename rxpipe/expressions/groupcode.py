@@ -33,12 +33,14 @@ class GroupCode(NamedTuple):
     Attributes:
         add: Adds records.
         retract: Takes records back; a group without records becomes None.
+        join: Makes one group of two, the second of which has the later records.
         fresh: Makes a group without records.
         read: Makes a row of a key and a group.
     """
 
     add: Update
     retract: Update
+    join: Callable[[Group, Group], Group]
     fresh: Callable[[], Group]
     read: Callable[[Key, Group], dict[str, Any]]
 
@@ -54,12 +56,15 @@ def compile_groups(by: tuple[str, ...], columns: tuple[tuple[str, str, bool], ..
     fresh, reads = ["0"], []
     adds: list[_Part] = []
     retracts: list[_Part] = []
+    joins = ["n + other[0]"]
     for number, (name, kind_name, has_value) in enumerate(columns):
         kind = KINDS[kind_name]
         slots = [f"s{len(fresh) + n}" for n in range(len(kind.fresh))]
         fresh += kind.fresh
         value = f"v{number}" if has_value else ""
         names = {"s": slots[0] if slots else "", "s2": slots[-1] if slots else "", "v": value}
+        others = [f"other[{len(fresh) - len(slots) + at}]" for at in range(len(slots))]
+        joins += [kind.join.format(s=slot, o=other) for slot, other in zip(slots, others, strict=True)]
         reads.append(f"{name!r}: {kind.read.format(**names)}")
         form = f"({{}}) if ({kind.when.format(**names)}) else {names['s']}" if kind.when else "{}"
         adds.append(_Part(slots, [form.format(text.format(**names)) for text in kind.add], value, kind.keeps))
@@ -73,6 +78,9 @@ def compile_groups(by: tuple[str, ...], columns: tuple[tuple[str, str, bool], ..
         f"def fresh(): return ({', '.join(fresh)},)",
         *_loop("add", "+", values, key, group, adds),
         *_loop("retract", "-", values, key, group, retracts),
+        "def join(group, other):",
+        f"    {group} = group",
+        f"    return ({', '.join(joins)},)",
         f"def read({key if keys else '_'}, group):" if len(keys) <= 1 else "def read(key, group):",
         *([f"    {key} = key"] if len(keys) > 1 else []),
         f"    {group} = group",
@@ -85,7 +93,7 @@ def compile_groups(by: tuple[str, ...], columns: tuple[tuple[str, str, bool], ..
         "latest": lambda: History(first=False),
     }
     exec(compile("\n".join(source), "<aggregate>", "exec"), scope)  # noqa: S102  # made above; of the user only names, quoted
-    return GroupCode(scope["add"], scope["retract"], scope["fresh"], scope["read"])
+    return GroupCode(scope["add"], scope["retract"], scope["join"], scope["fresh"], scope["read"])
 
 
 class _Part(NamedTuple):

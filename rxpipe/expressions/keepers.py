@@ -67,6 +67,14 @@ class Extreme:
         """The result, and the values as they are saved."""
         return self.read(), self._saved if self._saved is not None else pack([*map(list, self._counts.items())])
 
+    def joined(self, other: Extreme) -> Extreme:
+        """One of the values of both."""
+        made = Extreme(largest=self._largest)
+        for counts in (self._loaded(), other._loaded()):
+            for value, count in counts.items():
+                made._counts[value] = made._counts.get(value, 0) + count
+        return made
+
     def _loaded(self) -> dict[Any, int]:
         if self._saved is not None:
             self._counts = dict(unpack(self._saved))
@@ -112,6 +120,10 @@ class History:
     def read(self) -> Any:
         """The result, None without values."""
         return self._values[0 if self._first else -1] if self._values else None
+
+    def joined(self, other: History) -> History:
+        """One of the values of both, the other's last."""
+        return History(first=self._first, values=self._values + other._values)
 
     def dump(self) -> list[Any]:
         """The values as they are saved."""

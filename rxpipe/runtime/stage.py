@@ -74,6 +74,11 @@ class StepContext(Context):
 
         return lambda call: engine.post(lambda: guarded(call))
 
+    @property
+    def draining(self) -> bool:
+        """Whether the run is being stopped."""
+        return self._engine.draining
+
     def now(self) -> float:
         """The run's clock."""
         return self.clock()

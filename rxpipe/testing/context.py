@@ -104,6 +104,7 @@ class TestContext(Context):
         self._changes: list[Callable[[], Iterable[Change]]] = []
         self._flushes: list[Callable[[], None]] = []
         self._stops: list[Callable[[], None]] = []
+        self._draining = False
         self._executor = InlineExecutor()
 
     def scheduler(self, given: SchedulerBase | None) -> SchedulerBase:
@@ -113,6 +114,11 @@ class TestContext(Context):
     def poster(self, scheduler: SchedulerBase | None) -> Callable[[Callable[[], None]], None]:  # noqa: ARG002
         """Hand a call over from any thread; it runs when virtual time next moves."""
         return lambda call: void(self.virtual.schedule(lambda *_: call()))
+
+    @property
+    def draining(self) -> bool:
+        """Whether `drain` was called."""
+        return self._draining
 
     def now(self) -> float:
         """The virtual time."""
@@ -166,6 +172,7 @@ class TestContext(Context):
 
     def drain(self) -> None:
         """Stop the sources, as the end of a run does."""
+        self._draining = True
         for stop in list(self._stops):
             stop()
 

@@ -21,11 +21,12 @@ from reactivex.disposable import Disposable
 from rxpipe.context import current, entered
 from rxpipe.elements import Batch, FileEvent, FileState, LineDelta, as_dict
 from rxpipe.errors import RxpipeError
-from rxpipe.operator import Operator, Source, Step, element_type
+from rxpipe.operator import Operator, Source, Step, element_type, marked
 from rxpipe.registry import registry
 from rxpipe.table import Table
 from rxpipe.testing import TestContext, VirtualTimeScheduler, check_diagram, docstring_marbles
 from rxpipe.testing.samples import Sample, described_parameters, example_parameters, run_example, samples
+from rxpipe.views.reference import parse
 
 LONGEST = 20
 """Real seconds that one check may take."""
@@ -118,6 +119,14 @@ def test_sinks_say_what_they_deliver(operator: Operator) -> None:
     if operator.family != "sinks":
         pytest.skip("no sink")
     assert re.search(r"^\s*Delivery:\s+(exactly-once|idempotent|at-least-once|shown)", operator.doc, re.MULTILINE)
+
+
+def test_outputs_are_described(operator: Operator) -> None:
+    mark = marked(operator.hints["return"])
+    if mark is None:
+        pytest.skip("has no outputs of its own beside the main one")
+    described = parse(operator.doc).sections["Outputs"]
+    assert re.findall(r"^(\w+): .{8}", described, re.MULTILINE) == [*mark.named]
 
 
 def test_diagrams(operator: Operator) -> None:
@@ -230,6 +239,11 @@ class Run:
             )
         self.subscriptions.append(self.subscription)
 
+    @property
+    def outputs(self) -> dict[str, list[Any]]:
+        """What came out beside the main output."""
+        return {output: [copied(element) for element in kept] for output, kept in self.context.outputs.items()}
+
     def advance(self, seconds: float = AFTER) -> Run:
         """Let time pass."""
         with entered(self.context):
@@ -303,6 +317,12 @@ def test_completion_passes(applied: Applied, elements: list[Sample]) -> None:
         run = Run(applied(Feed(given))).advance()
         assert run.ended == ["completed"]
         assert run.context.flow.blocks == 0
+
+
+def test_it_emits_to_the_outputs_that_it_says_it_has(transformer: Operator, applied: Applied) -> None:
+    assert isinstance(applied, Step)
+    run = Run(applied(Feed([])))
+    assert sorted(run.context.outputs) == sorted(transformer.outputs(applied.parameters))
 
 
 def test_error_passes(applied: Applied, elements: list[Sample]) -> None:
@@ -380,6 +400,8 @@ def test_state_survives(
     scheduler.advance_to(moment + 0.05)
     again = Run(applied(Feed(elements[at + 1 :])), TestContext(states, scheduler=scheduler)).advance()
     assert meaning(first.values + again.values) == meaning(whole.values)
+    for output, emitted in whole.outputs.items():
+        assert meaning(first.outputs[output] + again.outputs[output]) == meaning(emitted)
     assert again.ended == whole.ended == ["completed"]
 
 

@@ -1,0 +1,171 @@
+"""Groups of records by key: adding records, taking them back, joining groups, saving and restoring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from operator import length_hint
+from typing import Any
+
+from rxpipe.context import Change
+from rxpipe.elements import Batch, Row
+from rxpipe.expressions.aggregation import KINDS, Aggregation
+from rxpipe.expressions.groupcode import Group, Key, Update, compile_groups
+from rxpipe.expressions.keepers import keep, load
+from rxpipe.expressions.packing import canonical, pack, unpack
+from rxpipe.expressions.rows import Reject
+
+Changed = dict[Key, Group | None]
+"""The groups that changed; None where one is gone."""
+
+
+class Store:
+    """The groups of one subscription.
+
+    Args:
+        by: The columns of the key.
+        aggregations: Aggregations by column name.
+
+    Attributes:
+        groups: The groups by key, in order of each one's first record.
+        exact: Whether all values are kept, since records may be taken back.
+        persistent: Whether to note what changes, for `changes`.
+    """
+
+    def __init__(self, by: tuple[str, ...], aggregations: Mapping[str, Aggregation]) -> None:
+        self.groups: dict[Key, Group] = {}
+        self.exact = False
+        self.persistent = False
+        self._by = by
+        self._aggregations = aggregations
+        self._dirty: Changed = {}
+        self._numbers: dict[Key, int] = {}
+        self._last = 0
+        self._compile()
+
+    def fit(self, batch: Batch) -> None:
+        """Keep all values from the first batch on whose rows may be retracted. Those before it stay for good."""
+        if (batch.retractable or batch.retracted) and not self.exact:
+            self.exact = True
+            self._compile()
+            self.groups = {key: self._with_keepers(group) for key, group in self.groups.items()}
+
+    def add(self, rows: Sequence[Row], values: Sequence[Any], reject: Reject) -> Changed:
+        """Add records, each a tuple of its key's columns and its values; one for which that fails is rejected."""
+        return self._update(self._code.add, rows, values, reject)
+
+    def retract(self, rows: Sequence[Row], values: Sequence[Any]) -> Changed:
+        """Take records back; one for which that fails was refused when it came, and counted then."""
+        return self._update(self._code.retract, rows, values, _ignore)
+
+    def open(self, key: Key) -> None:
+        """Make a group without records; it is not saved until it has one."""
+        self.groups[key] = self._code.fresh()
+
+    def join(self, key: Key, other: Key) -> None:
+        """Add a group, whose records count as later, to another, which is made if there is none."""
+        later = self.groups[other]
+        self.take({other: None, key: self._code.join(self.groups[key], later) if key in self.groups else later})
+
+    def remove(self, keys: Iterable[Key]) -> None:
+        """Let go of groups."""
+        self.take(dict.fromkeys(keys))
+
+    def row(self, key: Key) -> dict[str, Any]:
+        """The row of a group."""
+        return self._code.read(key, self.groups[key])
+
+    def changes(self) -> Iterable[Change]:
+        """The groups that changed, each with the number of its place among the others."""
+        for key in self._dirty:
+            shared = canonical(key)
+            group = self.groups.get(key)
+            if group is None:
+                yield pack(shared), "", None
+                continue
+            own = [] if shared is key else [key]
+            yield (
+                pack(shared),
+                "",
+                pack([self.exact, self._numbers.get(key, 0), [self._dumped(slot) for slot in group], *own]),
+            )
+        self._dirty.clear()
+
+    def restore(self, rows: Iterable[tuple[bytes, str, bytes]]) -> None:
+        """Take over what was saved."""
+        saved = sorted(((unpack(key), *unpack(value)) for key, part, value in rows if not part), key=_number)
+        if any(exact for _, exact, *_ in saved):
+            self.exact = True
+            self._compile()
+        for shared, exact, number, slots, *own in saved:
+            key = own[0] if own else shared
+            self.groups[key] = self._loaded(slots) if exact or not self.exact else self._with_keepers(tuple(slots))
+            self._numbers[key] = self._last = number
+
+    def _update(self, update: Update, rows: Sequence[Row], values: Sequence[Any], reject: Reject) -> Changed:
+        left = iter(values)
+        changed: Changed = {}
+        while True:
+            try:
+                update(left, self.groups, changed)
+            except Exception as error:  # noqa: BLE001  # whatever a value makes the generated code raise
+                reject(rows[len(values) - length_hint(left) - 1], error)
+            else:
+                break
+        if changed:
+            self.take(changed)
+        return changed
+
+    def take(self, changed: Changed) -> None:
+        """Take in groups that changed."""
+        self.groups.update(changed)  # those that are None go in the next line
+        for key in [key for key, group in changed.items() if group is None]:
+            del self.groups[key]
+            self._numbers.pop(key, None)
+        if self.persistent:
+            self._dirty.update(changed)
+            for key, group in changed.items():
+                if group is not None and key not in self._numbers:
+                    self._last += 1
+                    self._numbers[key] = self._last
+
+    def _compile(self) -> None:
+        """Generate the code; if rows are retracted, of the kinds that can take values back."""
+        self._kinds = [(self.exact and KINDS[made.kind].exact) or made.kind for made in self._aggregations.values()]
+        self._code = compile_groups(
+            self._by,
+            tuple(
+                (name, kind, made.expression is not None)
+                for (name, made), kind in zip(self._aggregations.items(), self._kinds, strict=True)
+            ),
+        )
+
+    def _with_keepers(self, group: Group) -> Group:
+        """A group of plain results, as it is where all values are kept."""
+        slots = iter(group[1:])
+        made = [group[0]]
+        for kind in self._kinds:
+            for _ in KINDS[kind].fresh:
+                slot = next(slots)
+                made.append(keep(kind, slot) if KINDS[kind].keeps else slot)
+        return tuple(made)
+
+    @staticmethod
+    def _dumped(slot: Any) -> Any:
+        return slot.dump() if hasattr(slot, "dump") else slot
+
+    def _loaded(self, saved: list[Any]) -> Group:
+        slots = iter(saved[1:])
+        made = [saved[0]]
+        for kind in self._kinds:
+            for _ in KINDS[kind].fresh:
+                slot = next(slots)
+                made.append(load(kind, slot) if KINDS[kind].keeps else slot)
+        return tuple(made)
+
+
+def _number(saved: tuple[Any, ...]) -> Any:
+    return saved[2]
+
+
+def _ignore(row: Row, error: Exception) -> None:
+    """A retracted record was refused when it came by the first time, and counted then."""

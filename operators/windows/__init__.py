@@ -1,0 +1,1 @@
+"""Summarise records by the time they belong to."""
