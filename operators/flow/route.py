@@ -14,12 +14,12 @@ from rxpipe.operator import Outputs, operator
 from rxpipe.operators.flow._parts import parted
 from rxpipe.params import Expr
 
-Value = str | int | bool
-
 
 @operator
 def route(
-    source: Observable[Batch], by: Expr, to: Annotated[list[str] | dict[str, Value | list[Value]], Outputs(Batch)]
+    source: Observable[Batch],
+    by: Expr,
+    to: Annotated[list[str] | dict[str, str | int | bool | list[str | int | bool]], Outputs(Batch)],
 ) -> Observable[Batch]:
     """Send each record to the output that a value of its own names; a list of values sends it to each of theirs.
 

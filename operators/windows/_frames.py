@@ -27,6 +27,10 @@ class Frames(Protocol):
         """The open windows that a record belongs to."""
         ...
 
+    def at_once(self, times: list[int], watermark: int, until: int) -> list[Sequence[int]] | None:
+        """The same for many records of any key, while the watermark goes on; None where order or key matter."""
+        ...
+
     def taking(self, time: int, key: Any, watermark: int) -> Sequence[int]:
         """The open windows that a record belonged to when it was added."""
         ...
@@ -82,6 +86,16 @@ class Fixed:
         return range((max(time, watermark) - size) // every + 1, time // every + 1)
 
     taking = adding
+
+    def at_once(self, times: list[int], watermark: int, until: int) -> list[Sequence[int]] | None:
+        """See `Frames`: no window closes on the way, and no record belongs to one that has closed."""
+        every, size = self._every, self._size
+        first = (watermark - size) // every
+        if (until - size) // every != first or (min(times) - size) // every < first:
+            return None
+        if every == size:
+            return [(time // every,) for time in times]
+        return [range((time - size) // every + 1, time // every + 1) for time in times]
 
     def bounds(self, number: int) -> Bounds:
         """See `Frames`."""
@@ -161,6 +175,10 @@ class Sessions:
         first, last = self._bounds[near[0]]
         self._set(near[0], min(start, first), max(end, last))
         return near[:1]
+
+    def at_once(self, times: list[int], watermark: int, until: int) -> list[Sequence[int]] | None:  # noqa: ARG002
+        """See `Frames`: key and order matter."""
+        return None
 
     def taking(self, time: int, key: Any, watermark: int) -> Sequence[int]:
         """See `Frames`: windows do not shrink."""

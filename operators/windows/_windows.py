@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import countOf
 from typing import Any
 
 from reactivex.abc import ObserverBase, SchedulerBase
@@ -80,10 +81,9 @@ class Windows:
         self._context = context
         self._rules = rules
         self._keys = len(by)
-        expressions = [parse(text) for text in ([] if rules.time is None else [rules.time])]
-        expressions += [parse(text) for text in by]
+        expressions = [parse(text) for text in (rules.time or "None", *by)]
         expressions += [made.expression for made in aggregations.values() if made.expression is not None]
-        self._values = compile_values(expressions, tuples=True) if expressions else None
+        self._values = compile_values(expressions, tuples=True)
         self._frames: Frames = Sessions(rules.gap, self._join) if rules.size is None else Fixed(rules.size, rules.every)
         self._store = Store((_NUMBER, *by), aggregations)
         self._members: dict[int, dict[Key, None]] = {}
@@ -115,8 +115,9 @@ class Windows:
             self._leases = ()
         if late or retracted:
             self._emit_late(element.replace(late, retracted))
-        self._base = self.watermark
-        self._seen = self.alarm.now()
+        if element.rows:
+            self._base = self.watermark
+            self._seen = self.alarm.now()
         self._close(element.leases)
         self._arm()
 
@@ -129,21 +130,39 @@ class Windows:
 
     def _add(self, rows: list[Row]) -> list[Row]:
         """Add records to their windows, in order, each by the watermark of those before it; returns the late ones."""
+        rows, times, values = self._timed(rows, self._reject)
         late: list[Row] = []
-        lateness, adding, keys = self._rules.lateness, self._frames.adding, self._keys
-        for row, time, values in self._timed(rows, self._reject):
+        if not rows:
+            return late
+        until = max(self.watermark, max(times) - self._rules.lateness)
+        at_once = self._frames.at_once(times, self.watermark, until)
+        if at_once is None:
+            late = self._add_each(rows, times, values)
+        else:
+            self._placed = (
+                [row for row, numbers in zip(rows, at_once, strict=True) for _ in numbers],
+                [(number, *own[1:]) for own, numbers in zip(values, at_once, strict=True) for number in numbers],
+            )
+            self.watermark = until
+        self._apply()
+        return late
+
+    def _add_each(self, rows: list[Row], times: list[int], values: list[Any]) -> list[Row]:
+        """The same, where it depends on the order."""
+        late: list[Row] = []
+        lateness, adding, keys = self._rules.lateness, self._frames.adding, 1 + self._keys
+        for row, time, own in zip(rows, times, values, strict=True):
             try:
-                numbers = adding(time, values[:keys], self.watermark)
+                numbers = adding(time, own[1:keys], self.watermark)
             except Exception as error:  # noqa: BLE001  # a key that is a list, or sessions that cannot be joined
                 self._reject(row, error)
                 continue
             for number in numbers:
                 self._placed[0].append(row)
-                self._placed[1].append((number, *values))
+                self._placed[1].append((number, *own[1:]))
             if not numbers:
                 late.append(row)
             self.watermark = max(self.watermark, time - lateness)
-        self._apply()
         return late
 
     def _take(self, rows: list[Row]) -> list[Row]:
@@ -152,35 +171,38 @@ class Windows:
             return rows
         late: list[Row] = []
         placed: tuple[list[Row], list[Any]] = ([], [])
-        for row, time, values in self._timed(rows, _ignore):
+        for row, time, own in zip(*self._timed(rows, _ignore), strict=True):
             try:
-                numbers = self._frames.taking(time, values[: self._keys], self.watermark)
+                numbers = self._frames.taking(time, own[1 : 1 + self._keys], self.watermark)
             except TypeError:  # its key is a list: it was refused when it came
                 continue
             for number in numbers:
                 placed[0].append(row)
-                placed[1].append((number, *values))
+                placed[1].append((number, *own[1:]))
             if not numbers:
                 late.append(row)
         self._note(self._store.retract(*placed))
         return late
 
-    def _timed(self, rows: list[Row], reject: Reject) -> Iterator[tuple[Row, int, tuple[Any, ...]]]:
-        """Records with their times, and the values of key and columns; those for which that fails are rejected."""
-        kept, values = (rows, [()] * len(rows)) if self._values is None else self._values(rows, reject)
+    def _timed(self, rows: list[Row], reject: Reject) -> tuple[list[Row], list[int], list[Any]]:
+        """Records, their times, and their values: time, key and columns; those for which that fails are rejected."""
+        kept, values = self._values(rows, reject)
         if self._rules.time is None:
             self.watermark = max(self.watermark, round(self.alarm.now() * 1e6))
-            for row, own in zip(kept, values, strict=True):
-                yield row, self.watermark, own
-            return
+            return kept, [self.watermark] * len(kept), values
+        moments = [own[0] for own in values]
+        try:
+            if countOf(map(type, moments), float) == len(moments):
+                return kept, [round(moment * 1e6) for moment in moments], values
+            return kept, [_microseconds(moment) for moment in moments], values
+        except Exception:  # noqa: BLE001  # going one by one finds the record
+            timed: list[tuple[Row, int, Any]] = []
         for row, own in zip(kept, values, strict=True):
             try:
-                moment = own[0]
-                time = round((moment if type(moment) is float else timestamp(moment)) * 1e6)
+                timed.append((row, _microseconds(own[0]), own))
             except Exception as error:  # noqa: BLE001  # whatever a value is that is no time
                 reject(row, error)
-                continue
-            yield row, time, own[1:]
+        return [row for row, _, _ in timed], [time for _, time, _ in timed], [own for _, _, own in timed]
 
     def _apply(self) -> None:
         """Add to the groups what found its windows."""
@@ -281,6 +303,10 @@ class Windows:
         if self.watermark != self._saved_watermark:
             self._saved_watermark = self.watermark
             yield b"", "watermark", pack(self.watermark)
+
+
+def _microseconds(time: Any) -> int:
+    return round(timestamp(time) * 1e6)
 
 
 def _ignore(row: Row, error: Exception) -> None:

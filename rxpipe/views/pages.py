@@ -64,7 +64,9 @@ _INTRODUCTION = (
     "Of the types below, a `Duration` is written `100ms`, `10s` or `1h`, a `Rate` `0.75Hz` or `60/min`, a `Size` `64KB`"
     " or `1GB`, and an `Expr` is an [expression](#expressions). A parameter with `**` stands for any number of entries,"
     " each with a name of one's own: `derive: {cost: tokens * 3e-6}`. The line below each name says what goes in and"
-    " what comes out. What cannot be handled goes to the stream `errors`."
+    " what comes out. An output beside the main one, such as `late: Batch`, is read by `from: STREAM.late`, in Python"
+    ' by `stream("STREAM.late")`, and without a graph by `with_outputs(step, late=…)`; it does not pass the steps that'
+    " follow in its stream. What cannot be handled goes to the stream `errors`."
 )
 
 _EXPRESSIONS = (

@@ -38,6 +38,7 @@ _PLAINER: tuple[tuple[re.Pattern[str], Any], ...] = (
     (re.compile(r"Literal\[([^]]*)\]"), lambda match: re.sub(r"['\"]", "", match[1]).replace(", ", " | ")),
     (re.compile(r"Annotated\[(\w+), Ge\(([\d.]+)\)\]"), r"\1 >= \2"),
     (re.compile(r"Annotated\[(\w+), Gt\(([\d.]+)\)\]"), r"\1 > \2"),
+    (re.compile(r"Annotated\[(.+), Outputs\(\w+\)\]"), r"\1"),
     (re.compile(r"Callable\[\[.*?\], \w+\]"), "function"),
     (re.compile(r"\bDataFiles\b"), "str | list[str]"),
 )

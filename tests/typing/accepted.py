@@ -8,7 +8,7 @@ import reactivex as rx
 from reactivex import Observable
 from reactivex import operators as rxo
 
-from rxpipe import Batch, FileEvent, LineDelta, OriginGone, Table
+from rxpipe import Batch, FileEvent, LineDelta, OriginGone, Table, with_outputs
 from rxpipe import operators as ops
 
 events = ops.watch(["logs"], patterns=["*.jsonl"], rescan="10s")
@@ -34,3 +34,9 @@ assert_type(tops, Observable[Table])
 
 mixed = tops.pipe(rxo.map(len), ops.throttle("1Hz"))
 assert_type(mixed, Observable[int])
+
+split = batches.pipe(with_outputs(ops.split(errors="level == 'ERROR'"), errors=print))
+assert_type(split, Observable[Batch])
+
+minutes = split.pipe(ops.window(size="1m", time="ts", lateness="10s", by=["m"], n="count()"))
+assert_type(minutes, Observable[Batch])

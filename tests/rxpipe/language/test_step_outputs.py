@@ -13,7 +13,7 @@ from rxpipe.errors import Problem
 from rxpipe.graph import Graph, stream
 from rxpipe.language.check import plan
 from rxpipe.language.config import dump
-from rxpipe.views.reference import edge, find
+from rxpipe.views.reference import edge, find, kind
 from rxpipe.views.show import show
 
 ROWS = """\
@@ -167,3 +167,5 @@ def test_drawings(read: Read) -> None:
 def test_reference() -> None:
     assert edge(find("split")) == "Batch -> Batch, and an output for each of conditions"
     assert edge(find("route")) == "Batch -> Batch, and an output for each of to"
+    assert edge(find("window")) == "Batch -> Batch, late: Batch"
+    assert kind(find("split"), "conditions") == "Expr"
