@@ -107,8 +107,7 @@ class _Numbers:
         self._by = by
         self._into = into
         self._of = of
-        expressions = [parse(text) for text in (*by, *([] if of is None else [of]))]
-        self._values = compile_values(expressions, tuples=True) if expressions else None
+        self._values = compile_values([parse(text) for text in (*by, of or "None")], tuples=True)
         self._last: dict[Any, tuple[int, int | None]] = {}
         self._given: dict[bytes, list[int]] = {}
         self._dirty: dict[Any, None] = {}
@@ -134,7 +133,7 @@ class _Numbers:
 
         into = self._into
         retracted = batch.retracted if into is None else self._taken_back(batch.retracted, into, reject)
-        kept, values = (batch.rows, [()] * len(batch)) if self._values is None else self._values(batch.rows, reject)
+        kept, values = self._values(batch.rows, reject)
         rows: list[Row] = []
         numbers: list[tuple[int]] = []
         gaps: list[Row] = []
@@ -181,7 +180,7 @@ class _Numbers:
         """Retracted records as they went on: with their numbers."""
         known: list[Row] = []
         numbers: list[tuple[int]] = []
-        for row in rows:
+        for row in self._values(rows, _ignore)[0]:
             content = pack(as_dict(row))
             given = self._given.get(content)
             if given is None:
@@ -202,3 +201,7 @@ class _Numbers:
             yield content, "given", None if numbers is None else pack(numbers)
         self._dirty.clear()
         self._dirty_given.clear()
+
+
+def _ignore(row: Row, error: Exception) -> None:
+    """A retracted record was refused when it came by the first time, and counted then."""

@@ -91,6 +91,12 @@ def test_what_cannot_be_numbered_is_rejected(bad: Any) -> None:
     assert len(fed.context.errors) == 1
 
 
+def test_what_is_no_record() -> None:
+    fed = Fed(ops.sequence()).give(7, {"n": 1}).give(retracted=[7])
+    assert fed.batches == [Batch([{"n": 1, "sequence": 1}])]
+    assert len(fed.context.errors) == 1
+
+
 def test_all_rejected() -> None:
     assert Fed(ops.sequence(of="n")).give({"n": "x"}).batches == []
 
