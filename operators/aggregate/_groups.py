@@ -73,8 +73,7 @@ class Groups:
 
         self._store.fit(batch)
         changed = self._update(lambda rows, values, _: self._store.retract(rows, values), batch.retracted, _ignore)
-        changed = self._update(self._store.add, batch.rows, reject) or changed
-        return changed
+        return self._update(self._store.add, batch.rows, reject) or changed
 
     def write(self, loop: Loop) -> None:
         """Add records where they are computed; see `rxpipe.fused.Tail`."""
