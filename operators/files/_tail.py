@@ -80,8 +80,8 @@ class Tail:
         return Row(self.device, self.inode, self.offset, self.size, self.mtime_ns, self.head, self.before)
 
     def unchanged(self, state: FileState) -> bool:
-        """Whether a file with this state holds nothing new, so that it need not be opened."""
-        return state.size == self.size and state.mtime_ns == self.mtime_ns
+        """Whether a file with this state was read to its end, so that it need not be opened."""
+        return self.scanned >= state.size == self.size and state.mtime_ns == self.mtime_ns
 
     def same_content(self, fd: int) -> bool:
         """Whether an open file begins, and goes on up to the offset, as this one did."""

@@ -343,6 +343,23 @@ def test_a_saved_offset_always_wins(start: Any, logs: Path, where: str) -> None:
     assert session.lines(5) == []
 
 
+def test_a_file_read_in_part_is_read_on_though_it_did_not_change(start: Any, logs: Path) -> None:
+    append(logs / "a", b"".join(b"%d\n" % number for number in range(9)))
+    session = start(read={"block": 4})
+
+    def drain_in_the_middle(*_: Any) -> None:
+        if session.seen:
+            session.context.drain()
+        else:
+            session.context.virtual.schedule(drain_in_the_middle)
+
+    session.context.virtual.schedule(drain_in_the_middle)
+    first = session.lines(0)
+    assert 0 < len(first) < 9
+    again = start(read={"block": 4}, context=TestContext(session.context.checkpoint()))
+    assert first + again.lines(0) == [("a", b"%d" % number) for number in range(9)]
+
+
 def test_what_happened_while_it_was_stopped(start: Any, logs: Path) -> None:
     for name in ("gone", "replaced", "short", "anew", "rotated", "moved"):
         append(logs / name, name.encode() + b" 1\n")
