@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
-import msgspec
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
 
-from rxpipe.context import Change, Context, current
+from rxpipe.context import current
 from rxpipe.operator import operator
-from rxpipe.operators.sinks._appender import Appender
-from rxpipe.operators.sinks._outbox import Outbox
-from rxpipe.operators.sinks._records import json_lines
+from rxpipe.operators.sinks._lines import LineFiles, json_encoder
 
 T = TypeVar("T")
 
@@ -55,12 +51,13 @@ def to_jsonl(source: Observable[T], path: str, sync: Literal["checkpoint", "batc
     State: the file's length, and a hash of the bytes before it.
 
     Delivery: exactly-once. A restart cuts the file off at the saved length. It refuses a file that is shorter, or does
-        not
-    hold before that length what was written there.
+        not hold before that length what was written there. `write_lines` does the same with files that rotate.
     """
 
     def subscribe(observer: ObserverBase[T], scheduler: SchedulerBase | None = None) -> DisposableBase:
-        sink = _File(current(), scheduler, observer, path, each=sync == "batch")
+        context = current()
+        encode = json_encoder(context)
+        sink = LineFiles(context, scheduler, observer, Path(path).expanduser(), encode, each=sync == "batch")
         try:
             upstream = source.subscribe(sink.take, observer.on_error, sink.outbox.complete, scheduler=scheduler)
         except BaseException:
@@ -69,55 +66,3 @@ def to_jsonl(source: Observable[T], path: str, sync: Literal["checkpoint", "batc
         return CompositeDisposable(upstream, Disposable(sink.close))
 
     return Observable(subscribe)
-
-
-class _File:
-    """One subscription: the file, and what is to be written to it."""
-
-    def __init__(
-        self, context: Context, scheduler: SchedulerBase | None, observer: ObserverBase[Any], path: str, *, each: bool
-    ) -> None:
-        self._context = context
-        self._each = each
-        self._told: tuple[int, bytes] | None = None
-        self._last: list[Change] | None = None
-        saved = context.state("sink", self._changes, f"position in {path}")
-        value = saved.get(b"position").get("")
-        self._told = None if value is None else msgspec.msgpack.decode(value, type=tuple[int, bytes])
-        self._file = Appender(Path(path).expanduser(), self._told)
-        self.outbox = Outbox(context, scheduler, observer, self._write, _is_os_error, self._finish)
-
-    def take(self, element: Any) -> None:
-        leases = getattr(element, "leases", ())
-        data = json_lines(element, lambda reason, row: self._context.reject(reason, row, leases=leases))
-        self.outbox.put(element, data)
-
-    def _write(self, data: bytes) -> None:
-        if data:
-            self._file.write(data, sync=self._each)
-
-    def _changes(self) -> Iterable[Change]:
-        if self._last is not None:
-            return self._last
-        self.outbox.check_empty()
-        return self._new()
-
-    def _new(self) -> Iterable[Change]:
-        if self._told is not None and self._told[0] == self._file.length:
-            return
-        self._file.sync()
-        position = self._file.position()
-        yield b"position", "", msgspec.msgpack.encode(position)
-        self._told = position
-
-    def _finish(self) -> None:
-        """The last checkpoint comes when the file is closed: note now what it will ask for."""
-        self._last = list(self._new())
-
-    def close(self) -> None:
-        self.outbox.close()
-        self._file.close()
-
-
-def _is_os_error(error: Exception) -> bool:
-    return isinstance(error, OSError)
