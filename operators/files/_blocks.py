@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from rxpipe.operators.files._tail import Tail
+if TYPE_CHECKING:
+    from rxpipe.operators.files._tail import Tail
 
 
 class Found(NamedTuple):
@@ -18,6 +19,8 @@ class Found(NamedTuple):
     """Whether there is more to read now."""
     unfinished: bool = False
     """Whether the data are a last line without its newline."""
+    end: int = -1
+    """The offset behind it, where that is not the tail's: the file is compressed."""
 
 
 def read_block(fd: int, tail: Tail, block: int, max_line: int) -> Found:

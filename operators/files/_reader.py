@@ -15,7 +15,9 @@ from rxpipe.context import Context
 from rxpipe.elements import FileEvent, LineDelta, OriginGone
 from rxpipe.lease import Lease
 from rxpipe.operators.files._blocks import Found, read_block, read_rest
+from rxpipe.operators.files._codecs import MAGIC
 from rxpipe.operators.files._known import Known
+from rxpipe.operators.files._packed import packed_as, read_packed
 from rxpipe.operators.files._tail import Descriptors, Tail, last_line_end
 
 _SETTLE = 2.0
@@ -38,6 +40,7 @@ class Reader:
         follow: bool,
         last_line: bool,
         descriptors: int,
+        compression: str,
     ) -> None:
         self.observer = observer
         self.context = context
@@ -46,6 +49,7 @@ class Reader:
         self.block = max(1, min(block, max_line))
         self.max_line = max_line
         self.last_line = last_line
+        self.compression = compression
         self.descriptors = Descriptors(descriptors)
         self.queue: deque[Tail] = deque()
         self.since: dict[Tail, float] = {}
@@ -142,9 +146,13 @@ class Reader:
         fd = self.descriptors.get(tail)
         if not tail.checked and (not self._check(fd, tail) or self.closed):
             return
-        found = read_block(fd, tail, self.block, self.max_line)
+        over = tail.gone or self.completing
+        if tail.packed is None:
+            found = read_block(fd, tail, self.block, self.max_line)
+        else:
+            found = read_packed(fd, tail, self.block, self.max_line, self.context, over=over, last_line=self.last_line)
         more = found.more
-        if not more and tail.scanned > tail.offset and self.last_line and (tail.gone or self.completing):
+        if not more and tail.scanned > tail.offset and self.last_line and over:
             more = True  # an unfinished line is left, which has its turn after the lines before it
             if not found.data:
                 found = read_rest(fd, tail, self.max_line)
@@ -170,16 +178,21 @@ class Reader:
             logger.info("{}: {} can be read again", self.context.name, tail.path)
         tail.size, tail.mtime_ns = now.st_size, now.st_mtime_ns
         self.known.note(tail.path)
-        if tail.from_end:
-            tail.from_end = False
-            tail.advance(fd, last_line_end(fd, now.st_size))
         voided = tail.offset > 0 and (
             now.st_size < tail.offset
             or not tail.same_content(fd)
-            or (self.last_line and now.st_size > tail.offset and os.pread(fd, 1, tail.offset - 1) != b"\n")
+            or (self.last_line and now.st_size > tail.offset and tail.torn(fd))
         )
         if voided:
             tail.restart()
+        if tail.offset == 0 and tail.scanned < MAGIC and tail.packed is None:
+            tail.packed = packed_as(self.compression, tail.path, fd)
+        if tail.from_end:
+            tail.from_end = False
+            if tail.packed is None:
+                tail.advance(fd, last_line_end(fd, now.st_size))
+            else:
+                tail.packed.pass_over(now.st_size)
         if tail.scanned - tail.offset < self.block or tail.scanned > now.st_size:
             tail.scanned = tail.offset
         self._lag(tail, now.st_size - tail.offset)
@@ -188,11 +201,11 @@ class Reader:
         return True
 
     def _emit(self, tail: Tail, found: Found) -> None:
-        path, start, end = tail.path, found.start, tail.offset
+        path, start, end = tail.path, found.start, tail.offset if found.end < 0 else found.end
         if not found.data and not found.too_long:
             return
         self.read_bytes += end - start
-        self._lag(tail, max(tail.size, tail.scanned) - end)
+        self._lag(tail, max(tail.size, tail.scanned) - tail.offset)
         self.known.note(path)
         if found.too_long:
             reason = f"line of {end - start} bytes: at most max_line, {self.max_line}, are read; passed over"
@@ -210,7 +223,7 @@ class Reader:
         self.since.pop(tail, None)
         held = tail.scanned - tail.offset
         self._lag(tail, held)
-        if held:
+        if held or (tail.packed is not None and (tail.packed.held or tail.packed.open)):
             self.held.add(tail)
         else:
             self.held.discard(tail)
@@ -275,8 +288,8 @@ class Reader:
         """The source is done: read on to the end, then complete."""
         self.completing = True
         self.known.settle()
-        if self.last_line:
-            for tail in list(self.held):
+        for tail in list(self.held):
+            if self.last_line or tail.packed is not None:
                 self._dirty(tail, tail.size)
         self._wake()
 
@@ -293,7 +306,9 @@ class Reader:
                     fd = self.descriptors.get(tail)
                     now = os.fstat(fd)
                     if (now.st_dev, now.st_ino, now.st_size) == (*tail.identity, tail.scanned):
-                        self._emit(tail, read_rest(fd, tail, self.max_line))
+                        packed = tail.packed
+                        rest = read_rest(fd, tail, self.max_line) if packed is None else packed.rest(self.max_line)
+                        self._emit(tail, rest)
         self.close()
 
     def close(self) -> None:

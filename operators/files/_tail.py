@@ -9,6 +9,7 @@ from hashlib import blake2b
 import msgspec
 
 from rxpipe.elements import FileState
+from rxpipe.operators.files._packed import Packed, Place
 
 SAMPLE = 1024
 """Bytes at the head, and before the offset, by which a file is known again."""
@@ -24,6 +25,7 @@ class Row(msgspec.Struct, array_like=True):
     mtime_ns: int
     head: bytes
     before: bytes
+    packed: Place | None = None
 
 
 class Tail:
@@ -43,11 +45,12 @@ class Tail:
         gone: Whether it was removed: what is left is read from the open descriptor, then it is forgotten.
         from_end: Whether to start at the end of its last complete line.
         rest: Whether what is left of it then counts.
+        packed: Where its lines are, if it is compressed; the offset is then how much of it was decompressed.
     """
 
     __slots__ = (
         "before", "checked", "device", "dirty", "due", "fd", "from_end", "gone", "head", "inode", "lag", "mtime_ns",
-        "offset", "path", "queued", "rest", "scanned", "size", "tries",
+        "offset", "packed", "path", "queued", "rest", "scanned", "size", "tries",
     )  # fmt: skip
 
     def __init__(self, path: str, device: int, inode: int) -> None:
@@ -61,6 +64,7 @@ class Tail:
         self.due = 0.0
         self.dirty = self.queued = self.checked = self.gone = self.from_end = False
         self.rest = True
+        self.packed: Packed | None = None
 
     @classmethod
     def restored(cls, path: str, row: Row) -> Tail:
@@ -68,6 +72,7 @@ class Tail:
         tail = cls(path, row.device, row.inode)
         tail.offset = tail.scanned = row.offset
         tail.size, tail.mtime_ns, tail.head, tail.before = row.size, row.mtime_ns, row.head, row.before
+        tail.packed = None if row.packed is None else Packed(row.packed)
         return tail
 
     @property
@@ -77,7 +82,10 @@ class Tail:
 
     def row(self) -> Row:
         """What to save."""
-        return Row(self.device, self.inode, self.offset, self.size, self.mtime_ns, self.head, self.before)
+        packed = self.packed
+        size = self.size if packed is None or packed.caught_up else -1  # or else it would be taken for read to its end
+        place = None if packed is None else packed.place()
+        return Row(self.device, self.inode, self.offset, size, self.mtime_ns, self.head, self.before, place)
 
     def unchanged(self, state: FileState) -> bool:
         """Whether a file with this state was read to its end, so that it need not be opened."""
@@ -117,8 +125,13 @@ class Tail:
         if not self.head and to >= SAMPLE:
             self.head = digest(os.pread(fd, SAMPLE, 0))
 
+    def torn(self, fd: int) -> bool:
+        """Whether what is before the offset is no whole line."""
+        return os.pread(fd, 1, self.offset - 1) != b"\n" if self.packed is None else self.packed.torn
+
     def restart(self) -> None:
         """Start again from the beginning."""
+        self.packed = None
         self.offset = self.scanned = 0
         self.head = self.before = b""
 

@@ -23,6 +23,7 @@ def read_lines(
     max_line: Size = "16MB",
     renamed: Literal["follow", "reread"] = "follow",
     last_line: Literal["hold", "emit"] = "hold",
+    compression: Literal["auto", "gzip", "zstd", "none"] = "auto",
 ) -> Observable[LineDelta | OriginGone]:
     """Read files as they grow and emit their complete lines in blocks, each line once.
 
@@ -35,6 +36,13 @@ def read_lines(
     its content changed, another one took its place, it was removed (what is left is read first if the file is still
     open; it need not be where it changed between two looks). A renamed file is read on, so that a rotation (`x.log` to
     `x.log.1`, and a new `x.log`) loses and doubles nothing, as long as the watched patterns include the rotated name.
+
+    A file that is compressed with gzip or zstd gives the lines that are in it, and offsets are those of the lines. It
+    may grow by whole members or in the middle of one; what does not give a block is held. A restart goes on at the
+    last member (zstd: frame) that begins before the next line, decompresses it anew, and passes over what was emitted.
+    No more than a block is decompressed ahead. What cannot be decompressed goes to `errors` with its offset in the
+    file, of which nothing more is read then; a file that ends in the middle of a member does when the source is
+    complete or the file is gone. For zstd install `rxpipe-graphs[zstd]`.
 
     An unreadable file goes to the stream `errors` once, and is tried again after 1 s, then later and later, up to every
     30 s. Completes when the source has completed and all is read; at once when the run drains. An error passes at once.
@@ -53,6 +61,7 @@ def read_lines(
             emits `OriginGone` for the old path and reads the file again under the new one.
         last_line: Whether an unfinished last line counts when nothing can follow: the source completed, the run drains,
             or the file is gone. If something follows all the same, `OriginGone` comes and the file is read again.
+        compression: How files are compressed; by default their first bytes or their suffix (.gz, .zst, .zstd) tell.
     """
 
     def subscribe(observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
@@ -67,6 +76,7 @@ def read_lines(
             follow=renamed == "follow",
             last_line=last_line == "emit",
             descriptors=64,
+            compression=compression,
         )
 
         def stop() -> None:
