@@ -94,7 +94,7 @@ class _Position(NamedTuple):
     """The last value of the cursor, and how many rows with it were read."""
 
     value: Any
-    count: int
+    seen: int
 
 
 class _Page(NamedTuple):
@@ -173,7 +173,7 @@ class _Reader:
         where = f"{column} IS NOT NULL" if at is None else f"{column} >= ?"
         text = f"SELECT {column}, * FROM {self._source} WHERE {where} ORDER BY {column} LIMIT ?"  # noqa: S608  # likewise
         values = () if at is None else (at.value,)
-        count = 0 if at is None else at.count
+        count = 0 if at is None else at.seen
         found = self._open().execute(text, (*values, self._most + count))
         rows = found.fetchall()
         known = 0

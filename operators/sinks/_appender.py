@@ -71,7 +71,7 @@ class Appender:
             os.ftruncate(self._descriptor, length)
         self.length = length
 
-    def write(self, data: bytes, *, sync: bool = False) -> None:
+    def write(self, data: bytes | memoryview, *, sync: bool = False) -> None:
         """Append all of the data, or nothing.
 
         Args:

@@ -126,7 +126,7 @@ def test_exactly_once_with_equal_values(steps: list[tuple[int, str]], rows: int)
     """Whatever shares a value of the cursor, and wherever pages, polls and crashes fall, each row comes once."""
     with tempfile.TemporaryDirectory() as folder:
         database = Database(Path(folder) / "in.db")
-        options = {"table": "t", "cursor": "at", "every": "1s", "rows": rows}
+        options: dict[str, Any] = {"table": "t", "cursor": "at", "every": "1s", "rows": rows}
         reading = Reading(database.path, **options)
         got: list[int] = []
         states, kept, at = reading.context.checkpoint(), 0, 0
@@ -194,7 +194,7 @@ def test_the_database_is_let_go_of(database: Database) -> None:
 
 
 @pytest.mark.parametrize(("given_", "got"), [({}, "neither"), ({"table": "t", "query": "SELECT 1"}, "both")])
-def test_table_or_query(given_: dict[str, str], got: str) -> None:
+def test_table_or_query(given_: dict[str, Any], got: str) -> None:
     with pytest.raises(ParameterError, match=f"one of 'table' and 'query' must be given; got {got}"):
         read_table("x.db", **given_).run()
 

@@ -153,7 +153,7 @@ def test_exactly_once(batches: list[list[int]], actions: list[str], most: int, c
     """However rotations, checkpoints and crashes fall, each row is in the files once, in order, within the size."""
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made)
-        options = {"max_size": most, "every": "2h", "compress": compress}
+        options: dict[str, Any] = {"max_size": most, "every": "2h", "compress": compress}
         run = Running(folder / "a-%H.jsonl", **options)
         states = run.checkpoint()
         offset = saved = 0
@@ -245,7 +245,8 @@ def test_the_saved_file_must_be_there(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_in_the_middle_of_a_batch_doubles_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened, made = os.open, []
+    opened = os.open
+    made: list[Any] = []
 
     def full(path: Any, flags: int, *args: Any, **kwargs: Any) -> int:
         if str(path).endswith(".2.jsonl") and len(made) < 2:
