@@ -102,12 +102,21 @@ def compose(text: str, file: str) -> tuple[Node | None, list[Problem]]:
     if len(text) > MAX_CHARACTERS:
         place = Place(file, 1, 1)
         return None, [Problem(f"a graph file has at most {MAX_CHARACTERS:,} characters; got {len(text):,}", place)]
-    composer = _Composer(text, file)
+    try:
+        return _composed(text, file, _LOADER)
+    except _TooDeepError:
+        return _composed(text, file, yaml.SafeLoader)
+
+
+def _composed(text: str, file: str, loader: Any) -> tuple[Node | None, list[Problem]]:
+    composer = _Composer(text, file, loader)
     try:
         return composer.document(), composer.problems
     except _Stop:
         return None, composer.problems
     except yaml.YAMLError as error:
+        if loader is not yaml.SafeLoader and "nesting depth" in str(error):
+            raise _TooDeepError from error
         return None, [*composer.problems, composer.syntax(error)]
 
 
@@ -115,12 +124,16 @@ class _Stop(Exception):  # noqa: N818  # control flow, never seen outside
     """The problem is noted and nothing behind it can be read."""
 
 
+class _TooDeepError(Exception):
+    """libyaml, from 0.2.6 on, gives up where it looks ahead; PyYAML's own parser comes to what `MAX_DEPTH` refuses."""
+
+
 class _Composer:
-    def __init__(self, text: str, file: str) -> None:
+    def __init__(self, text: str, file: str, loader: Any) -> None:
         self.file = file
         self.lines = [line.rstrip("\r") for line in text.removeprefix("\ufeff").split("\n")]
         self.problems: list[Problem] = []
-        self._events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
+        self._events: Iterator[Any] = yaml.parse(text, Loader=loader)
         self._anchors: dict[str, Node | None] = {}
         self._nodes = 0
 
