@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rxpipe.calls import Function
     from rxpipe.elements import Batch, ErrorRecord, FileEvent, FileState, LineDelta, OriginGone
     from rxpipe.errors import GraphError, ParameterError, RunError, RxpipeError, StateError
     from rxpipe.graph import Graph, Param, Sample, stream
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from rxpipe.language.config import dump, load, load_text
     from rxpipe.operator import Outputs, operator
     from rxpipe.outputs import with_outputs
+    from rxpipe.language.datafiles import DataFile, DataFiles
     from rxpipe.params import AggregationExpr, Expr, Secret
     from rxpipe.table import Table
     from rxpipe.units import Duration, Rate, Size
@@ -32,6 +34,8 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "language.check": ("problems",),
+    "calls": ("Function",),
+    "language.datafiles": ("DataFile", "DataFiles"),
     "language.config": ("dump", "load", "load_text"),
     "elements": ("Batch", "ErrorRecord", "FileEvent", "FileState", "LineDelta", "OriginGone"),
     "errors": ("GraphError", "ParameterError", "RunError", "RxpipeError", "StateError"),
@@ -49,11 +53,14 @@ _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "AggregationExpr",
     "Batch",
+    "DataFile",
+    "DataFiles",
     "Duration",
     "ErrorRecord",
     "Expr",
     "FileEvent",
     "FileState",
+    "Function",
     "Graph",
     "GraphError",
     "LineDelta",

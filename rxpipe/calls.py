@@ -3,35 +3,66 @@
 from __future__ import annotations
 
 import importlib
+import pkgutil
+import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, NoReturn, TypeVar
 
-from rxpipe.errors import RxpipeError, did_you_mean, nearest
+from pydantic import AfterValidator
+
+from rxpipe.errors import FunctionError, did_you_mean, nearest
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def function_named(call: str | Callable[..., Any]) -> Callable[..., Any]:
-    """The function that `module:name` names; a function is itself.
+    """The function that `module:name` names; a function is itself. Its module is imported, which runs its code.
 
     Raises:
-        RxpipeError: The text has another form, the module cannot be imported, or has no such function.
+        FunctionError: The text has another form, the module cannot be imported, or has no such function.
     """
     if callable(call):
         return call
     module_name, colon, name = call.partition(":")
     if not colon or not module_name or not name:
         msg = f"a function must be written 'module:name'; got {call!r}"
-        raise RxpipeError(msg)
+        raise FunctionError(msg)
     try:
         found: Any = importlib.import_module(module_name)
-    except ImportError as error:
-        msg = f"{call!r}: module {module_name!r} must be importable; got {error}"
-        raise RxpipeError(msg) from error
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a module does when it is imported
+        _refuse_module(call, module_name, error)
+    at = len(module_name) + 1
     for part in name.split("."):
         if not hasattr(found, part):
             msg = f"{call!r}: {module_name!r} must have a function {name!r}{did_you_mean(nearest(part, dir(found)))}"
-            raise RxpipeError(msg)
+            raise FunctionError(msg, at)
         found = getattr(found, part)
+        at += len(part) + 1
     if not callable(found):
-        msg = f"{call!r} must be a function; got {found!r}"
-        raise RxpipeError(msg)
+        msg = f"{call!r} must be a function; got {found!r:.80}"
+        raise FunctionError(msg, len(module_name) + 1)
     return found  # type: ignore[no-any-return]  # whatever the module has under that name
+
+
+def _refuse_module(call: str, module: str, error: BaseException) -> NoReturn:
+    """Raise the error of a module that cannot be imported; of one that is not there, with the name nearest to it."""
+    reason = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+    guess, column = None, 0
+    missing = error.name if isinstance(error, ModuleNotFoundError) else None
+    if missing and f"{module}.".startswith(f"{missing}."):
+        package, dot, last = missing.rpartition(".")
+        folders = getattr(sys.modules.get(package), "__path__", []) if dot else None
+        near = nearest(last, [found.name for found in pkgutil.iter_modules(folders)])
+        guess = near and f"{package}{dot}{near}"
+        column = len(package + dot)
+    msg = f"{call!r}: module {module!r} must be importable; got {reason}{did_you_mean(guess)}"
+    raise FunctionError(msg, column) from error
+
+
+def _checked(call: str | F) -> str | F:
+    function_named(call)
+    return call
+
+
+Function = Annotated[str | F, AfterValidator(_checked)]
+"""A function of the type in brackets, or `module:name` of one, which is looked for when the graph is checked."""

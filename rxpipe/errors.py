@@ -33,6 +33,14 @@ class ExpressionError(RxpipeError, ValueError):
         self.guess = guess
 
 
+class FunctionError(RxpipeError, ValueError):
+    """A function named as `module:name` that is not there; `column` is where in that text the problem begins."""
+
+    def __init__(self, message: str, column: int = 0) -> None:
+        super().__init__(message)
+        self.column = column
+
+
 class ParameterError(RxpipeError, ValueError):
     """Parameters that an operator refuses; `problems` holds (path inside the parameters, message, column)."""
 

@@ -8,6 +8,7 @@ import typing
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar, overload
+from pathlib import Path
 
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
@@ -175,15 +176,15 @@ class Operator:
                 raise ParameterError(self.name, [ParameterProblem((name,), f"parameter {name!r} is given twice")])
         return given | bound
 
-    def validate(self, raw: Mapping[str, Any]) -> dict[str, Any]:
-        """The parameters (without stream inputs) checked and converted.
+    def validate(self, raw: Mapping[str, Any], folder: Path | None = None) -> dict[str, Any]:
+        """The parameters (without stream inputs) checked and converted; data files are looked for if a folder is given.
 
         Raises:
             ParameterError: With all problems at once.
         """
         from rxpipe.params import validate  # noqa: PLC0415  # pydantic is needed by the first use, not by import
 
-        return validate(self.name, self.model, {k: v for k, v in raw.items() if k not in self.inputs})
+        return validate(self.name, self.model, {k: v for k, v in raw.items() if k not in self.inputs}, folder)
 
     def apply(self, inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Observable[Any]:
         """Call the function with its inputs (the variadic one as a list) and its checked parameters."""

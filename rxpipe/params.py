@@ -10,7 +10,16 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, ValidationError, create_model
 
-from rxpipe.errors import ExpressionError, ParameterError, ParameterProblem, UnitError, did_you_mean, nearest, shortened
+from rxpipe.errors import (
+    ExpressionError,
+    FunctionError,
+    ParameterError,
+    ParameterProblem,
+    UnitError,
+    did_you_mean,
+    nearest,
+    shortened,
+)
 from rxpipe.expressions import parse
 from rxpipe.expressions.aggregation import parse_aggregation
 from rxpipe.language.hidden import Hidden
@@ -57,9 +66,6 @@ Expr = Annotated[str, AfterValidator(_parsed)]
 AggregationExpr = Annotated[str, AfterValidator(_parsed_aggregation)]
 """An aggregation such as `sum(tokens)` or `count()`."""
 
-DataFiles = Annotated[str | list[str], "data files"]
-"""One or several files whose content decides what an operator does: state saved under other content is of no use."""
-
 Secret = Annotated[SecretStr, BeforeValidator(_secret)]
 """A secret given as `{env: NAME}` or `{file: PATH}`; never printed."""
 
@@ -94,14 +100,22 @@ def build_model(name: str, parameters: list[inspect.Parameter], hints: Mapping[s
     return create_model(f"{name}_parameters", __base__=base, **fields)
 
 
-def validate(operator: str, model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+def validate(
+    operator: str, model: type[BaseModel], values: Mapping[str, Any], folder: Path | None = None
+) -> dict[str, Any]:
     """The values as the operator takes them, defaults left out.
+
+    Args:
+        operator: The operator's name, for messages.
+        model: The model of its parameters.
+        values: The values.
+        folder: The graph's folder, for its data files; without one they are not looked for.
 
     Raises:
         ParameterError: With all problems, each with its path inside the parameters.
     """
     try:
-        made = model.model_validate(dict(values))
+        made = model.model_validate(dict(values), context=folder)
     except ValidationError as error:
         raise ParameterError(operator, _problems(operator, model, values, error)) from error
     given = {name: getattr(made, name) for name in model.model_fields if name in made.model_fields_set}
@@ -130,7 +144,7 @@ def _problems(
             message = f"parameter {'.'.join(missing)!r} is missing"
         else:
             cause = detail.get("ctx", {}).get("error")
-            if isinstance(cause, ExpressionError):
+            if isinstance(cause, ExpressionError | FunctionError):
                 column = cause.column
             if isinstance(cause, UnitError | ExpressionError | ValueError):
                 message = str(cause)

@@ -9,7 +9,7 @@ from loguru import logger
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
-from rxpipe.calls import function_named
+from rxpipe.calls import Function, function_named
 from rxpipe.context import current
 from rxpipe.operator import operator
 
@@ -19,7 +19,7 @@ SHOWN = 1000
 
 
 @operator
-def tap(source: Observable[T], call: str | Callable[[T], object] | None = None) -> Observable[T]:
+def tap(source: Observable[T], call: Function[Callable[[T], object]] | None = None) -> Observable[T]:
     """Look at each element that passes, and change nothing.
 
     The function is called with each element before the element is emitted; its result is ignored. What it raises goes

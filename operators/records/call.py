@@ -7,7 +7,7 @@ from typing import Any
 
 from reactivex import Observable
 
-from rxpipe.calls import function_named
+from rxpipe.calls import Function, function_named
 from rxpipe.context import Context
 from rxpipe.elements import Row, as_dict
 from rxpipe.lift import Records, Reject, RowsFunction, lift
@@ -15,7 +15,7 @@ from rxpipe.operator import operator
 
 
 @operator
-def call(source: Observable[Records], function: str | Callable[[dict[str, Any]], Any]) -> Observable[Records]:
+def call(source: Observable[Records], function: Function[Callable[[dict[str, Any]], Any]]) -> Observable[Records]:
     """Replace each record by what a Python function makes of it.
 
     The function takes the record as a dict of its own and returns a dict, a list of dicts, or None to drop the record.

@@ -16,11 +16,11 @@ from rxpipe.expressions.fields import field_types
 from rxpipe.expressions.loop import Loop
 from rxpipe.expressions.rows import Fusible, compile_values, row_struct
 from rxpipe.expressions.syntax import Code
-from rxpipe.language.datafiles import find_file
+from rxpipe.language.datafiles import DataFiles, find_file
 from rxpipe.lift import Records, Reject, lift
 from rxpipe.operator import operator
 from rxpipe.operators.records._lookup import Lookup, read_rows, rows_of
-from rxpipe.params import DataFiles, Expr
+from rxpipe.params import Expr
 
 Join = Callable[[list[Row], list[tuple[Any, ...]]], list[Row]]
 """From rows, and the look-up's values for each, to rows with both."""

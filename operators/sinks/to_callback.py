@@ -12,7 +12,7 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
 
-from rxpipe.calls import function_named
+from rxpipe.calls import Function, function_named
 from rxpipe.context import Context, current
 from rxpipe.errors import RunError
 from rxpipe.lease import Lease
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 @operator
-def to_callback(source: Observable[T], call: str | Callable[[T], object]) -> Observable[T]:
+def to_callback(source: Observable[T], call: Function[Callable[[T], object]]) -> Observable[T]:
     """Call a Python function with each element, and pass the element on when it has returned.
 
     Elements come in order, one at a time. If the function is a coroutine function, or returns an awaitable, that is

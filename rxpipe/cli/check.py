@@ -12,7 +12,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "check",
         help="check graphs and tell all their problems",
-        description="Check graphs and tell all their problems at once, with their places. Exits 78 if there are any.",
+        description="Check graphs and tell all their problems at once, with their places. Exits 78 if there are any. "
+        "The Python functions and plugins that a graph names are imported, as running it does.",
     )
     parser.add_argument("graph", nargs="+", help="a YAML file, or the name of a shipped graph")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="set a parameter of the graph")

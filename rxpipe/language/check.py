@@ -7,8 +7,9 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from rxpipe.calls import function_named
 from rxpipe.elements import Batch
-from rxpipe.errors import GraphError, Place, Problem, did_you_mean, nearest
+from rxpipe.errors import FunctionError, GraphError, Place, Problem, did_you_mean, nearest
 from rxpipe.graph import ERRORS, Graph, stream_of
 from rxpipe.language.checkstep import StepChecker
 from rxpipe.language.config import in_order, plugin_folder
@@ -19,7 +20,6 @@ from rxpipe.registry import registry
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 _GRAPH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_CALL = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 def plan(graph: Graph, values: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Plan:
@@ -158,9 +158,11 @@ class _Checker:
                     f"sample: 'sets' must name a parameter of the graph; got {graph.sample.sets!r}{did_you_mean(guess)}"
                 )
                 self.note(message, at(("sample", "sets")))
-            if not _CALL.fullmatch(graph.sample.call):
-                message = f"sample: 'call' must be written module:function; got {graph.sample.call!r}"
-                self.note(message, at(("sample", "call")))
+            try:
+                function_named(graph.sample.call)
+            except FunctionError as error:
+                place = at(("sample", "call"))
+                self.note(f"sample: call: {error}", place and place.moved(error.column))
 
     def _settings(self) -> None:
         filled = self.scope.fill(self.graph.settings)

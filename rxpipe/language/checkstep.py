@@ -285,11 +285,11 @@ class StepChecker:
 
     def _validated(self, operator: Operator, filled: Filled) -> dict[str, Any]:
         try:
-            return operator.validate(filled.value)
+            return operator.validate(filled.value, self.graph.folder)
         except ParameterError:
             if not filled.texts:
                 raise
-        return operator.validate(filled.with_texts())
+        return operator.validate(filled.with_texts(), self.graph.folder)
 
     def _parameter_problem(
         self, problem: ParameterProblem, operator: Operator, filled: Filled, spec: StepSpec, stream: str, index: int

@@ -78,8 +78,8 @@ def _noting(operator: Operator, shown: Shown) -> Generator[None]:
     validate, function = operator.validate, operator.function
     inputs, _ = operator.inputs, operator.parameters  # read now what is derived from the function that is replaced
 
-    def noting_validate(raw: Mapping[str, Any]) -> dict[str, Any]:
-        checked = validate(raw)
+    def noting_validate(raw: Mapping[str, Any], folder: Path | None = None) -> dict[str, Any]:
+        checked = validate(raw, folder)
         shown.parameters.append({k: v for k, v in raw.items() if k not in inputs})
         return checked
 

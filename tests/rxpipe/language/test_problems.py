@@ -262,7 +262,7 @@ CASES = {
         "params: x: must be an integer; got 'many'",
     ),
     "sample of no parameter": (
-        f"params: {{paths: []}}\nsample: {{call: 'm:f', sets: path}}\nstreams:\n  s:\n{SOURCE}",
+        f"params: {{paths: []}}\nsample: {{call: 'json:loads', sets: path}}\nstreams:\n  s:\n{SOURCE}",
         "path}",
         "",
         "sample: 'sets' must name a parameter of the graph; got 'path', did you mean 'paths'?",
