@@ -144,8 +144,7 @@ class Context:
 
     def emit_error(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:  # noqa: ARG002  # a run's are used
         """Deliver an error record, with the leases of the data that it is about: here, to the log."""
-        where = "" if error.path is None else f" ({error.path}, bytes {error.start} to {error.end})"
-        logger.warning("{}: {}{}", error.step, error.reason, where)
+        logger.warning("{}: {}{}", error.step, error.reason, error.where)
 
     def fail(self, error: Exception) -> None:
         """Stop the run for an error met outside a subscription call (in a timer or a thread): here, raise it."""

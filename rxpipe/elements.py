@@ -147,6 +147,12 @@ class ErrorRecord(msgspec.Struct, frozen=True):
     end: int | None = None
     record: str | None = None
 
+    @property
+    def where(self) -> str:
+        """The path and bytes in brackets, to put behind a message; empty where no path is known."""
+        span = "" if self.start is None else f", bytes {self.start} to {self.end}"
+        return "" if self.path is None else f" ({self.path}{span})"
+
 
 def as_dict(row: Row) -> dict[str, Any]:
     """A row as a plain dict with its declared order of fields."""

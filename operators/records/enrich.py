@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from loguru import logger
 from reactivex import Observable
 
 from rxpipe.context import Context
@@ -19,7 +18,8 @@ from rxpipe.expressions.syntax import Code
 from rxpipe.language.datafiles import DataFiles, find_file
 from rxpipe.lift import Records, Reject, lift
 from rxpipe.operator import operator
-from rxpipe.operators.records._lookup import Lookup, read_rows, rows_of
+from rxpipe.operators.records._decode import FieldType
+from rxpipe.operators.records._lookup import Lookup, LookupFileError, Types, read_rows, rows_of
 from rxpipe.params import Expr
 
 Join = Callable[[list[Row], list[tuple[Any, ...]]], list[Row]]
@@ -37,20 +37,21 @@ def enrich(
     table: dict[str, Any] | list[dict[str, Any]] | None = None,
     on: str | None = None,
     inside: str | None = None,
-    columns: list[str] | None = None,
+    columns: list[str] | dict[str, FieldType] | None = None,
     prefix: str = "",
 ) -> Observable[Records]:
     """Add the columns of the look-up row that has the record's key; where there is none, they are null.
 
     A look-up comes from files, JSON (a list of objects, or an object by key) or CSV with a header, of which later ones
     win, or from a mapping written in the graph. Files are looked for as given, then in the graph's folder. One that
-    changes is read again within a second of records flowing; it counts for records from then on, and if it cannot be
-    read the old one stays and a warning is logged. What has been counted keeps the values it had; the next start of a
-    graph whose look-up files changed computes its state anew. Where records may be retracted, put this before the step
-    that retracts them: one that is retracted after a change would be given other values than it had.
+    changes is read again within a second of records flowing; it counts for records from then on. If it cannot be read,
+    or a value is not of the type declared for its column, the graph does not start, and in a run the old one stays and
+    the file goes to `errors`. What has been counted keeps the values it had; the next start of a graph whose look-up
+    files changed computes its state anew. Where records may be retracted, put this before the step that retracts them:
+    one that is retracted after a change would be given other values than it had.
 
     Keys of CSV and of JSON objects are texts; `7` is found by the number, too. Other numbers in CSV are read as
-    numbers.
+    numbers, unless their column is declared as str.
 
     A record for which the key's expression fails, or gives a list or an object, goes to `errors`. Completion and errors
     pass through; nothing is held back.
@@ -61,7 +62,8 @@ def enrich(
         table: The look-up itself: rows, or a mapping of keys to rows or to plain values (their column is `value`).
         on: The look-up's key column; by default named like the key. In a mapping it is what the rows are under.
         inside: Dotted path to the rows inside a JSON file.
-        columns: Columns to add; by default all but the key.
+        columns: Columns to add; by default all but the key. With types, as in `parse_json`, values are checked: they
+            must be of the type declared, or null.
         prefix: What the added fields' names begin with.
 
     Example:
@@ -70,12 +72,13 @@ def enrich(
         Batch([{'model': 'large', 'price': 15}, {'model': '?', 'price': None}])
 
     Raises:
-        RxpipeError: Neither files nor a table are given, or they cannot be read.
+        RxpipeError: Neither files nor a table are given, or they cannot be read, or a value has another type.
     """
     if (files is None) == (table is None):
         msg = f"enrich: one of 'files' and 'table' must be given; got {'neither' if files is None else 'both'}"
         raise RxpipeError(msg)
-    named = [files] if isinstance(files, str) else [name for name in files or [] if name]
+    named = [files] if isinstance(files, str) else files or []
+    types = columns if isinstance(columns, dict) else {}
 
     def make(context: Context) -> Fusible:
         paths = [find_file(name, context.folder) for name in named if name]
@@ -83,8 +86,8 @@ def enrich(
 
         def load() -> list[dict[str, Any]]:
             if table is not None:
-                return rows_of(table, "enrich: 'table'", column)
-            return [row for path in paths for row in read_rows(path, inside, column)]
+                return _rows_of_table(table, column, types)
+            return [row for path in paths for row in read_rows(path, inside, column, types)]
 
         joined = _Enriching(context, parse(key), Lookup(load, paths, column, columns, prefix))
         return Fusible(joined.rows, joined.write, joined.refresh)
@@ -120,8 +123,8 @@ class _Enriching:
         get, nothing = loop.keep(self._lookup.rows.get), loop.keep((None,) * len(names))
         target = "".join(f"{name}, " for name in names) or "_"
         loop.line(f"{target} = {get}({loop.value(self._key).text}, {nothing})")
-        for name, variable in zip(columns, names, strict=True):
-            loop.append(name, Code(variable))
+        for (name, hint), variable in zip(columns.items(), names, strict=True):
+            loop.append(name, Code(variable, hint))
 
     def rows(self, rows: list[Row], reject: Reject) -> list[Row]:
         """Rows with the columns of the look-up."""
@@ -136,14 +139,22 @@ class _Enriching:
         return [joins[type(row)]([row], [values])[0] for row, values in zip(kept, found, strict=True)]
 
 
+def _rows_of_table(table: Any, on: str, types: Types) -> list[dict[str, Any]]:
+    try:
+        return rows_of(table, on, types)
+    except ValueError as error:
+        msg = f"enrich: table: {error}"
+        raise RxpipeError(msg) from error
+
+
 def _refreshed(lookup: Lookup, context: Context) -> bool:
     """Read the look-up again if its files changed; returns whether that is done."""
     if not lookup.changed():
         return False
     try:
         lookup.read()
-    except RxpipeError as error:
-        logger.warning("{}: the look-up stays as it was: {}", context.name, error)
+    except LookupFileError as error:
+        context.reject(f"the look-up stays as it was: {error}", path=str(error.path))
         return False
     return True
 
@@ -171,14 +182,14 @@ def _with_keys(rows: list[Row], keys: list[Any], reject: Reject) -> tuple[list[R
     return [row for row, _ in kept], [key for _, key in kept]
 
 
-def _join(kind: type, columns: tuple[str, ...]) -> Join:
-    """The function that adds columns to rows of one type; of structs it makes wider structs."""
+def _join(kind: type, columns: dict[str, Any]) -> Join:
+    """The function that adds columns (names and types) to rows of one type; of structs it makes wider structs."""
     if issubclass(kind, dict):
         return lambda rows, found: [
             {**row, **dict(zip(columns, values, strict=True))} for row, values in zip(rows, found, strict=True)
         ]
     old = {name: hint for name, hint in field_types(kind).items() if name not in columns}
-    wider = row_struct(kind.__name__, old | dict.fromkeys(columns, Any))
+    wider = row_struct(kind.__name__, old | columns)
     added = [f"v{number}" for number in range(len(columns))]
     target = f"({''.join(f'{name}, ' for name in added)})"
     arguments = ", ".join([*(f"r.{name}" for name in old), *added])

@@ -46,9 +46,8 @@ class DeadLetters:
         if deliver and self.stream.observers and not self.stream.is_stopped:
             self.stream.on_next(Batch([error], leases=leases))
         elif number <= LOGGED or str(number).strip("0") == "1":
-            where = "" if error.path is None else f" ({error.path}, bytes {error.start} to {error.end})"
             many = "" if number <= LOGGED else f" [{number:,} errors of this step so far; few of them are logged]"
-            logger.warning("{}: {}{}{}", error.step, error.reason, where, many)
+            logger.warning("{}: {}{}{}", error.step, error.reason, error.where, many)
 
     def complete(self) -> None:
         """There will be no more to deliver."""

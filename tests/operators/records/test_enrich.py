@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from loguru import logger
 from reactivex.subject import Subject
 
 from rxpipe.elements import Batch
 from rxpipe.errors import ExpressionError, RxpipeError
+from rxpipe.expressions.fields import field_types
 from rxpipe.expressions.rows import row_struct
+from rxpipe.operators.records._decode import TYPES
 from rxpipe.operators.records.enrich import enrich
 from rxpipe.table import Table
 from rxpipe.testing import TestContext, run_marbles
@@ -119,25 +120,58 @@ def test_a_struct_gets_new_columns_after_a_change(context: TestContext, tmp_path
     assert live.ask(ROW("a", 1)) == {"model": "a", "n": 1, "y": 12}
 
 
-def test_a_broken_file_keeps_the_old_table_and_warns_once(context: TestContext, tmp_path: Path) -> None:
+def test_a_broken_file_keeps_the_old_table_and_is_an_error_once(context: TestContext, tmp_path: Path) -> None:
     file = tmp_path / "t.json"
-    file.write_text('{"a": 1}')
-    live = Live(context, enrich("m", files=str(file)))
-    warnings: list[str] = []
-    handler = logger.add(lambda message: warnings.append(message.record["message"]), level="WARNING")
-    try:
-        file.write_text('{"a": ')
+    file.write_text('{"a": {"value": 1}}')
+    live = Live(context, enrich("m", files=str(file), columns={"value": "int"}))
+    for content, reason in [
+        ('{"a": ', "unexpected end"),
+        ('{"a": {"value": "2"}}', "'a': 'value' must be of type int"),
+    ]:
+        file.write_text(content)
         assert [live.ask({"m": "a"})["value"] for _ in range(3)] == [1, 1, 1]
-        assert len(warnings) == 1
-        assert f"the look-up stays as it was: look-up file {file}: unexpected end" in warnings[0]
-        file.unlink()
-        assert [live.ask({"m": "a"})["value"] for _ in range(3)] == [1, 1, 1]
-        assert len(warnings) == 2
-        assert "No such file" in warnings[1]
-        file.write_text('{"a": 2}')
-        assert live.ask({"m": "a"})["value"] == 2
-    finally:
-        logger.remove(handler)
+        error = context.errors.pop()
+        assert error.reason.startswith(f"the look-up stays as it was: look-up file {file}: {reason}")
+        assert (error.path, error.where) == (str(file), f" ({file})")
+        assert context.errors == []
+    file.unlink()
+    assert [live.ask({"m": "a"})["value"] for _ in range(3)] == [1, 1, 1]
+    assert "No such file" in context.errors.pop().reason
+    assert context.errors == []
+    file.write_text('{"a": {"value": 2}}')
+    assert live.ask({"m": "a"})["value"] == 2
+
+
+def test_declared_types(context: TestContext, through: Through, tmp_path: Path) -> None:
+    file = tmp_path / "t.json"
+    file.write_text('{"a": {"in": 1, "out": 1.5, "more": {}}, "b": {"in": null}}')
+    step = enrich("model", files=str(file), columns={"in": "int", "out": "number"}, prefix="p_")
+    rows = through(step, [ROW("a", 1), ROW("b", 1)])[0].rows
+    assert [(row.p_in, row.p_out) for row in rows] == [(1, 1.5), (None, None)]
+    assert field_types(type(rows[0])) == {"model": str | None, "n": int | None} | {
+        f"p_{name}": TYPES[kind] for name, kind in (("in", "int"), ("out", "number"))
+    }
+    file.write_text('{"a": {"in": 1.5, "out": true}, "b": {"in": "3"}, "c": {"in": 3}}')
+    with pytest.raises(RxpipeError) as caught:
+        Live(context, step)
+    assert str(caught.value) == (
+        f"look-up file {file}: 'a': 'in' must be of type int; got 1.5; 'a': 'out' must be of type number; got True; "
+        "'b': 'in' must be of type int; got '3'"
+    )
+    file.write_text(json.dumps({str(n): {"in": []} for n in range(9)}))
+    with pytest.raises(RxpipeError, match=r"'4': 'in' must be of type int; got \[\]; and more$"):
+        Live(context, step)
+    with pytest.raises(RxpipeError, match=r"^enrich: table: 'a': 'x' must be of type bool; got 1$"):
+        Live(context, enrich("model", table={"a": {"x": 1}}, columns={"x": "bool"}))
+
+
+def test_a_csv_column_of_texts(through: Through, tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("m,code,n\na,007,7\nb,7,\nc,,x\n")
+    step = enrich("m", files=str(file), columns={"code": "str"})
+    assert [row["code"] for row in through(step, [{"m": m} for m in "abc"])[0].dicts()] == ["007", "7", None]
+    with pytest.raises(RxpipeError, match=r"t\.csv: 'c': 'n' must be of type int; got 'x'"):
+        through(enrich("m", files=str(file), columns={"n": "int"}), [{"m": "a"}])
 
 
 @pytest.mark.parametrize(
