@@ -28,6 +28,15 @@ COUNTERS = {
     "cache_write_tokens": "write",
     "cache_read_tokens": "read",
 }
+TOLD = (
+    "input_tokens",
+    "output_tokens",
+    "cache_creation_input_tokens",
+    "cache_read_input_tokens",
+    "cache_creation",
+)
+"""A `usage` without any of these tells of no use."""
+
 BLOCK = timedelta(hours=5)
 
 
@@ -183,7 +192,7 @@ def _records(line: bytes, place_: tuple[bytes, int], project: str, session: str)
     for envelope in (outer, inner):
         message = _object(envelope, "message")
         usage = message.get("usage")
-        if isinstance(usage, dict):
+        if isinstance(usage, dict) and any(usage.get(counter) is not None for counter in TOLD):
             break
     else:
         return

@@ -6,6 +6,7 @@ import asyncio
 import io
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -23,7 +24,7 @@ from rxpipe.runtime.output import Output
 
 from .logs import tree, write
 from .reference import count
-from .test_reference import DROPPED, QUIRKS, WHOLE, expected, line, ours, theirs
+from .test_reference import DROPPED, HAIKU, QUIRKS, WHOLE, expected, line, ours, theirs
 
 ZONES = ["UTC", "America/New_York", "Asia/Kathmandu", "Pacific/Apia", "Europe/Berlin"]
 MODES = ["auto", "calculate", "display"]
@@ -132,6 +133,44 @@ def test_an_active_block(graph: Graph, tmp_path: Path) -> None:
     got = cold(graph, tmp_path)
     assert [block["active"] for block in got["blocks"]] == [False, True]
     assert got == close(count([tmp_path]))
+
+
+EMPTY: dict[str, Any] = dict.fromkeys(
+    ("input_tokens", "output_tokens", "cache_creation_input_tokens", "cache_read_input_tokens")
+)
+
+
+@pytest.mark.parametrize(
+    ("usage", "rows"),
+    [
+        ({}, 0),
+        ({"service_tier": "standard"}, 0),
+        (EMPTY, 0),
+        ({"iterations": [HAIKU]}, 0),
+        ({"input_tokens": 0}, 1),
+        ({"cache_creation": {}}, 1),
+    ],
+)
+def test_a_usage_without_any_counter_tells_of_no_use(
+    graph: Graph, tmp_path: Path, usage: dict[str, Any], rows: int
+) -> None:
+    record = json.loads(line())
+    record["message"]["usage"] = usage
+    write(tmp_path, [("projects/p/s.jsonl", [json.dumps(record).encode() + b"\n"])])
+    got = cold(graph, tmp_path)
+    assert got == close(count([tmp_path]))
+    assert [len(got[part]) for part in ("models", "days", "sessions", "projects", "blocks")] == [rows] * 5
+    assert got["unreadable"] == 0
+
+
+@pytest.mark.parametrize("price", ["5", [5], True])
+def test_a_wrong_price_refuses_the_file(graph: Graph, tmp_path: Path, price: Any) -> None:
+    write(tmp_path, [("projects/p/s.jsonl", [line()])])
+    prices = tmp_path / "prices.json"
+    prices.write_text(json.dumps({"prices": [{"model": "claude-opus-4-5", "input": price, "output": 25}]}))
+    message = f"look-up file {prices}: 'claude-opus-4-5': 'input' must be of type number; got {price!r}"
+    with pytest.raises(rxpipe.RxpipeError, match=re.escape(message)):
+        cold(graph, tmp_path, prices=str(prices))
 
 
 def test_nothing_is_zero(graph: Graph, tmp_path: Path) -> None:
