@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from rxpipe.calls import Function
     from rxpipe.elements import Batch, ErrorRecord, FileEvent, FileState, LineDelta, OriginGone
     from rxpipe.errors import GraphError, ParameterError, RunError, RxpipeError, StateError
+    from rxpipe.expressions.known import KnownFields
     from rxpipe.graph import Graph, Param, Sample, stream
     from rxpipe.language.check import problems
     from rxpipe.language.config import dump, load, load_text
-    from rxpipe.operator import Outputs, operator
-    from rxpipe.outputs import with_outputs
     from rxpipe.language.datafiles import DataFile, DataFiles
+    from rxpipe.operator import Outputs, fields_of, operator
+    from rxpipe.outputs import with_outputs
     from rxpipe.params import AggregationExpr, Expr, Secret
     from rxpipe.table import Table
     from rxpipe.units import Duration, Rate, Size
@@ -40,7 +41,8 @@ _HOMES = {
     "elements": ("Batch", "ErrorRecord", "FileEvent", "FileState", "LineDelta", "OriginGone"),
     "errors": ("GraphError", "ParameterError", "RunError", "RxpipeError", "StateError"),
     "graph": ("Graph", "Param", "Sample", "stream"),
-    "operator": ("Outputs", "operator"),
+    "expressions.known": ("KnownFields",),
+    "operator": ("Outputs", "fields_of", "operator"),
     "outputs": ("with_outputs",),
     "params": ("AggregationExpr", "Expr", "Secret"),
     "table": ("Table",),
@@ -63,6 +65,7 @@ __all__ = [
     "Function",
     "Graph",
     "GraphError",
+    "KnownFields",
     "LineDelta",
     "OriginGone",
     "Outputs",
@@ -77,6 +80,7 @@ __all__ = [
     "StateError",
     "Table",
     "dump",
+    "fields_of",
     "load",
     "load_text",
     "operator",

@@ -19,6 +19,11 @@ from rxpipe.registry import registry
 if typing.TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from rxpipe.expressions.known import KnownFields
+
+FieldsRule = Callable[..., "KnownFields"]
+"""From the fields of the records that come, and all parameters by name, to those of the records that go."""
+
 P = ParamSpec("P")
 A = TypeVar("A")
 B = TypeVar("B")
@@ -53,6 +58,7 @@ class Operator:
         self.name = function.__name__
         self.module = function.__module__
         self.doc = inspect.cleandoc(function.__doc__ or "")
+        self.fields: FieldsRule | None = None
 
     def __repr__(self) -> str:
         return f"<operator {self.name}>"
@@ -153,6 +159,14 @@ class Operator:
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             return [key for key in parameters if key not in self.signature.parameters]
         return list(parameters.get(name, parameter.default) or ())
+
+    @cached_property
+    def passes(self) -> bool:
+        """Whether the operator emits only what it takes: elements of any type, so that it can make none of its own."""
+        emits = self.emits
+        if not isinstance(emits, TypeVar) or emits.__constraints__ or emits.__bound__ is not None:
+            return False
+        return any(self.accepts(name) == emits for name in self.inputs)
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Positional and named arguments as named raw parameters, stream inputs included.
@@ -261,6 +275,22 @@ def operator(function: Callable[..., Observable[Any]]) -> Callable[..., Any]:
     make.__wrapped__ = function  # type: ignore[attr-defined]  # inspect and doctest follow it
     make.operator = made  # type: ignore[attr-defined]
     return make
+
+
+def fields_of(function: Callable[..., Any]) -> Callable[[FieldsRule], FieldsRule]:
+    """Say of an operator which fields its records have: put this before a rule `(known, /, **parameters) -> known`.
+
+    The rule is called when a graph is checked, with the `KnownFields` of the records that come and all parameters, and
+    checks the expressions over them. Without a rule nothing is known of the records behind an operator, unless it
+    passes on elements of any type.
+    """
+    made = operator_of(function)
+
+    def declare(rule: FieldsRule) -> FieldsRule:
+        made.fields = rule
+        return rule
+
+    return declare
 
 
 def operator_of(function: object) -> Operator:

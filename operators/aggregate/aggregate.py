@@ -12,8 +12,9 @@ from rxpipe.context import current
 from rxpipe.elements import Batch, Fold
 from rxpipe.errors import RxpipeError
 from rxpipe.expressions.aggregation import parse_aggregation
+from rxpipe.expressions.known import KnownFields
 from rxpipe.lift import fold
-from rxpipe.operator import operator
+from rxpipe.operator import fields_of, operator
 from rxpipe.operators.aggregate._groups import Groups
 from rxpipe.params import AggregationExpr, Expr
 from rxpipe.table import Table
@@ -85,3 +86,13 @@ def aggregate(
         return subscription
 
     return Observable(subscribe)
+
+
+@fields_of(aggregate)
+def _fields(known: KnownFields, /, by: list[str] | None, **columns: str) -> KnownFields:
+    keys = by or []
+    for index, text in enumerate(keys):
+        known.check(text, "by", index)
+    for name, text in columns.items():
+        known.check(parse_aggregation(text).expression, name, column=text.index("(") + 1)
+    return known.only(*keys, *columns)

@@ -11,7 +11,8 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from rxpipe.context import current
 from rxpipe.elements import Row, as_dict
 from rxpipe.errors import RxpipeError, did_you_mean, nearest
-from rxpipe.operator import operator
+from rxpipe.expressions.known import KnownFields
+from rxpipe.operator import fields_of, operator
 from rxpipe.table import Table
 from rxpipe.units import Duration, seconds
 
@@ -77,6 +78,14 @@ def sessionize(
         return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
 
     return Observable(subscribe)
+
+
+@fields_of(sessionize)
+def _fields(known: KnownFields, /, start: str, end: str, **_: object) -> KnownFields:
+    for parameter, column in (("start", start), ("end", end)):
+        if column.isidentifier():
+            known.check(column, parameter)
+    return known.plus(*_OWN)
 
 
 def _sessions(

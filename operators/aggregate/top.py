@@ -10,9 +10,10 @@ from reactivex import Observable
 from rxpipe.context import Context
 from rxpipe.elements import Row
 from rxpipe.expressions import parse
+from rxpipe.expressions.known import KnownFields
 from rxpipe.expressions.rows import compile_values
 from rxpipe.lift import Reject, RowsFunction, lift
-from rxpipe.operator import operator
+from rxpipe.operator import fields_of, operator
 from rxpipe.params import Expr
 from rxpipe.table import Table
 
@@ -52,6 +53,12 @@ def top(source: Observable[Table], count: Annotated[int, Ge(1)], by: Expr, least
         return choose
 
     return lift(source, make)
+
+
+@fields_of(top)
+def _fields(known: KnownFields, /, by: str, **_: object) -> KnownFields:
+    known.check(by, "by")
+    return known
 
 
 def _value(pair: tuple[Row, Any]) -> Any:

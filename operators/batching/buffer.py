@@ -15,7 +15,8 @@ from rxpipe.context import Context, current
 from rxpipe.elements import Batch, Row
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.expressions import Expression, parse
-from rxpipe.operator import operator
+from rxpipe.expressions.known import KnownFields
+from rxpipe.operator import fields_of, operator
 from rxpipe.params import Expr
 from rxpipe.pending import Pending
 from rxpipe.units import Duration, Size, nbytes, seconds
@@ -70,6 +71,12 @@ def buffer(
         return CompositeDisposable(upstream, state.alarm, Disposable(state.pending.clear))
 
     return Observable(subscribe)
+
+
+@fields_of(buffer)
+def _fields(known: KnownFields, /, urgent: str | None, **_: object) -> KnownFields:
+    known.check(urgent, "urgent")
+    return known
 
 
 class _Buffer:

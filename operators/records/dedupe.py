@@ -10,7 +10,8 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from rxpipe.context import current
 from rxpipe.elements import Batch, OriginGone
 from rxpipe.errors import RxpipeError
-from rxpipe.operator import operator
+from rxpipe.expressions.known import KnownFields
+from rxpipe.operator import fields_of, operator
 from rxpipe.operators.records._contest import Keep
 from rxpipe.operators.records._contests import Contests
 from rxpipe.params import Expr
@@ -88,3 +89,12 @@ def dedupe(
         return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
 
     return Observable(subscribe)
+
+
+@fields_of(dedupe)
+def _fields(known: KnownFields, /, by: list[str] | None, keep: str, **expressions: str | None) -> KnownFields:  # noqa: ARG001  # no expression
+    for index, text in enumerate(by or []):
+        known.check(text, "by", index)
+    for name, text in expressions.items():
+        known.check(text, name)
+    return known

@@ -5,9 +5,10 @@ from __future__ import annotations
 from reactivex import Observable
 
 from rxpipe.expressions import parse
+from rxpipe.expressions.known import KnownFields
 from rxpipe.expressions.rows import deriving
 from rxpipe.lift import Records, lift
-from rxpipe.operator import operator
+from rxpipe.operator import fields_of, operator
 from rxpipe.params import Expr
 
 
@@ -33,3 +34,11 @@ def derive(source: Observable[Records], /, **columns: Expr) -> Observable[Record
     """
     compute = deriving({name: parse(text) for name, text in columns.items()})
     return lift(source, lambda _: compute)
+
+
+@fields_of(derive)
+def _fields(known: KnownFields, /, **columns: str) -> KnownFields:
+    for name, text in columns.items():
+        known.check(text, name)
+        known = known.plus(name)
+    return known

@@ -12,12 +12,13 @@ from rxpipe.elements import Row
 from rxpipe.errors import RxpipeError
 from rxpipe.expressions import Expression, parse
 from rxpipe.expressions.fields import field_types
+from rxpipe.expressions.known import KnownFields
 from rxpipe.expressions.loop import Loop
 from rxpipe.expressions.rows import Fusible, compile_values, row_struct
 from rxpipe.expressions.syntax import Code
 from rxpipe.language.datafiles import DataFiles, find_file
 from rxpipe.lift import Records, Reject, lift
-from rxpipe.operator import operator
+from rxpipe.operator import fields_of, operator
 from rxpipe.operators.records._decode import FieldType
 from rxpipe.operators.records._lookup import Lookup, LookupFileError, Types, read_rows, rows_of
 from rxpipe.params import Expr
@@ -93,6 +94,14 @@ def enrich(
         return Fusible(joined.rows, joined.write, joined.refresh)
 
     return lift(source, make)
+
+
+@fields_of(enrich)
+def _fields(
+    known: KnownFields, /, key: str, columns: list[str] | dict[str, FieldType] | None, prefix: str, **_: object
+) -> KnownFields:
+    known.check(key, "key")
+    return known.unknown() if columns is None else known.plus(*(prefix + name for name in columns))
 
 
 class _Enriching:

@@ -12,11 +12,12 @@ from rxpipe.elements import Row
 from rxpipe.errors import RxpipeError
 from rxpipe.expressions import parse
 from rxpipe.expressions.fields import field_types
+from rxpipe.expressions.known import KnownFields
 from rxpipe.expressions.loop import Loop
 from rxpipe.expressions.rows import Fusible, compile_values, row_struct
 from rxpipe.expressions.syntax import Code
 from rxpipe.lift import Records, Reject, lift
-from rxpipe.operator import operator
+from rxpipe.operator import fields_of, operator
 from rxpipe.params import Expr
 
 _LISTS = frozenset({list, tuple, type(None)})
@@ -85,6 +86,12 @@ def explode(
         return Fusible(expanded, write)
 
     return lift(source, make)
+
+
+@fields_of(explode)
+def _fields(known: KnownFields, /, items: str, into: str, index: str | None, **_: object) -> KnownFields:
+    known.check(items, "items")
+    return known.plus(into, *([] if index is None else [index]))
 
 
 def _with_lists(rows: list[Row], lists: list[Any], items: str, reject: Reject) -> tuple[list[Row], list[Any]]:

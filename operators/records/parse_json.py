@@ -16,9 +16,10 @@ from typing_extensions import TypedDict
 from rxpipe.context import Context, current
 from rxpipe.elements import Batch, LineDelta, Row
 from rxpipe.errors import RxpipeError
+from rxpipe.expressions.known import KnownFields
 from rxpipe.expressions.loop import Loop, compile_loop
 from rxpipe.lift import Fusible, Lifted, Make, Reject, Stage
-from rxpipe.operator import operator
+from rxpipe.operator import fields_of, operator
 from rxpipe.operators.records._decode import Declared, FieldType, Paths, compile_decoder
 from rxpipe.operators.records._search import lines_containing
 
@@ -98,6 +99,11 @@ def parse_json(
 
     decoded = Observable(subscribe)
     return decoded if flatten is None else Lifted(decoded, [Stage(_flattening(flatten, paths), counted=False)])
+
+
+@fields_of(parse_json)
+def _fields(known: KnownFields, /, fields: dict[str, str | FieldSpec] | None, **_: object) -> KnownFields:
+    return known.unknown() if fields is None else known.only(*fields)
 
 
 def _declared(name: str, spec: str | FieldSpec) -> Declared:

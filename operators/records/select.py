@@ -5,9 +5,10 @@ from __future__ import annotations
 from reactivex import Observable
 
 from rxpipe.expressions import parse
+from rxpipe.expressions.known import KnownFields
 from rxpipe.expressions.rows import deriving
 from rxpipe.lift import Records, lift
-from rxpipe.operator import operator
+from rxpipe.operator import fields_of, operator
 from rxpipe.params import Expr
 
 
@@ -34,3 +35,14 @@ def select(source: Observable[Records], /, fields: list[str] | None = None, **co
     chosen = {name: parse(name) for name in fields or []} | {name: parse(text) for name, text in columns.items()}
     compute = deriving(chosen, only=True)
     return lift(source, lambda _: compute)
+
+
+@fields_of(select)
+def _fields(known: KnownFields, /, fields: list[str] | None, **columns: str) -> KnownFields:
+    chosen = fields or []
+    for index, name in enumerate(chosen):
+        known.check(name, "fields", index)
+    for name, text in columns.items():
+        known.check(text, name)
+        known = known.plus(name)
+    return known.only(*chosen, *columns)

@@ -6,10 +6,11 @@ from reactivex import Observable
 
 from rxpipe.elements import Row
 from rxpipe.expressions import parse
+from rxpipe.expressions.known import KnownFields
 from rxpipe.expressions.loop import Loop
 from rxpipe.expressions.rows import Fusible, ValuesFunction, compile_values
 from rxpipe.lift import Records, Reject, lift
-from rxpipe.operator import operator
+from rxpipe.operator import fields_of, operator
 from rxpipe.params import Expr
 
 
@@ -47,6 +48,13 @@ def validate(source: Observable[Records], /, **rules: Expr) -> Observable[Record
 
     step = Fusible(validated, write)
     return lift(source, lambda _: step)
+
+
+@fields_of(validate)
+def _fields(known: KnownFields, /, **rules: str) -> KnownFields:
+    for name, text in rules.items():
+        known.check(text, name)
+    return known
 
 
 def _fulfilling(rows: list[Row], rule: str, check: ValuesFunction, reject: Reject) -> list[Row]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from reactivex import Observable
 
 from rxpipe.expressions import parse
+from rxpipe.expressions.known import KnownFields
 from rxpipe.expressions.rows import filtering
 from rxpipe.lift import Records, lift
-from rxpipe.operator import operator
+from rxpipe.operator import fields_of, operator
 from rxpipe.params import Expr
 
 
@@ -32,3 +33,9 @@ def where(source: Observable[Records], condition: Expr) -> Observable[Records]:
     """
     keep = filtering(parse(condition))
     return lift(source, lambda _: keep)
+
+
+@fields_of(where)
+def _fields(known: KnownFields, /, condition: str) -> KnownFields:
+    known.check(condition, "condition")
+    return known

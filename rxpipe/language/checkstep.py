@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import orjson
 from reactivex import Observable
 
 from rxpipe.errors import ParameterError, ParameterProblem, Place, did_you_mean, nearest
 from rxpipe.graph import ERRORS, FROM, StepSpec, stream_of
+from rxpipe.expressions.known import KnownFields
 from rxpipe.language.edges import Bindings, emitted, fits, type_name, union
+from rxpipe.language.fieldflow import FieldFlow
 from rxpipe.language.guesses import between, unknown_operator
-from rxpipe.language.plan import PlannedStep, targets
+from rxpipe.language.plan import PlannedStep, step_fingerprint, targets
 from rxpipe.language.variables import Filled, Path
 from rxpipe.operator import Operator
 from rxpipe.registry import registry
@@ -49,6 +49,7 @@ class StepChecker:
         self.graph = checker.graph
         self.types = types
         self.outputs: dict[str, list[str]] = {}
+        self.fields = FieldFlow()
         self.found: dict[tuple[str, int], _Found] = {}
 
     def look_up(self) -> None:
@@ -65,25 +66,35 @@ class StepChecker:
         planned: list[PlannedStep] = []
         before = len(self.checker.problems)
         flowing: Any = None
+        known = KnownFields(None)
         previous = ""
         for index, spec in enumerate(self.graph.streams[name]):
             found = self.found[name, index]
             emits: Any = Any
-            parameters: Mapping[str, Any] = {}
+            parameters: Mapping[str, Any] | None = {}
             shown: Any = dict(spec.parameters)
             outputs: dict[str, Any] = {}
+            bindings: Bindings = {}
             if found.known:
                 self._outputs_read(spec, found, name, index)
                 emits, bindings = self._edges(spec, found, name, index, flowing, previous)
-                if found.operator is not None:
-                    parameters, shown = self._parameters(spec, found.operator, name, index)
-                    outputs = self._outputs(spec, found.operator, parameters, bindings, name, index)
+            if found.operator is None:
+                known = self.fields.of(spec.parameters.get("stream") if spec.operator == FROM else None)
+            else:
+                filled = self._filled(spec, found.operator, name, index)
+                parameters, shown = self._parameters(spec, found.operator, filled, name, index), filled.shown
+                if found.known:
+                    outputs = self._outputs(spec, found.operator, parameters or {}, bindings, name, index)
+                out = self.fields.behind(found.operator, parameters, known if index > 0 else None, found.streams)
+                for problem in out.problems:
+                    self._parameter_problem(problem, found.operator, filled, spec, name, index)
+                known = KnownFields(out.names)
             label = f"{name}[{index}] {spec.operator}"
             planned.append(
                 PlannedStep(
                     name=label,
                     operator=found.operator,
-                    parameters=parameters,
+                    parameters=parameters or {},
                     streams=found.streams if spec.operator != FROM else {},
                     previous=index > 0,
                     reads=str(spec.parameters.get("stream")) if spec.operator == FROM and found.known else None,
@@ -91,12 +102,12 @@ class StepChecker:
                     accepts=flowing,
                     emits=emits,
                     outputs=outputs,
-                    fingerprint=_fingerprint(spec.operator, shown),
+                    fingerprint=step_fingerprint(spec.operator, shown),
                     place=spec.places.at(()),
                 )
             )
             flowing, previous = emits, label
-        self.types[name] = flowing
+        self.types[name], self.fields.streams[name] = flowing, known
         for step in planned:
             self.types |= {f"{name}.{output}": kind for output, kind in step.outputs.items()}
         if len(self.checker.problems) == before and all(self.found[name, index].known for index in range(len(planned))):
@@ -267,21 +278,27 @@ class StepChecker:
             return (union([arriving for _, arriving, _, _ in incoming]) if incoming else Any), bindings
         return emitted(operator.emits, bindings), bindings
 
-    def _parameters(self, spec: StepSpec, operator: Operator, stream: str, index: int) -> tuple[Mapping[str, Any], Any]:
-        """The converted parameters, and how to show them."""
+    def _filled(self, spec: StepSpec, operator: Operator, stream: str, index: int) -> Filled:
+        """The parameters with their variables replaced."""
         inputs = operator.inputs
         filled = self.checker.scope.fill(dict(spec.parameters), skip=lambda path: path[0] in inputs)
         for path, message, column in filled.problems:
             place = spec.places.at(path)
             self._note(f"{_dotted(path)}: {message}", place and place.moved(column), stream, index)
+        return filled
+
+    def _parameters(
+        self, spec: StepSpec, operator: Operator, filled: Filled, stream: str, index: int
+    ) -> Mapping[str, Any] | None:
+        """The converted parameters; None where they cannot be used."""
         try:
-            return self._validated(operator, filled), filled.shown
+            return self._validated(operator, filled)
         except ParameterError as error:
             for problem in error.problems:
                 self._parameter_problem(problem, operator, filled, spec, stream, index)
         except TypeError as error:  # the operator itself is at fault
             self._note(str(error), spec.places.at(()), stream, index)
-        return {}, filled.shown
+        return None
 
     def _validated(self, operator: Operator, filled: Filled) -> dict[str, Any]:
         try:
@@ -326,16 +343,3 @@ def _path_of(parameters: Mapping[str, Any], target: str) -> Path:
 
 def _dotted(path: Path) -> str:
     return ".".join(str(part) for part in path)
-
-
-def _fingerprint(operator: str, shown: Any) -> str:
-    options = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
-    try:
-        return orjson.dumps([operator, shown], option=options, default=_by_type).decode()
-    except TypeError:  # an integer of more than 64 bits
-        return json.dumps([operator, shown], default=_by_type)
-
-
-def _by_type(value: Any) -> str:
-    """What stands for a Python object in a fingerprint: never its value, which may be secret, nor its address."""
-    return getattr(value, "__qualname__", type(value).__qualname__)

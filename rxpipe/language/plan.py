@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -119,3 +120,17 @@ class Plan:
 def _typed(value: Any) -> str:
     """What stands for a value that is no plain data: a function has no lasting form, a secret none to be shown."""
     return type(value).__name__
+
+
+def step_fingerprint(operator: str, shown: Any) -> str:
+    """A step's operator and parameters, as they may be shown, as one text."""
+    options = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+    try:
+        return orjson.dumps([operator, shown], option=options, default=_by_type).decode()
+    except TypeError:  # an integer of more than 64 bits
+        return json.dumps([operator, shown], default=_by_type)
+
+
+def _by_type(value: Any) -> str:
+    """What stands for a Python object in a fingerprint: never its value, which may be secret, nor its address."""
+    return getattr(value, "__qualname__", type(value).__qualname__)

@@ -1,0 +1,62 @@
+"""What is known of the records on an edge of a graph before any is seen: the names of their fields."""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Iterable
+from typing import Any
+
+from rxpipe.errors import ExpressionError, ParameterProblem
+from rxpipe.expressions import Expression, parse
+from rxpipe.expressions.rows import row_struct
+
+
+class KnownFields:
+    """The fields of the records that come to a step; the problems of expressions over them are gathered.
+
+    Args:
+        names: Their names, or more than there are; None: not known, and then nothing is refused.
+
+    Attributes:
+        names: The names, each once.
+        problems: What was found: where in the step's parameters an unknown field is read.
+
+    Example:
+        >>> known = KnownFields(["level", "text"]).plus("day")
+        >>> known.check("leve == 'x'", "condition")
+        >>> print(known.problems[0])
+        condition: unknown field 'leve', did you mean 'level'?
+    """
+
+    def __init__(self, names: Iterable[str] | None, problems: list[ParameterProblem] | None = None) -> None:
+        self.names = None if names is None else tuple(dict.fromkeys(names))
+        self.problems: list[ParameterProblem] = [] if problems is None else problems
+
+    def check(self, expression: str | Expression | None, *path: str | int, column: int = 0) -> None:
+        """Note a problem if an expression reads a field that no record has.
+
+        Args:
+            expression: The expression; None is none.
+            path: The parameter it was given as.
+            column: Where in the parameter's text it begins.
+        """
+        parsed = parse(expression) if isinstance(expression, str) else expression
+        if parsed is None or self.names is None or parsed.names <= {*self.names}:
+            return
+        usable = [name for name in self.names if name.isidentifier() and not keyword.iskeyword(name) and name[0] != "_"]
+        try:
+            parsed.bind(row_struct("Record", dict.fromkeys(usable, Any)))
+        except ExpressionError as error:
+            self.problems.append(ParameterProblem(path, str(error), column + error.column))
+
+    def plus(self, *names: str) -> KnownFields:
+        """With more fields."""
+        return KnownFields(None if self.names is None else (*self.names, *names), self.problems)
+
+    def only(self, *names: str) -> KnownFields:
+        """With these fields and no others."""
+        return KnownFields(names, self.problems)
+
+    def unknown(self) -> KnownFields:
+        """With whatever fields."""
+        return KnownFields(None, self.problems)
