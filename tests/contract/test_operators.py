@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import msgspec
 import pytest
+import reactivex as rx
 import yaml
 from loguru import logger
 from reactivex import Observable
@@ -25,8 +26,10 @@ from rxpipe.operator import Operator, Source, Step, element_type, marked
 from rxpipe.registry import registry
 from rxpipe.table import Table
 from rxpipe.testing import TestContext, VirtualTimeScheduler, check_diagram, docstring_marbles
-from rxpipe.testing.samples import Sample, described_parameters, example_parameters, run_example, samples
+from rxpipe.testing.samples import Sample, described_parameters, example_parameters, run_example, samples, shown
 from rxpipe.views.reference import parse
+from rxpipe.expressions.known import KnownFields
+from rxpipe.language.fieldflow import FieldFlow
 
 LONGEST = 20
 """Real seconds that one check may take."""
@@ -165,6 +168,25 @@ def test_an_unknown_parameter_is_refused(operator: Operator) -> None:
         operator.validate({**example_parameters(operator), "no_such_parameter": 1})
 
 
+def test_records_have_no_fields_but_those_declared(operator: Operator) -> None:
+    if operator.fields is None:
+        pytest.skip("declares none")
+    elements = [element for element in shown(operator).elements if isinstance(element, Batch | Table | LineDelta)]
+    came = {name for row in rows_in(elements) for name in row}
+    parameters = operator.validate(example_parameters(operator))
+    declared = FieldFlow().behind(operator, parameters, KnownFields(came), {})
+    assert declared.problems == []
+    run = Run(operator.apply({operator.inputs[0]: rx.from_iterable(elements)}, parameters), copy=lambda one: one)
+    gone = rows_in(run.advance().values)
+    assert gone
+    assert declared.names is None or {name for row in gone for name in row} <= {*declared.names}
+
+
+def rows_in(elements: list[Any]) -> list[dict[str, Any]]:
+    """The rows of batches and tables."""
+    return [row for element in elements if isinstance(element, Batch | Table) for row in element.dicts()]
+
+
 def writable(value: Any) -> bool:
     """Whether YAML has a form for the value: functions, observables and live objects have none."""
     if isinstance(value, dict):
@@ -226,13 +248,16 @@ class Run:
 
     subscriptions: ClassVar[list[DisposableBase]] = []
 
-    def __init__(self, observable: Observable[Any], context: TestContext | None = None) -> None:
+    def __init__(
+        self, observable: Observable[Any], context: TestContext | None = None, copy: Callable[[Any], Any] | None = None
+    ) -> None:
+        copy = copy or copied
         self.context = context or TestContext()
         self.values: list[Any] = []
         self.ended: list[Any] = []
         with entered(self.context):
             self.subscription = observable.subscribe(
-                lambda element: self.values.append(copied(element)),
+                lambda element: self.values.append(copy(element)),
                 self.ended.append,
                 lambda: self.ended.append("completed"),
                 scheduler=self.context.virtual,
