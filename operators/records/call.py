@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from reactivex import Observable
 
@@ -14,8 +13,16 @@ from rxpipe.lift import Records, Reject, RowsFunction, lift
 from rxpipe.operator import operator
 
 
+@runtime_checkable
+class RecordFunction(Protocol):
+    """A function of a record; a protocol, for mypy gives up on overloads, as `operator` has, where it sees `Any`."""
+
+    def __call__(self, record: dict[str, Any], /) -> Any:
+        """What becomes of the record."""
+
+
 @operator
-def call(source: Observable[Records], function: Function[Callable[[dict[str, Any]], Any]]) -> Observable[Records]:
+def call(source: Observable[Records], function: Function[RecordFunction]) -> Observable[Records]:
     """Replace each record by what a Python function makes of it.
 
     The function takes the record as a dict of its own and returns a dict, a list of dicts, or None to drop the record.

@@ -95,6 +95,6 @@ def dedupe(
 def _fields(known: KnownFields, /, by: list[str] | None, keep: str, **expressions: str | None) -> KnownFields:  # noqa: ARG001  # no expression
     for index, text in enumerate(by or []):
         known.check(text, "by", index)
-    for name, text in expressions.items():
-        known.check(text, name)
+    for name, expression in expressions.items():
+        known.check(expression, name)
     return known

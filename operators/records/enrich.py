@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from reactivex import Observable
@@ -35,7 +35,7 @@ def enrich(
     source: Observable[Records],
     key: Expr,
     files: DataFiles | None = None,
-    table: dict[str, Any] | list[dict[str, Any]] | None = None,
+    table: Mapping[str, object] | Sequence[Mapping[str, object]] | None = None,
     on: str | None = None,
     inside: str | None = None,
     columns: list[str] | dict[str, FieldType] | None = None,

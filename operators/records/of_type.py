@@ -20,8 +20,12 @@ TypeName = Literal[
 ]
 
 
+class Anything(Observable[Any]):
+    """An observable of whatever; a class, for mypy gives up on overloads, as `operator` has, where it sees `Any`."""
+
+
 @operator
-def of_type(source: Observable[Any], name: TypeName) -> Observable[Any]:
+def of_type(source: Observable[object], name: TypeName) -> Anything:
     """Keep the elements of one type and drop all others.
 
     True and False are of type bool, not int. Completion and errors pass through; nothing is held back.
@@ -38,11 +42,11 @@ def of_type(source: Observable[Any], name: TypeName) -> Observable[Any]:
     """
     wanted = _TYPES[name]
 
-    def subscribe(observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
-        def on_next(element: Any) -> None:
+    def subscribe(observer: ObserverBase[object], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        def on_next(element: object) -> None:
             if isinstance(element, wanted) and not (wanted is int and isinstance(element, bool)):
                 observer.on_next(element)
 
         return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
 
-    return Observable(subscribe)
+    return Anything(subscribe)

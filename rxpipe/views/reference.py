@@ -40,7 +40,7 @@ _PLAINER: tuple[tuple[re.Pattern[str], Any], ...] = (
     (re.compile(r"Annotated\[(\w+), Gt\(([\d.]+)\)\]"), r"\1 > \2"),
     (re.compile(r"Annotated\[(.+), Outputs\(\w+\)\]"), r"\1"),
     (re.compile(r"Callable\[\[.*?\], \w+\]"), "function"),
-    (re.compile(r"\bFunction\[function\]"), "str | function"),
+    (re.compile(r"\bFunction\[\w+\]"), "str | function"),
     (re.compile(r"\bDataFiles\b"), "str | list[str]"),
 )
 """How annotations are said to people."""

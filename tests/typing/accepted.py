@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import assert_type
+from typing import Any, assert_type
 
 import reactivex as rx
 from reactivex import Observable
@@ -25,6 +25,15 @@ assert_type(batches, Observable[Batch])
 
 derived = batches.pipe(ops.where("n > 1"), ops.derive(m="n * 2"), ops.select(["m"]))
 assert_type(derived, Observable[Batch])
+
+made = derived.pipe(ops.call(lambda record: {"n": record["n"] * 2}), ops.enrich("m", table={"a": {"price": 2}}))
+assert_type(made, Observable[Batch])
+assert_type(
+    made.pipe(ops.call("json:loads"), ops.enrich("m", files="prices.json", columns={"p": "number"})), Observable[Batch]
+)
+
+chosen = lines.pipe(ops.of_type("LineDelta"))
+assert_type(chosen, Observable[Any])
 
 tables = derived.pipe(ops.aggregate(by=["m"], n="sum(n)"))
 assert_type(tables, Observable[Table])
