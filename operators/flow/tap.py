@@ -30,7 +30,7 @@ def tap(source: Observable[T], call: Function[Callable[[T], object]] | None = No
         tap()    -a-b-|
 
     Args:
-        call: A function, or `module:name` of one; logs by default.
+        call: A function, or `module:name` of one, whose module a check of the graph imports; logs by default.
 
     Example:
         >>> import reactivex as rx

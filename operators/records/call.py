@@ -31,7 +31,7 @@ def call(source: Observable[Records], function: Function[RecordFunction]) -> Obs
     the dataflow; it is meant for quick functions. Completion and errors pass through; nothing is held back.
 
     Args:
-        function: `module:name`, or in Python the function itself.
+        function: `module:name`, whose module a check of the graph imports, or in Python the function itself.
 
     Example:
         >>> rx.of(Batch([{"n": 1}, {"n": 2}])).pipe(call(lambda record: {"n": record["n"] * 10})).run()

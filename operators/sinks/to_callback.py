@@ -35,7 +35,7 @@ def to_callback(source: Observable[T], call: Function[Callable[[T], object]]) ->
         to_callback("builtins:len")  -a-b-|
 
     Args:
-        call: A function of one argument, or `module:name` of one.
+        call: A function of one argument, or `module:name` of one, whose module a check of the graph imports.
 
     Example:
         >>> import reactivex as rx
