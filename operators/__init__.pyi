@@ -4,9 +4,16 @@ from rxpipe.operators.aggregate.aggregate import aggregate as aggregate
 from rxpipe.operators.aggregate.sessionize import sessionize as sessionize
 from rxpipe.operators.aggregate.top import top as top
 from rxpipe.operators.batching.buffer import buffer as buffer
+from rxpipe.operators.files.from_stdin import from_stdin as from_stdin
+from rxpipe.operators.files.list_files import list_files as list_files
+from rxpipe.operators.files.multiline import multiline as multiline
+from rxpipe.operators.files.read_csv import read_csv as read_csv
 from rxpipe.operators.files.read_lines import read_lines as read_lines
+from rxpipe.operators.files.read_table import read_table as read_table
 from rxpipe.operators.files.watch import watch as watch
 from rxpipe.operators.flow.merge import merge as merge
+from rxpipe.operators.flow.route import route as route
+from rxpipe.operators.flow.split import split as split
 from rxpipe.operators.flow.tap import tap as tap
 from rxpipe.operators.records.call import call as call
 from rxpipe.operators.records.dedupe import dedupe as dedupe
@@ -16,6 +23,7 @@ from rxpipe.operators.records.explode import explode as explode
 from rxpipe.operators.records.of_type import of_type as of_type
 from rxpipe.operators.records.parse_json import parse_json as parse_json
 from rxpipe.operators.records.select import select as select
+from rxpipe.operators.records.sequence import sequence as sequence
 from rxpipe.operators.records.validate import validate as validate
 from rxpipe.operators.records.where import where as where
 from rxpipe.operators.sinks.to_callback import to_callback as to_callback
@@ -23,9 +31,11 @@ from rxpipe.operators.sinks.to_jsonl import to_jsonl as to_jsonl
 from rxpipe.operators.sinks.to_sqlite import to_sqlite as to_sqlite
 from rxpipe.operators.sinks.to_stdout import to_stdout as to_stdout
 from rxpipe.operators.sinks.to_terminal import to_terminal as to_terminal
+from rxpipe.operators.sinks.write_lines import write_lines as write_lines
 from rxpipe.operators.time.debounce import debounce as debounce
 from rxpipe.operators.time.interval import interval as interval
 from rxpipe.operators.time.throttle import throttle as throttle
+from rxpipe.operators.windows.window import window as window
 
 __all__ = [
     "aggregate",
@@ -36,13 +46,21 @@ __all__ = [
     "derive",
     "enrich",
     "explode",
+    "from_stdin",
     "interval",
+    "list_files",
     "merge",
+    "multiline",
     "of_type",
     "parse_json",
+    "read_csv",
     "read_lines",
+    "read_table",
+    "route",
     "select",
+    "sequence",
     "sessionize",
+    "split",
     "tap",
     "throttle",
     "to_callback",
@@ -54,4 +72,6 @@ __all__ = [
     "validate",
     "watch",
     "where",
+    "window",
+    "write_lines",
 ]

@@ -7,8 +7,8 @@ import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar, overload
 from pathlib import Path
+from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar, overload
 
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from reactivex import Observable
 
 from rxpipe.errors import ParameterError, ParameterProblem, Place, did_you_mean, nearest
-from rxpipe.graph import ERRORS, FROM, StepSpec, stream_of
 from rxpipe.expressions.known import KnownFields
+from rxpipe.graph import ERRORS, FROM, StepSpec, stream_of
 from rxpipe.language.edges import Bindings, emitted, fits, type_name, union
 from rxpipe.language.fieldflow import FieldFlow
 from rxpipe.language.guesses import between, unknown_operator

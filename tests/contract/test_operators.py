@@ -22,14 +22,14 @@ from reactivex.disposable import Disposable
 from rxpipe.context import current, entered
 from rxpipe.elements import Batch, FileEvent, FileState, LineDelta, as_dict
 from rxpipe.errors import RxpipeError
+from rxpipe.expressions.known import KnownFields
+from rxpipe.language.fieldflow import FieldFlow
 from rxpipe.operator import Operator, Source, Step, element_type, marked
 from rxpipe.registry import registry
 from rxpipe.table import Table
 from rxpipe.testing import TestContext, VirtualTimeScheduler, check_diagram, docstring_marbles
 from rxpipe.testing.samples import Sample, described_parameters, example_parameters, run_example, samples, shown
 from rxpipe.views.reference import parse
-from rxpipe.expressions.known import KnownFields
-from rxpipe.language.fieldflow import FieldFlow
 
 LONGEST = 20
 """Real seconds that one check may take."""
