@@ -13,7 +13,11 @@ _MAGIC = {GZIP: b"\x1f\x8b\x08", ZSTD: b"\x28\xb5\x2f\xfd"}
 _SKIPPABLE = 0x184D2A50
 """The magic number of zstd frames to be skipped, without its last four bits."""
 
+_FIRST = {b"\x1f", b"\x28", *(bytes([0x50 + low]) for low in range(16))}
+"""The first bytes of compressed files, and of few others."""
+
 _SUFFIXES = {".gz": GZIP, ".zst": ZSTD, ".zstd": ZSTD}
+_ENDINGS = tuple(_SUFFIXES)
 
 
 class CorruptError(Exception):
@@ -48,12 +52,13 @@ class Codec(Protocol):
 
 def kind_of(path: str, head: bytes) -> str | None:
     """How a file is compressed, by its first bytes or its suffix."""
-    for kind, magic in _MAGIC.items():
-        if head.startswith(magic):
-            return kind
-    if int.from_bytes(head, "little") & ~0xF == _SKIPPABLE:
-        return ZSTD
-    return next((kind for suffix, kind in _SUFFIXES.items() if path.endswith(suffix)), None)
+    if head[:1] in _FIRST:
+        for kind, magic in _MAGIC.items():
+            if head.startswith(magic):
+                return kind
+        if int.from_bytes(head, "little") & ~0xF == _SKIPPABLE:
+            return ZSTD
+    return _SUFFIXES[path[path.rindex(".") :]] if path.endswith(_ENDINGS) else None
 
 
 def codec(kind: str) -> Codec:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import gzip
 import os
+import signal
+import subprocess
 import sys
 import tempfile
 import tracemalloc
 import zlib
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import zstandard
 from hypothesis import given, settings
@@ -20,6 +24,7 @@ from rxpipe.context import entered
 from rxpipe.elements import FileEvent, FileState, LineDelta, OriginGone
 from rxpipe.operators.files.read_lines import read_lines
 from rxpipe.testing import TestContext
+from tests.faults.test_kill import until
 from tests.operators.files.conftest import Session
 from tests.operators.files.test_read_lines_properties import Follower, pieces
 
@@ -285,3 +290,48 @@ def test_a_removed_file_is_read_to_its_end(start: Start, logs: Path) -> None:
     seen = session.look()
     assert seen[-1] == OriginGone(str(logs / "a"))
     assert [e.reason[:30] for e in session.context.errors] == ["compressed data must be whole;"]
+
+
+GRAPH = """
+graph: packed
+settings: {checkpoint: 20ms}
+streams:
+  out:
+    - watch: {paths: ["FOLDER/logs"], patterns: ["*.gz", "*.zst"]}
+    - read_lines: {block: 1KB}
+    - parse_json
+    - to_jsonl: {path: "FOLDER/out.jsonl"}
+"""
+
+
+def grown(file: Path, before: int) -> bool:
+    return file.exists() and file.stat().st_size > before
+
+
+def test_killed_while_members_are_appended(tmp_path: Path) -> None:
+    """Real processes: members are torn into writes, and the run is killed in the middle of them."""
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "graph.yaml").write_text(GRAPH.replace("FOLDER", str(tmp_path)))
+    command = [sys.executable, "-m", "rxpipe", "run", str(tmp_path / "graph.yaml"), "--state", str(tmp_path / "s.db")]
+    files = {tmp_path / "logs" / "a.gz": gzipped, tmp_path / "logs" / "b.zst": streamed}
+    out = tmp_path / "out.jsonl"
+    count = 0
+    halves = dict.fromkeys(files, b"")
+    for _ in range(4):
+        before = out.stat().st_size if out.exists() else 0
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        for path, pack in files.items():
+            lines = b"".join(b'{"n":%d}\n' % n for n in range(count, count + 2000))
+            count += 2000
+            packed = halves[path] + pack(lines)
+            with path.open("ab") as file:
+                file.write(packed[:-50])
+            halves[path] = packed[-50:]
+        until(partial(grown, out, before))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    for path, half in halves.items():
+        with path.open("ab") as file:
+            file.write(half)
+    subprocess.run([*command, "--once"], check=True, timeout=60, stderr=subprocess.DEVNULL)
+    assert sorted(orjson.loads(line)["n"] for line in out.read_bytes().splitlines()) == list(range(count))
