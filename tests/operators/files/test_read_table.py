@@ -174,7 +174,7 @@ def test_what_cannot_be_read_is_told_once_and_tried_again(tmp_path: Path) -> Non
 
 
 def test_a_locked_database_is_waited_for(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rxpipe.operators.files.read_table._PATIENCE", 0.01)
+    monkeypatch.setattr("rxpipe.operators.files._tablereader.PATIENCE", 0.01)
     database.add(1)
     with closing(sqlite3.connect(database.path, isolation_level=None)) as db:
         db.execute("BEGIN EXCLUSIVE")
