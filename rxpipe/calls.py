@@ -66,3 +66,19 @@ def _checked(call: str | F) -> str | F:
 
 Function = Annotated[str | F, AfterValidator(_checked)]
 """A function of the type in brackets, or `module:name` of one, which is looked for when the graph is checked."""
+
+
+def records_made(result: Any) -> list[Any]:
+    """The records that a function called with one record made of it: it returns one, a list of them, or None.
+
+    Raises:
+        TypeError: It returned something else.
+    """
+    if result is None:
+        return []
+    records = result if isinstance(result, list) else [result]
+    for record in records:
+        if not isinstance(record, dict):
+            msg = f"the function must return a dict, a list of dicts or None; got {type(record).__name__}"
+            raise TypeError(msg)
+    return records

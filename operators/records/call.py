@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from reactivex import Observable
 
-from rxpipe.calls import Function, function_named
+from rxpipe.calls import Function, function_named, records_made
 from rxpipe.context import Context
 from rxpipe.elements import Row, as_dict
 from rxpipe.lift import Records, Reject, RowsFunction, lift
@@ -47,7 +47,7 @@ def call(source: Observable[Records], function: Function[RecordFunction]) -> Obs
             made: list[Row] = []
             for row in rows:
                 try:
-                    made.extend(_records(found(as_dict(row))))
+                    made.extend(records_made(found(as_dict(row))))
                 except Exception as error:  # noqa: BLE001  # whatever a user's function raises concerns this record only
                     reject(row, error)
             return made
@@ -55,14 +55,3 @@ def call(source: Observable[Records], function: Function[RecordFunction]) -> Obs
         return called
 
     return lift(source, make)
-
-
-def _records(result: Any) -> list[Row]:
-    if result is None:
-        return []
-    records = result if isinstance(result, list) else [result]
-    for record in records:
-        if not isinstance(record, dict):
-            msg = f"the function must return a dict, a list of dicts or None; got {type(record).__name__}"
-            raise TypeError(msg)
-    return records
