@@ -166,6 +166,10 @@ class Context:
         """
         return NoState()
 
+    def spool(self) -> Path | None:
+        """A folder of this step's own beside the state file, for data too large for it; None where no state is kept."""
+        return None
+
     def on_flush(self, flush: Callable[[], None]) -> None:
         """Call `flush` before each checkpoint: emit now whatever holds a lease."""
 

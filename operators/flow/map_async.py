@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Ge
 from reactivex import Observable
@@ -21,7 +21,7 @@ from rxpipe.units import Duration, seconds
 @operator
 def map_async(
     source: Observable[Batch],
-    function: str | Callable[[dict[str, Any]], Any],
+    function: str | Callable[[dict[str, object]], object],
     concurrency: Annotated[int, Ge(1)] = 8,
     ordered: bool = False,
     timeout: Duration | None = None,

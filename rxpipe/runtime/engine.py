@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
 
 from loguru import logger
 from reactivex import Observable
@@ -302,6 +304,11 @@ class Engine:
     def _close_state(self) -> None:
         if self._options.state is not None:
             self._options.state.close()
+
+    def spool(self, step: str) -> Path | None:
+        """The folder of one step beside the state file; who needs it makes it."""
+        state = self._options.state
+        return None if state is None else Path(f"{state.path}.spool") / quote(step, safe=" []")
 
     def executor(self) -> Executor:
         """The run's threads, made when first needed.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
+from pathlib import Path
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -113,6 +114,10 @@ class StepContext(Context):
     def state(self, kind: StateKind, changes: Callable[[], Iterable[Change]], description: str = "") -> Saved:
         """Take part in the run's checkpoints."""
         return self._engine.checkpoints.register(self.name, kind, changes, description)
+
+    def spool(self) -> Path | None:
+        """A folder beside the run's state file."""
+        return self._engine.spool(self.name)
 
     def on_flush(self, flush: Callable[[], None]) -> None:
         """Flush before each checkpoint."""

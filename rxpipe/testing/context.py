@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
+from pathlib import Path
 from typing import Any
 
 from reactivex.abc import SchedulerBase
@@ -68,6 +69,7 @@ class TestContext(Context):
         once: Whether sources end when they have emitted what is there.
         flow: Counts what is leased.
         name: The step's name in error records.
+        folder: What `spool` gives.
 
     Attributes:
         virtual: The scheduler; the context's clock is its time.
@@ -89,8 +91,10 @@ class TestContext(Context):
         flow: Flow | None = None,
         name: str = "test",
         scheduler: VirtualTimeScheduler | None = None,
+        folder: Path | None = None,
     ) -> None:
         super().__init__(flow)
+        self._folder = folder
         self.virtual = scheduler or VirtualTimeScheduler()
         self.once = once
         self.name = name
@@ -148,6 +152,10 @@ class TestContext(Context):
         self.kinds.append(kind)
         self._changes.append(changes)
         return DictSaved(rows)
+
+    def spool(self) -> Path | None:
+        """The folder given."""
+        return self._folder
 
     def on_flush(self, flush: Callable[[], None]) -> None:
         """Flush before each checkpoint."""
