@@ -133,6 +133,13 @@ class Fold(NamedTuple):
     leases: tuple[Lease, ...] = ()
 
 
+class Partial(NamedTuple):
+    """What an operator computed of a batch where the whole is not known, in a worker: only that operator reads it."""
+
+    state: Any
+    leases: tuple[Lease, ...] = ()
+
+
 class ErrorRecord(msgspec.Struct, frozen=True):
     """A record, line or file that could not be handled: an element of the built-in stream `errors`.
 

@@ -276,10 +276,10 @@ def _as_written(value: Any) -> Any:
     """A parameter as a graph file would hold it: names of streams, texts for durations and paths, lists for tuples."""
     if isinstance(value, StreamReference):
         return value.name
-    if isinstance(value, timedelta):
-        return format_duration(value.total_seconds())
-    if isinstance(value, Path):
-        return str(value)
+    if isinstance(value, Step):
+        return {value.operator.name: _as_written(value.raw)} if value.raw else value.operator.name
+    if isinstance(value, timedelta | Path):
+        return str(value) if isinstance(value, Path) else format_duration(value.total_seconds())
     if isinstance(value, list | tuple):
         return [_as_written(item) for item in value]
     if isinstance(value, Mapping):

@@ -51,6 +51,11 @@ class Operator:
 
     Args:
         function: `(source, parameters) -> observable`, or `(parameters) -> observable` for a source.
+
+    Attributes:
+        partial: For an operator whose work can be divided: a function like its own that is applied in the workers of
+            `parallel`, to part of the data, and emits `Partial` elements, which the operator then takes. What it cannot
+            divide it passes on.
     """
 
     def __init__(self, function: Callable[..., Observable[Any]]) -> None:
@@ -59,6 +64,7 @@ class Operator:
         self.module = function.__module__
         self.doc = inspect.cleandoc(function.__doc__ or "")
         self.fields: FieldsRule | None = None
+        self.partial: Callable[..., Observable[Any]] | None = None
 
     def __repr__(self) -> str:
         return f"<operator {self.name}>"
@@ -168,6 +174,15 @@ class Operator:
             return False
         return any(self.accepts(name) == emits for name in self.inputs)
 
+    def fields_behind(self, known: KnownFields, parameters: Mapping[str, Any] | None) -> KnownFields:
+        """The fields of the records that it emits, by its rule; None are parameters that cannot be used."""
+        if self.fields is None:
+            return known if self.passes else known.unknown()
+        if parameters is None:
+            return known.unknown()
+        defaults = {made.name: made.default for made in self.parameters if made.default is not made.empty}
+        return self.fields(known, **{**defaults, **parameters})
+
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Positional and named arguments as named raw parameters, stream inputs included.
 
@@ -226,8 +241,19 @@ class Step:
         others = {name: self.raw[name] for name in self.operator.inputs if name in self.raw}
         return self.operator.apply({self.operator.inputs[0]: source, **others}, self.parameters)
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Step) and (self.operator, self.raw) == (other.operator, other.raw)
+
+    def __hash__(self) -> int:
+        return hash(self.operator)
+
     def __repr__(self) -> str:
         return f"{self.operator.name}({', '.join(f'{k}={v!r}' for k, v in self.raw.items())})"
+
+
+def steps_in(value: object) -> list[Step]:
+    """The steps inside a step, if a parameter's value is such."""
+    return value if isinstance(value, list) and all(isinstance(item, Step) for item in value) else []
 
 
 class Source(Observable[Any]):

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rxpipe.context import Context
-from rxpipe.elements import Batch, Fold, Row
+from rxpipe.elements import Batch, Fold, Partial, Row
 from rxpipe.expressions import parse
 from rxpipe.expressions.aggregation import Aggregation
-from rxpipe.expressions.groupcode import Key
+from rxpipe.expressions.groupcode import Group, Key
 from rxpipe.expressions.rows import Reject, compile_values
 from rxpipe.operators.aggregate._fold import write_groups
 from rxpipe.operators.aggregate._store import Changed, Store
@@ -74,6 +74,32 @@ class Groups:
         self._store.fit(batch)
         changed = self._update(lambda rows, values, _: self._store.retract(rows, values), batch.retracted, _ignore)
         return self._update(self._store.add, batch.rows, reject) or changed
+
+    def receive(self, element: Any) -> bool:
+        """Take in whatever has records, or groups of them; returns whether anything changed."""
+        if isinstance(element, Partial):
+            return self._merged(element)
+        return isinstance(element, Batch | Fold) and self.apply(element)
+
+    def part(self) -> dict[Key, Group]:
+        """All groups, which are then no more here: a part of what another takes in."""
+        part, self._store.groups = self._store.groups, {}
+        self._stale.clear()
+        return part
+
+    def _merged(self, part: Partial) -> bool:
+        """Take in the groups of later records; one whose values do not fit those that are here is rejected."""
+        for key, group in part.state.items():
+            try:
+                self._store.merge(key, group)
+            except Exception as error:  # noqa: BLE001  # whatever two values make the generated code raise
+                self._context.reject(f"{type(error).__name__}: {error}", {"key": key}, leases=part.leases)
+            else:
+                self._stale[key] = None
+        if part.state:
+            self._fill()
+            self._version += 1
+        return bool(part.state)
 
     def write(self, loop: Loop) -> None:
         """Add records where they are computed; see `rxpipe.fused.Tail`."""

@@ -66,6 +66,11 @@ class Store:
         later = self.groups[other]
         self.take({other: None, key: self._code.join(self.groups[key], later) if key in self.groups else later})
 
+    def merge(self, key: Key, group: Group) -> None:
+        """Add a group made elsewhere, of records that are never taken back and count as later."""
+        later = self._with_keepers(group) if self.exact else group
+        self.take({key: self._code.join(self.groups[key], later) if key in self.groups else later})
+
     def remove(self, keys: Iterable[Key]) -> None:
         """Let go of groups."""
         self.take(dict.fromkeys(keys))

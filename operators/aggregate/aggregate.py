@@ -9,13 +9,14 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable
 
 from rxpipe.context import current
-from rxpipe.elements import Batch, Fold
+from rxpipe.elements import Batch
 from rxpipe.errors import RxpipeError
 from rxpipe.expressions.aggregation import parse_aggregation
 from rxpipe.expressions.known import KnownFields
 from rxpipe.lift import fold
-from rxpipe.operator import fields_of, operator
+from rxpipe.operator import fields_of, operator, operator_of
 from rxpipe.operators.aggregate._groups import Groups
+from rxpipe.operators.aggregate._partial import partial_groups
 from rxpipe.params import AggregationExpr, Expr
 from rxpipe.table import Table
 
@@ -71,7 +72,7 @@ def aggregate(
             observer.on_next(groups.table)
 
         def on_next(element: Any) -> None:
-            if isinstance(element, Batch | Fold) and groups.apply(element):
+            if groups.receive(element):
                 emit()
 
         def on_completed() -> None:
@@ -96,3 +97,6 @@ def _fields(known: KnownFields, /, by: list[str] | None, **columns: str) -> Know
     for name, text in columns.items():
         known.check(parse_aggregation(text).expression, name, column=text.index("(") + 1)
     return known.only(*keys, *columns)
+
+
+operator_of(aggregate).partial = partial_groups

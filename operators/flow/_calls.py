@@ -1,48 +1,46 @@
-"""Calls of a function, several at a time: begun in order, bounded, each with its own end."""
+"""Calls that take their time, several at once: begun in order, bounded, each with its own end."""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections import deque
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections import OrderedDict, deque
 from concurrent.futures import Future
 from itertools import groupby
 from typing import Any
 
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
-from rxpipe.calls import records_made
 from rxpipe.context import Context
-from rxpipe.elements import Batch, Row, as_dict
+from rxpipe.elements import Batch, LineDelta, Row
 from rxpipe.lease import Lease
 
 AnyFuture = Future[Any] | asyncio.Future[Any]
 
 
 class Call:
-    """One record on its way through the function; or, done from the beginning, another element that keeps its place.
+    """A record, or a whole element, on its way through a function; or an element that only keeps its place.
 
     Attributes:
-        element: The batch of the record, whose leases are held; or the other element.
+        element: The batch of the record, whose leases are held; or the element itself.
         row: The record.
         retracts: Whether the record is taken back.
-        last: Whether it is the last record of its batch.
+        passes: Whether the element is emitted as it is.
+        last: Whether it is the last call for its element.
         done: Whether nothing more will come of it.
-        early: Whether its results are emitted before those of the records before it.
         made: What came of it.
     """
 
-    __slots__ = ("done", "early", "element", "future", "last", "made", "retracts", "row", "timer")
+    __slots__ = ("done", "element", "future", "last", "made", "passes", "retracts", "row", "timer")
 
-    def __init__(self, element: Any, row: Row = None, *, retracts: bool = False, done: bool = False) -> None:
+    def __init__(self, element: Any, row: Row = None, *, retracts: bool = False, passes: bool = False) -> None:
         self.element = element
         self.row = row
         self.retracts = retracts
+        self.passes = passes
         self.last = False
-        self.done = done
-        self.early = False
-        self.made: list[Row] = []
+        self.done = passes
+        self.made: list[Any] = []
         self.future: AnyFuture | None = None
         self.timer: DisposableBase | None = None
 
@@ -52,17 +50,16 @@ class Call:
         self.made = []
 
 
-class Calls:
-    """The calls of one subscription.
+class Calls(ABC):
+    """The calls of one subscription; what is called, and what becomes of it, is for the subclasses to say.
 
     Args:
         context: The step's context.
         scheduler: The scheduler of the subscription.
-        observer: Takes what the function makes.
-        function: A coroutine function or a plain function of a dict.
-        most: How many calls run at a time, and how many blocks may wait before the sources are held.
+        observer: Takes what is made.
+        most: How many calls run at a time; how many more may be done, waiting for earlier ones; and how many blocks
+            may wait for calls to begin before the sources are held.
         timeout: Seconds that a call may take.
-        ordered: Whether results come in the order of the records.
     """
 
     def __init__(
@@ -70,28 +67,23 @@ class Calls:
         context: Context,
         scheduler: SchedulerBase | None,
         observer: ObserverBase[Any],
-        function: Callable[[Any], Any],
         most: int,
         timeout: float | None,
-        *,
-        ordered: bool,
     ) -> None:
         self._context = context
         self._scheduler = context.scheduler(scheduler)
         self._post = context.poster(scheduler)
         self._observer = observer
-        self._function = function
         self._most = most
         self._timeout = timeout
-        self._ordered = ordered
-        self._loop = _running_loop() if _is_coroutine_function(function) else None
-        self._calls: deque[Call] = deque()
+        self._calls: OrderedDict[Call, None] = OrderedDict()
         self._waiting: deque[Call] = deque()
         self._running: set[Call] = set()
         self._ended: deque[Call] = deque()
         self._early: list[Call] = []
         self._posted = False
         self._blocks = 0
+        self._passing = 0
         self._held = False
         self._lease: Lease | None = None
         self._completed = False
@@ -99,18 +91,37 @@ class Calls:
         context.gauge("queue_depth", lambda: self._blocks)
         context.gauge("calls", lambda: len(self._running))
 
+    @abstractmethod
+    def _made_of(self, element: Any) -> list[Call]:
+        """The calls for an element; none if it only keeps its place."""
+
+    @abstractmethod
+    def _begun(self, call: Call) -> AnyFuture:
+        """Begin a call."""
+
+    @abstractmethod
+    def _results(self, call: Call, result: Any) -> list[Any]:
+        """What a call made; raises what is wrong with it."""
+
+    @abstractmethod
+    def _elements(self, calls: list[Call]) -> list[Any]:
+        """What to emit for calls of one element that ended together."""
+
+    def _may_overtake(self, call: Call) -> bool:  # noqa: ARG002  # for subclasses
+        """Whether the results may be emitted before those of earlier calls."""
+        return False
+
     def take(self, element: Any) -> None:
-        """Call the function with each record, as soon as there is room."""
-        if isinstance(element, Batch):
-            made = [Call(element, row, retracts=True) for row in element.retracted]
-            made += [Call(element, row) for row in element.rows]
-            if made:
-                made[-1].last = True
-                self._blocks += 1
-            self._waiting += made
-            self._calls += made
+        """Begin the calls for an element, as soon as there is room."""
+        made = self._made_of(element)
+        if made:
+            made[-1].last = True
+            self._blocks += 1
         else:
-            self._calls.append(Call(element, done=True))
+            made = [Call(element, passes=True)]
+            self._passing += 1
+        self._waiting += [call for call in made if not call.passes]
+        self._calls.update(dict.fromkeys(made))
         if self._lease is None:
             self._lease = Lease(self._context.flow, 0)  # an element without leases must hold a checkpoint too
         self._go_on()
@@ -134,24 +145,31 @@ class Calls:
         for call in running:
             self._abandon(call)
             call.clear()
-        self._blocks = 0
+        self._blocks = self._passing = 0
         self._gate()
         self._lease = None
 
     def _go_on(self) -> None:
         """Begin what there is room for, emit what is to be emitted, and see whether that was all."""
-        while self._waiting and len(self._running) < self._most:
+        turn = self._turn()
+        while self._waiting and len(self._running) < self._most and self._begun_calls < 2 * self._most:
             self._begin(self._waiting.popleft())
         self._gate()
-        self._emit()
+        self._emit(turn)
+        del turn
         if not self._calls and not self._closed:
             self._lease = None
             if self._completed:
                 self._observer.on_completed()
 
+    @property
+    def _begun_calls(self) -> int:
+        """How many calls run, or are done and wait for those before them."""
+        return len(self._calls) - len(self._waiting) - self._passing
+
     def _gate(self) -> None:
-        """Hold the sources while as many blocks wait as may."""
-        if self._held != (self._blocks >= self._most):
+        """Hold the sources while as much waits as may."""
+        if self._held != (self._blocks + self._passing >= self._most):
             self._held = not self._held
             if self._held:
                 self._context.flow.hold()
@@ -161,11 +179,7 @@ class Calls:
     def _begin(self, call: Call) -> None:
         self._blocks -= call.last
         self._running.add(call)
-        record = as_dict(call.row)
-        if self._loop is not None:
-            call.future = self._loop.create_task(self._function(record))
-        else:
-            call.future = self._context.executor().submit(_called, self._function, record)
+        call.future = self._begun(call)
         if self._timeout is not None:
             call.timer = self._scheduler.schedule_relative(self._timeout, lambda *_: self._expire(call))
         call.future.add_done_callback(lambda _: self._over(call))
@@ -192,22 +206,24 @@ class Calls:
     def _finish(self, call: Call) -> None:
         call.done = True
         try:
-            call.made = records_made(call.future.result())  # type: ignore[union-attr]  # it has begun: it has a future
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # whatever it raises concerns this record
+            call.made = self._results(call, call.future.result())  # type: ignore[union-attr]  # it has begun: it has one
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # whatever it raises concerns this call
             self._reject(call, error)
         call.future = None
-        batch = call.element
-        if not (self._ordered or batch.retractable or batch.retracted):
-            call.early = True
+        if self._may_overtake(call):
+            del self._calls[call]
             self._early.append(call)
 
     def _expire(self, call: Call) -> None:
-        """A call takes too long: its record is rejected; its place is free when it has really ended."""
+        """A call takes too long: what it is about is rejected; its place is free when it has really ended."""
         if call.done or self._closed:
             return
         call.done = True
-        self._reject(call, TimeoutError(f"the function must return within {self._timeout:g} s"))
+        self._reject(call, TimeoutError(f"must be done within {self._timeout:g} s"))
         self._abandon(call)
+        if self._may_overtake(call):
+            del self._calls[call]
+            call.clear()
         self._go_on()
 
     @staticmethod
@@ -218,42 +234,32 @@ class Calls:
             call.future.cancel()
 
     def _reject(self, call: Call, error: BaseException) -> None:
-        self._context.reject(f"{type(error).__name__}: {error}", call.row, leases=call.element.leases)
+        self._context.reject(f"{type(error).__name__}: {error}", call.row, leases=leases_of(call.element))
         error.__traceback__ = None  # whoever keeps the exception must not keep the record and its leases
 
-    def _emit(self) -> None:
-        """Emit the results whose turn it is, those of one batch together."""
+    def _turn(self) -> list[Call]:
+        """The calls whose turn it is to be emitted."""
         turn, self._early = self._early, []
-        while self._calls and self._calls[0].done:
-            call = self._calls.popleft()
-            if not call.early:
-                turn.append(call)
+        while self._calls and (call := next(iter(self._calls))).done:
+            del self._calls[call]
+            self._passing -= call.passes
+            turn.append(call)
+        return turn
+
+    def _emit(self, turn: list[Call]) -> None:
+        """Emit what calls made, those of one element together."""
         for _, together in groupby(turn, key=lambda call: id(call.element)):
             calls = list(together)
-            element = calls[0].element
-            if isinstance(element, Batch):
-                rows = [row for call in calls if not call.retracts for row in call.made]
-                retracted = [row for call in calls if call.retracts for row in call.made]
-                for call in calls:
-                    call.clear()
-                if not rows and not retracted:
-                    continue
-                element = element.replace(rows, retracted)
-            self._observer.on_next(element)
+            elements = [calls[0].element] if calls[0].passes else self._elements(calls)
+            for call in calls:
+                call.clear()
+            for element in elements:
+                self._observer.on_next(element)
+            del elements
 
 
-def _called(function: Callable[[Any], Any], record: dict[str, Any]) -> Any:
-    """Call a function in a thread; a coroutine gets a loop of its own there."""
-    result = function(record)
-    return asyncio.run(result) if inspect.iscoroutine(result) else result
-
-
-def _is_coroutine_function(function: Callable[[Any], Any]) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+def leases_of(element: Any) -> tuple[Lease, ...]:
+    """The leases of a batch or a block of lines."""
+    if isinstance(element, LineDelta):
+        return () if element.lease is None else (element.lease,)
+    return element.leases if isinstance(element, Batch) else ()

@@ -83,6 +83,7 @@ class StepChecker:
             else:
                 filled = self._filled(spec, found.operator, name, index)
                 parameters, shown = self._parameters(spec, found.operator, filled, name, index), filled.shown
+                emits = self._inside(spec, found.operator, parameters or {}, flowing, emits, name, index)
                 if found.known:
                     outputs = self._outputs(spec, found.operator, parameters or {}, bindings, name, index)
                 out = self.fields.behind(found.operator, parameters, known if index > 0 else None, found.streams)
@@ -277,6 +278,30 @@ class StepChecker:
         if operator.variadic_input is not None and operator.accepts(operator.inputs[0]) == operator.emits:
             return (union([arriving for _, arriving, _, _ in incoming]) if incoming else Any), bindings
         return emitted(operator.emits, bindings), bindings
+
+    def _inside(
+        self,
+        spec: StepSpec,
+        operator: Operator,
+        parameters: Mapping[str, Any],
+        flowing: Any,
+        emits: Any,
+        stream: str,
+        index: int,
+    ) -> Any:
+        """Check what flows between the steps inside a step; the type of what flows out of it."""
+        for key in (name for name, hint in operator.hints.items() if "steps" in getattr(hint, "__metadata__", ())):
+            if key not in parameters:
+                return Any  # something is wrong with them
+            for number, step in enumerate(parameters[key]):
+                bindings: Bindings = {}
+                accepted = step.operator.accepts(step.operator.inputs[0])
+                if not fits(flowing, accepted, bindings):
+                    takes = f"{step.operator.name} takes {type_name(accepted)}, got {type_name(flowing)}"
+                    message = f"{spec.operator}: {key}.{number}: {takes}{between(flowing, accepted)}"
+                    self._note(message, spec.places.at((key, number)), stream, index)
+                flowing = emits = emitted(step.operator.emits, bindings)
+        return emits
 
     def _filled(self, spec: StepSpec, operator: Operator, stream: str, index: int) -> Filled:
         """The parameters with their variables replaced."""

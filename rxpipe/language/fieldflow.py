@@ -44,13 +44,7 @@ class FieldFlow:
         for name, target in streams.items():
             if operator.accepts(name) == operator.accepts(operator.inputs[0]):
                 incoming += map(self.of, target if isinstance(target, list) else [target])
-        known = _joined(incoming)
-        if operator.fields is None:
-            return known if operator.passes else KnownFields(None)
-        if parameters is None:
-            return KnownFields(None)
-        defaults = {made.name: made.default for made in operator.parameters if made.default is not made.empty}
-        return operator.fields(known, **{**defaults, **parameters})
+        return operator.fields_behind(_joined(incoming), parameters)
 
 
 def _joined(incoming: Iterable[KnownFields]) -> KnownFields:

@@ -9,9 +9,10 @@ from typing import Any, Literal
 import orjson
 
 from rxpipe.errors import RxpipeError
-from rxpipe.graph import ERRORS, FROM, StepSpec
+from rxpipe.graph import ERRORS, FROM, StepSpec, as_spec
 from rxpipe.language.edges import type_name
 from rxpipe.language.plan import Plan, PlannedStep, PlannedStream, targets
+from rxpipe.operator import steps_in
 
 Format = Literal["text", "mermaid", "dot", "svg"]
 
@@ -79,7 +80,9 @@ def tree(plan: Plan) -> str:
     graph = plan.graph
     lines = [graph.name + (f": {graph.description}" if graph.description else "")]
     rows = [
-        (name, _detail(spec)) for steps in graph.streams.values() for spec, name in ((s, s.operator) for s in steps)
+        (spec.operator, _detail(spec, step))
+        for stream in plan.streams.values()
+        for spec, step in zip(graph.streams[stream.name], stream.steps, strict=True)
     ]
     names = max((len(name) for name, _ in rows), default=0)
     details = max((len(detail) for _, detail in rows), default=0)
@@ -89,8 +92,10 @@ def tree(plan: Plan) -> str:
         for index, step in enumerate(stream.steps):
             spec = graph.streams[stream.name][index]
             corner = "└─" if index == last and not (stream.readers or stream.output_readers) else "├─"
-            detail = _detail(spec)
+            detail = _detail(spec, step)
             lines.append(f"{corner} {spec.operator:{names}}  {detail:{details}}  -> {type_name(step.emits)}".rstrip())
+            bar = "  " if corner == "└─" else "│ "
+            lines += [f"{bar}   {inner.operator}  {_detail(inner)}".rstrip() for inner in _inner(step)]
         read = {"": stream.readers} if stream.readers else {}
         read |= {f".{output} ": readers for output, readers in stream.output_readers.items()}
         for output, readers in read.items():
@@ -126,7 +131,7 @@ def _stream_boxes(plan: Plan, stream: PlannedStream, ends: dict[str, tuple[Box, 
         if step.reads is not None and len(stream.steps) > 1:
             waiting.append(ends[step.reads])
             continue
-        box = Box(stream.name, index, spec.operator, _detail(spec), _kind(step, index))
+        box = Box(stream.name, index, spec.operator, _detail(spec, step), _kind(step, index))
         if index and boxes:
             arrows.append(Arrow(boxes[-1], box, type_name(step.accepts)))
         arrows += [Arrow(start, box, label) for start, label in waiting]
@@ -170,6 +175,11 @@ def dot(drawn: Drawing) -> str:
     return "\n".join([*lines, "}"])
 
 
+def _inner(step: PlannedStep) -> list[StepSpec]:
+    """The steps inside a step."""
+    return [as_spec(inner) for value in step.parameters.values() for inner in steps_in(value)]
+
+
 def _reads(step: PlannedStep) -> Iterator[str]:
     """The streams that a step reads beside the one it is in."""
     if step.reads is not None:
@@ -185,11 +195,15 @@ def _kind(step: PlannedStep, index: int) -> Literal["source", "step", "sink"]:
     return "sink" if step.operator.family == "sinks" else "step"
 
 
-def _detail(spec: StepSpec, width: int = 48) -> str:
-    """A step's parameters as written, on one line and shortened."""
+def _detail(spec: StepSpec, step: PlannedStep | None = None, width: int = 48) -> str:
+    """A step's parameters as written, on one line and shortened; of the steps inside it the names."""
     if spec.function is not None or not spec.parameters:
         return ""
-    parameters = spec.parameters
+    inside = {} if step is None else {key: steps_in(value) for key, value in step.parameters.items()}
+    parameters = {
+        key: " > ".join(inner.operator.name for inner in inside[key]) if inside.get(key) else value
+        for key, value in spec.parameters.items()
+    }
     if spec.operator == FROM:
         text = _value(parameters.get("stream"))
     elif len(parameters) == 1:

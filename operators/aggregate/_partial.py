@@ -1,0 +1,36 @@
+"""The part of an aggregation that is done in workers: groups of one batch, merged by whoever has the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+
+from rxpipe.context import current
+from rxpipe.elements import Batch, Fold, Partial
+from rxpipe.expressions.aggregation import parse_aggregation
+from rxpipe.lift import fold
+from rxpipe.operators.aggregate._groups import Groups
+
+
+def partial_groups(source: Observable[Any], /, by: list[str] | None = None, **columns: str) -> Observable[Any]:
+    """Replace each batch by its groups; what may be retracted passes as it is."""
+    aggregations = {name: parse_aggregation(text) for name, text in columns.items()}
+
+    def subscribe(observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        groups = Groups(current(), tuple(by or ()), aggregations)
+        groups.part()
+
+        def on_next(element: Any) -> None:
+            if isinstance(element, Fold):
+                observer.on_next(Partial(element.result, element.leases))
+            elif isinstance(element, Batch) and not (element.retractable or element.retracted):
+                if groups.apply(element):
+                    observer.on_next(Partial(groups.part(), element.leases))
+            else:
+                observer.on_next(element)
+
+        return fold(source, groups).subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+
+    return Observable(subscribe)

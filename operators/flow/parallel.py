@@ -1,0 +1,145 @@
+"""Steps in threads or processes."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import CompositeDisposable, Disposable
+
+from rxpipe.context import Context, current
+from rxpipe.elements import Batch, LineDelta
+from rxpipe.errors import ParameterError, ParameterProblem
+from rxpipe.expressions.known import KnownFields
+from rxpipe.operator import Step, fields_of, operator
+from rxpipe.operators.flow._calls import Call, Calls, leases_of
+from rxpipe.operators.flow._wire import dumps
+from rxpipe.operators.flow._worker import Setup
+from rxpipe.operators.flow._workers import Made, ProcessWorker, ThreadWorker, Worker, WorkerError, Workers
+from rxpipe.params import Steps
+from rxpipe.table import Table
+from rxpipe.units import Duration, seconds
+
+AHEAD = 2
+"""How many blocks each worker is given ahead, so that it need not wait for the run."""
+
+
+@operator
+def parallel(
+    source: Observable[Batch | LineDelta],
+    steps: Steps,
+    workers: Annotated[int, Ge(1)] = 2,
+    kind: Literal["processes", "threads"] = "processes",
+    timeout: Duration | None = None,
+) -> Observable[Batch | Table]:
+    """Apply record-wise steps in worker processes or threads, a block at a time, and emit the results in order.
+
+    The steps must make of each record what they make of it alone: `parse_json`, `where`, `derive`, `select`, `call` and
+    their like. The last one may also be `aggregate`: then each worker aggregates its block, and only groups come back,
+    which are put together here. Blocks of lines are best: their bytes go to the worker, and what little is left of them
+    comes back. Everything else (tables, file events) keeps its place, and passes the steps by.
+
+    At most two blocks for each worker are under way, as many are done and wait for the results of earlier ones, and as
+    many wait to begin: then the sources of the run are held. Blocks keep their leases until their results are emitted,
+    so a checkpoint waits for all of them. Completion waits likewise,
+    an error passes at once, and unsubscribing ends the workers; the end of the run's process, however it comes, ends
+    them too.
+
+    A record that a step rejects goes to `errors` in the name of that step. A worker process that dies is replaced, and
+    its block tried once more; a block of which both die, or that takes longer than `timeout`, goes to `errors` whole.
+    Processes need parameters that can be sent to them: functions as `module:name`. Threads share one interpreter: they
+    help only where the steps wait.
+
+        source                                                      -a-b-|
+        parallel([{"where": "value != 'b'"}], kind="threads")       -a---|
+
+    Args:
+        steps: The steps, written as in a stream.
+        workers: How many blocks are worked on at a time.
+        kind: Whether workers are processes or threads.
+        timeout: How long a process may work on one block, and a thread on one from the moment it was given it.
+
+    Example:
+        >>> rx.of(Batch([{"n": 1}, {"n": 5}])).pipe(parallel([{"where": "n > 2"}], kind="threads")).run()
+        Batch([{'n': 5}])
+
+    Raises:
+        ParameterError: A step, or one of its parameters, is wrong, or cannot be sent to a process.
+    """
+    last: Step = steps[-1]
+    setup = [(step.operator.name, step.operator.where.rpartition(":")[0], step.raw) for step in steps]
+    if kind == "processes":
+        try:
+            dumps(setup)
+        except Exception as error:
+            message = f"must be such that they can be sent to a process: functions as 'module:name'; got {error}"
+            raise ParameterError("parallel", [ParameterProblem(("steps",), message)]) from error  # noqa: EM101
+    longest = None if timeout is None else seconds(timeout)
+
+    def subscribe(observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        context = current()
+        made = Setup(context.name, context.folder, setup)
+        made.pipeline()  # what is wrong with the steps is said here, not by a worker
+
+        def worker() -> Worker:
+            return ThreadWorker(made) if kind == "threads" else ProcessWorker(made, longest)
+
+        limit = longest if kind == "threads" else None  # a process that takes too long is ended
+        calls = _Blocks(Workers(worker, workers), context, scheduler, observer, workers * AHEAD, limit)
+        upstream = source.subscribe(calls.take, calls.fail, calls.complete, scheduler=scheduler)
+        return CompositeDisposable(upstream, Disposable(calls.close))
+
+    results: Observable[Any] = Observable(subscribe)
+    if last.operator.partial is None:
+        return results
+    return last.operator.apply({last.operator.inputs[0]: results}, last.parameters)
+
+
+@fields_of(parallel)
+def _fields(known: KnownFields, /, steps: list[Step], **_: Any) -> KnownFields:
+    for index, step in enumerate(steps):
+        behind = step.operator.fields_behind(KnownFields(known.names), step.parameters)
+        path = ("steps", index, step.operator.name)
+        inside = [replace(problem, path=path + problem.path) for problem in behind.problems]
+        known = KnownFields(behind.names, [*known.problems, *inside])
+    return known
+
+
+class _Blocks(Calls):
+    """A call for each batch or block of lines."""
+
+    def __init__(self, workers: Workers, context: Context, *common: Any) -> None:
+        super().__init__(context, *common)
+        self._workers = workers
+        context.describe("workers", lambda: len(workers.all))
+
+    def close(self) -> None:
+        """End the workers too."""
+        super().close()
+        self._workers.close()
+
+    def _made_of(self, element: Any) -> list[Call]:
+        return [Call(element)] if isinstance(element, Batch | LineDelta) else []
+
+    def _begun(self, call: Call) -> Future[Made]:
+        return self._context.executor().submit(self._workers.run, call.element)
+
+    def _results(self, call: Call, result: Made) -> list[Any]:
+        elements, errors = result
+        for error in errors:
+            self._context.emit_error(error, leases_of(call.element))
+        return elements
+
+    def _elements(self, calls: list[Call]) -> list[Any]:
+        return [element for call in calls for element in call.made]
+
+    def _reject(self, call: Call, error: BaseException) -> None:
+        if isinstance(error, WorkerError | TimeoutError):
+            super()._reject(call, error)
+        else:
+            error.__traceback__ = None
+            self._context.fail(error if isinstance(error, Exception) else RuntimeError(str(error)))
