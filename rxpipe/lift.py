@@ -75,7 +75,11 @@ class Lifted(Observable[Any]):
         for make, given, meter, counted in self.stages:
             context = given or current()
             with entered(context):
-                made.append(Applied(make(context), context, meter or Meter(), counted))
+                try:
+                    made.append(Applied(make(context), context, meter or Meter(), counted))
+                except Exception as error:
+                    blame(error, context.name)
+                    raise
         return made, runs_of(made, self.tail)
 
     def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:

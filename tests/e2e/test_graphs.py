@@ -119,6 +119,14 @@ def test_a_step_that_raises_is_named_with_its_line(world: Any) -> None:
     assert "boom.yaml:6:7: one[1] boom: KeyError: 'gone'" in done.stderr
 
 
+def test_a_step_that_cannot_begin_is_named_and_not_one_behind_it(world: Any) -> None:
+    steps = "[{from: records}, {where: n > 1}, {enrich: {files: [none.csv], key: n}}, {derive: {m: n}}, {buffer: 9}]"
+    world.write("copy.yaml", COPY.partition("  file:")[0] + f"  rich: {steps}\n")
+    done = world.run("run", "copy.yaml", "--once")
+    assert done.returncode == 1
+    assert "rich[2] enrich: data file 'none.csv' must exist" in done.stderr
+
+
 def test_the_log_as_json(world: Any) -> None:
     world.write("logs/a.jsonl", "broken\n")
     world.write("copy.yaml", COPY)

@@ -19,6 +19,7 @@ from rxpipe.context import current
 from rxpipe.elements import Batch
 from rxpipe.errors import Place, RunError
 from rxpipe.graph import Graph, Places, StepSpec, as_spec, stream
+from rxpipe.lift import lift
 from rxpipe.testing import VirtualRun, VirtualTimeScheduler, run_graph
 from tests.rxpipe.parts import Blocks, Step, collect, graph, later, rejecting
 
@@ -136,8 +137,14 @@ def in_its_changes(source: Observable[Any]) -> Observable[Any]:
     return _with(lambda s: current().state("operator", raising(KeyError("k"))))(source)
 
 
+def when_made(source: Observable[Any]) -> Observable[Any]:
+    """A record-wise step, which is fused with its neighbours, fails when it is subscribed."""
+    return lift(source, raising(KeyError("k")))
+
+
 FAILING = [
     in_on_next,
+    when_made,
     in_on_completed,
     in_subscribe,
     when_applied,
@@ -160,7 +167,7 @@ def test_a_programming_error_names_step_and_place(failing: Step, tmp_path: Any) 
     placed = StepSpec(spec.operator, spec.parameters, Places({(): place}), spec.function)
     made = graph(
         source=[ops.interval("400ms"), rxo.take(5)],
-        main=[stream("source"), rxo.map(lambda n: n), placed, rxo.map(lambda n: n)],
+        main=[stream("source"), rxo.map(lambda n: n), placed, ops.where("True"), rxo.map(lambda n: n)],
         other=[ops.interval("100ms"), rxo.do_action(ticks.append)],
     )
     run = VirtualRun(made, state=tmp_path / "s.sqlite")
