@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import orjson
 import pytest
 import reactivex as rx
+from hypothesis import given
+from hypothesis import strategies as st
 from reactivex import Observable
 from reactivex import operators as rxo
 
@@ -15,10 +18,15 @@ from rxpipe.context import current
 from rxpipe.elements import Batch, LineDelta
 from rxpipe.errors import RunError
 from rxpipe.graph import stream
+from rxpipe.meter import lines_in
 from rxpipe.testing import VirtualRun, run_graph
 from tests.rxpipe.parts import Blocks, Step, graph, rejecting
 
 ops: Any = operators
+
+
+def as_it_is(element: Any) -> Any:
+    return element
 
 
 def telling(act: Any) -> Step:
@@ -72,8 +80,20 @@ def test_steps_are_counted() -> None:
     assert steps["copy[2] select"].blocks == 2
     assert sum(step.share for step in shown.status.steps) == pytest.approx(1)
     assert all(step.seconds >= 0 for step in shown.status.steps)
-    assert {name: of.records for name, of in shown.status.streams.items()} == {"main": 12, "lines": 1, "copy": 6}
-    assert shown.status.records == 13
+    assert {name: of.records for name, of in shown.status.streams.items()} == {"main": 12, "lines": 2, "copy": 6}
+    assert shown.status.records == 14
+
+
+@given(st.lists(st.binary(max_size=20), max_size=30), st.sampled_from([b"", b"\n"]))
+def test_lines_of_a_block_are_counted(lines: list[bytes], end: bytes) -> None:
+    data = b"\n".join(lines) + end
+    assert lines_in(data) == len(list(io.BytesIO(data)))
+
+
+def test_lines_of_large_blocks_are_reckoned_from_some_of_them() -> None:
+    blocks = [(b"x" * 99 + b"\n") * count for count in range(200, 240)]
+    shown = run_graph(graph(lines=[rx.from_iterable(LineDelta("p", "f", 0, 0, b) for b in blocks), rxo.map(as_it_is)]))
+    assert shown.status.streams["lines"].records == sum(range(200, 240))
 
 
 def test_a_step_is_not_charged_for_those_after_it() -> None:
