@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -72,6 +73,25 @@ class NoState:
         return []
 
 
+class Written:
+    """The files that a run writes itself: what `watch` leaves out, lest a sink feed its own source for ever."""
+
+    def __init__(self) -> None:
+        self._paths: dict[str, str] = {}
+        self._names: set[str] = set()
+
+    def add(self, path: str | Path, *beside: str) -> None:
+        """Add a file, and those beside it that have its name with something behind it, as `-wal`."""
+        real = os.path.realpath(path)
+        for found in (real, *(real + suffix for suffix in beside)):
+            self._paths[found] = real
+            self._names.add(os.path.basename(found))
+
+    def at(self, path: str) -> str | None:
+        """The written file at a path, or which has the file at that path beside it; None for any other."""
+        return self._paths.get(os.path.realpath(path)) if os.path.basename(path) in self._names else None
+
+
 class Context:
     """The world of one step; this one serves in plain Python and keeps everything in memory.
 
@@ -82,6 +102,7 @@ class Context:
         once: Whether sources end when they have emitted what is there.
         folder: The graph's folder, where its data files are.
         readers: Takes what the step emits to its outputs beside the main one, by name.
+        written: The files that sinks write; a sink adds its own when it is subscribed.
     """
 
     name: str = "python"
@@ -92,6 +113,7 @@ class Context:
 
     def __init__(self, flow: Flow | None = None) -> None:
         self.flow = flow or Flow()
+        self.written = Written()
 
     def scheduler(self, given: SchedulerBase | None) -> SchedulerBase:
         """The scheduler to take time from: the one given, else the running loop's, else a shared thread's."""

@@ -40,6 +40,7 @@ class Scanner:
         watch: Told of each folder or file before it is looked at, to have changes in it notified (True), and of what is
             no longer there (False).
         problem: Told of a path and what is wrong with it (None: nothing any more).
+        written: Whether the run writes a file itself, which is then left out.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class Scanner:
         max_size: int | None,
         watch: Callable[[str, bool], None],
         problem: Callable[[str, str | None], None],
+        written: Callable[[str], bool],
     ) -> None:
         self.tree = Tree(self.wanted, self.failed)
         self.roots: list[str] = []
@@ -56,6 +58,7 @@ class Scanner:
         self._max_size = max_size
         self._watch = watch
         self._problem = problem
+        self._written = written
         self._paths: dict[Identity, str] = {}
         self._failing: set[str] = set()
 
@@ -134,11 +137,12 @@ class Scanner:
         """Whether a file at this path is watched."""
         folder = self.folders.get(parent(path))
         if path in self.roots:
-            return True
+            return not self._written(path)
         if folder is None:
             return False
         name = path.rpartition("/")[2]
-        return self._match.file(name, folder.relative + name) and (self._match.links or not os.path.islink(path))
+        meant = self._match.file(name, folder.relative + name) and (self._match.links or not os.path.islink(path))
+        return meant and not self._written(path)
 
     def failed(self, path: str, error: OSError | None) -> None:
         """Note that a path cannot be looked at, or can again."""
@@ -253,7 +257,8 @@ class Scanner:
                 if self._match.folder(name, folder.relative + name):
                     below.append((path, entry.is_symlink()))
                 return
-            if not (self._match.file(name, folder.relative + name) and entry.is_file()):
+            meant = self._match.file(name, folder.relative + name) and entry.is_file()
+            if not meant or self._written(path):
                 return
         now = entry.stat()
         if known is not None and known == (now.st_dev, now.st_ino, now.st_size, now.st_mtime_ns):

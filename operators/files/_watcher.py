@@ -46,7 +46,7 @@ class Watcher:
         self.backend = backend
         self.rescan_every = rescan
         self.poll_every = poll
-        self.scanner = Scanner(match, max_size, self._watch, self._problem)
+        self.scanner = Scanner(match, max_size, self._watch, self._problem, self._is_written)
         self.post = context.poster(given)
         self.disposables = CompositeDisposable(paths.listen(lambda: self.post(self._paths_changed)))
         self.timers = {"rescan": SerialDisposable(), "poll": SerialDisposable()}
@@ -58,6 +58,7 @@ class Watcher:
         self.unseen: set[str] = set()
         self.anchors: dict[str, set[str]] = {}
         self.warned: set[str] = set()
+        self.left_out: set[str] = set()
         self.missed = 0
         self.rescanning = False
         self.closed = False
@@ -183,6 +184,14 @@ class Watcher:
             logger.info("{}: {} can be read again", self.context.name, path)
         else:
             self.context.reject(reason, path=path, start=0, end=0)
+
+    def _is_written(self, path: str) -> bool:
+        """Whether a file is one that the run writes itself; said once of each."""
+        file = self.context.written.at(path)
+        if file is not None and file not in self.left_out:
+            self.left_out.add(file)
+            logger.info("{}: {} is written by this run: left out", self.context.name, file)
+        return file is not None
 
     def _wake(self) -> None:
         if not self._scheduled and not self.closed:

@@ -41,7 +41,8 @@ def watch(
     A file is known by device and inode: one that moves within what is watched is renamed, one that moves out is
     deleted, one that moves in created. (A file that was given the inode of one removed a moment ago may look like that
     one renamed or modified; `read_lines` tells them apart by content.) A file with several names (hard or symbolic
-    links) is known by one of them; links to folders are followed once.
+    links) is known by one of them; links to folders are followed once. What the run writes itself, its state file and
+    the files of its sinks, is left out, and the log says so once.
 
     Completes after the first scan where the run reads its sources once, and when the run drains; else never. What
     cannot be read goes to the stream `errors`, once, and is tried again at each rescan. The step's detail `watch` tells

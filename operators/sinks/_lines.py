@@ -65,6 +65,7 @@ class LineFiles:
         if series is not None:
             path = self._begin(series, rows.get(b"file"))
         self._file = Appender(path, told)
+        context.written.add(self._file.path, ".gz")
         self._told: tuple[Path, int] | None = None if told is None else (path, told[0])
         self.outbox = Outbox(context, scheduler, observer, self._write, _is_os_error, self._finish)
 
@@ -118,6 +119,7 @@ class LineFiles:
             if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, BlockingIOError):
                 raise error.__cause__ from error  # which may pass, and is tried again
             raise
+        self._context.written.add(self._file.path, ".gz")
         self._number += 1
         self._period = series.period(now)
         before.close()

@@ -30,6 +30,10 @@ class _Sink:
         self._context = context
         self._last: list[Change] | None = None
 
+    def _opened(self, path: Path, table: str, *, numbered: bool) -> Database:
+        self._context.written.add(path, "-wal", "-shm", "-journal")
+        return Database(path, table, numbered=numbered)
+
     def _new(self) -> Iterable[Change]:
         raise NotImplementedError
 
@@ -77,7 +81,7 @@ class Appending(_Sink):
         super().__init__(context)
         self._told: tuple[int, bytes] | None = None
         saved = context.state("sink", self._changes, f"position in table {table} of {path}")
-        self.database = Database(path, table, numbered=True)
+        self.database = self._opened(path, table, numbered=True)
         self.outbox = Outbox(context, scheduler, observer, self._write, passing, self._finish)
         value = saved.get(b"position").get("")
         if value is not None:
@@ -133,7 +137,7 @@ class Upserting(_Sink):
         self._saved = context.state("sink", self._changes, f"keys in table {table} of {path}")
         for encoded, name, _ in self._saved.items():
             self._written.setdefault(name, {})[tuple(msgspec.msgpack.decode(encoded))] = None
-        self.database = Database(path, table, numbered=False)
+        self.database = self._opened(path, table, numbered=False)
         self.outbox = Outbox(context, scheduler, observer, self._write, passing, self._finish)
 
     def take(self, element: Any) -> None:

@@ -52,6 +52,8 @@ def to_stdout(
         context = current()
         output = context.output()
         stream: TextIO = sys.stdout if output is None else output.stream
+        if stream is sys.__stdout__:
+            context.written.add("/dev/stdout")  # which may lead to a file
         outbox = Outbox(context, scheduler, observer, lambda job: _write(stream, job), _may_pass)
 
         def on_next(element: T) -> None:

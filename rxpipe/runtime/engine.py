@@ -19,7 +19,7 @@ from reactivex.abc import DisposableBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, SerialDisposable
 from reactivex.subject import Subject
 
-from rxpipe.context import Emit, void
+from rxpipe.context import Emit, Written, void
 from rxpipe.errors import GraphError, RunError, RxpipeError
 from rxpipe.graph import ERRORS
 from rxpipe.lease import Flow
@@ -85,6 +85,7 @@ class Engine:
         failure: What ended the run, if that was an error.
         flow: Counts what is leased, and holds the sources.
         errors: The built-in stream `errors`.
+        written: The files that the run writes.
         contexts: The contexts of all steps, each behind those that it reads from.
         tables: The latest table that left each stream, or output of one.
     """
@@ -109,6 +110,9 @@ class Engine:
         self.contexts: list[StepContext] = []
         self.tables: dict[str, Table] = {}
         self.errors = DeadLetters()
+        self.written = Written()
+        if options.state is not None:
+            self.written.add(options.state.path, "-wal", "-shm", ".lock")
         self._own = GuardedScheduler(scheduler, self.fail, self.over)
         self.flow = Flow(options.in_flight, later=lambda call: self._later(0, call), post=post)
         self.checkpoints = Checkpoints(self.flow, options.state, self._later, self._flush, clock)

@@ -52,6 +52,7 @@ class StepContext(Context):
         self.once = engine.once
         self.clock = engine.clock
         self.folder = engine.plan.graph.folder
+        self.written = engine.written
         self.meter = Meter()
         self.flushes: list[Callable[[], None]] = []
         self.stops: list[Callable[[], None]] = []

@@ -75,6 +75,33 @@ def test_a_sink_that_is_removed_meanwhile_ends_the_run_with_a_message(world: Any
     assert "it was removed meanwhile" in message
 
 
+@pytest.mark.parametrize(
+    ("sink", "file"),
+    [
+        ("{to_jsonl: logs/out.jsonl}", "out.jsonl"),
+        ("{to_sqlite: {path: logs/o.db, table: t}}", "o.db"),
+        ("to_stdout", "out.txt"),
+    ],
+)
+def test_a_sink_in_the_watched_folder_does_not_feed_its_own_source(world: Any, sink: str, file: str) -> None:
+    world.write("w.yaml", WRITE.replace("SINK", sink).replace("paths: [logs]", "paths: [logs, link]"))
+    world.write("logs/a.jsonl", '{"n": 1}\n')
+    (world.folder / "link").symlink_to("logs")
+    folder = "logs" if sink == "to_stdout" else "."
+    with (world.folder / folder / "out.txt").open("w") as out, (world.folder / "messages").open("w") as messages:
+        for _ in range(2):  # the second time the files are there before the first scan
+            command = world.command("run", "w.yaml", "--state", "logs/s.db", "--for", "1s")
+            subprocess.run(command, env=world.environ, cwd=world.folder, stdout=out, stderr=messages, check=True)
+    told = [line.partition("watch: ")[2] for line in (world.folder / "messages").read_text().splitlines()]
+    wanted = [f"{world.folder}/logs/{name} is written by this run: left out" for name in (file, "s.db")]
+    assert sorted(told) == sorted(2 * wanted)
+    if file == "o.db":
+        with contextlib.closing(sqlite3.connect(world.folder / "logs/o.db")) as db:
+            assert db.execute("SELECT n FROM t").fetchall() == [(1,)]
+    else:
+        assert (world.folder / "logs" / file).read_text() == '{"n":1}\n'
+
+
 def test_a_full_pipe_does_not_keep_ctrl_c_from_ending_the_run(world: Any) -> None:
     world.write("w.yaml", WRITE.replace("SINK", "to_stdout"))
     world.write("logs/a.jsonl", '{"n": "' + "x" * 1000 + '"}\n')
