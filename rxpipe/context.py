@@ -184,7 +184,8 @@ class Context:
             kind: What the state is: a source's offsets, an operator's memory, a sink's position.
             changes: Called at each checkpoint; gives the rows that changed since the last. A sink makes its
                 data durable here.
-            description: What a row is, for `rxpipe state`.
+            description: What a row is, for `rxpipe state`; behind a colon the names of the parts of its value, if that
+                is a list, with `-` for what tells a person nothing, as `offset of a file: -, offset, changed_ns`.
         """
         return NoState()
 

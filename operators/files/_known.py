@@ -44,7 +44,7 @@ class Known:
         self._forget = forget
         self._follow = follow
         self._changed: set[str] = set()
-        saved = context.state("source", self.changes, "offset of a file")
+        saved = context.state("source", self.changes, "offset of a file: -, -, offset, size, changed_ns, -, -")
         self._persistent = saved.persistent
         rows = list(saved.items())
         self.saved = self._restore(rows)

@@ -58,7 +58,7 @@ class LineFiles:
         self._tidying = False
         self._number = 0
         self._period: str | None = None
-        self._saved = context.state("sink", self._changes, f"position in {path}")
+        self._saved = context.state("sink", self._changes, f"position in {path}: bytes, -")
         rows = {key: value for key, _, value in self._saved.items()}
         position = rows.get(b"position")
         told = None if position is None else msgspec.msgpack.decode(position, type=tuple[int, bytes])

@@ -80,7 +80,7 @@ class Appending(_Sink):
     ) -> None:
         super().__init__(context)
         self._told: tuple[int, bytes] | None = None
-        saved = context.state("sink", self._changes, f"position in table {table} of {path}")
+        saved = context.state("sink", self._changes, f"position in table {table} of {path}: rows, -")
         self.database = self._opened(path, table, numbered=True)
         self.outbox = Outbox(context, scheduler, observer, self._write, passing, self._finish)
         value = saved.get(b"position").get("")

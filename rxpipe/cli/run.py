@@ -132,14 +132,13 @@ def state_path(plan: Plan, settings: Settings, *, once: bool) -> Path | None:
 
     A single pass (`once`) over a graph that only shows something needs no state, and keeps none unless told where.
     """
-    from rxpipe.language.shipped import is_shipped  # noqa: PLC0415
-    from rxpipe.runtime.state import default_path  # noqa: PLC0415
+    from rxpipe.runtime.statepath import default_path  # noqa: PLC0415
 
     if settings.state is not None:
         return Path(settings.state).expanduser()
     if once and not plan.lasting:
         return None
-    return default_path(plan.graph.name, None if is_shipped(plan.graph.file) else plan.graph.file)
+    return default_path(plan)
 
 
 GRACE_SECONDS = 0.4

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rxpipe.errors import StateError
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -18,7 +23,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     reset = actions.add_parser("reset", help="forget the state of one step, or all of it")
     for action in (listing, reset):
         action.add_argument("graph", help="a graph's name, its YAML file, or a state file")
-    listing.add_argument("--json", action="store_true", help="print one JSON object a line")
+        action.add_argument(
+            "--set", action="append", default=[], metavar="NAME=VALUE", help="the state of a run with this value"
+        )
+    listing.add_argument("--json", action="store_true", help="print one JSON object a line, for every row")
     reset.add_argument(
         "step", nargs="?", help="a step as the list names it, as 'totals[3] dedupe'; without it, everything"
     )
@@ -26,22 +34,19 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
-    from rxpipe.runtime.state import StateFile  # noqa: PLC0415  # each command imports only what it needs
+    from rxpipe.errors import StateError, did_you_mean, nearest  # noqa: PLC0415  # each command imports what it needs
+    from rxpipe.runtime.state import StateFile  # noqa: PLC0415
 
-    path = _path(args.graph)
+    path, others = _path(args.graph, args.set)
     if not path.is_file():
-        from rxpipe.errors import StateError  # noqa: PLC0415
-
         msg = f"no state file {path}: the graph has not run, or its state is elsewhere (--state)"
         raise StateError(msg)
     if args.action == "list":
-        return _list(path, as_json=args.json)
+        return _list(path, others, as_json=args.json)
     file = StateFile(path)
     try:
         known = [name for name, _, _ in file.steps()]
         if args.step is not None and args.step not in known:
-            from rxpipe.errors import StateError, did_you_mean, nearest  # noqa: PLC0415
-
             guess = did_you_mean(nearest(args.step, known))
             msg = f"{path} has no state of {args.step!r}{guess}; it has: {', '.join(known)}"
             raise StateError(msg)
@@ -52,42 +57,77 @@ def execute(args: argparse.Namespace) -> int:
     return 0
 
 
-def _path(graph: str) -> Path:
-    """The state file of a graph named by its name, its YAML file or the state file itself."""
-    from rxpipe.runtime.state import default_path  # noqa: PLC0415
+def _path(graph: str, sets: list[str]) -> tuple[Path, list[Path]]:
+    """The state file that a run of the graph has, or the only one of that name, or the file itself; and others."""
+    from rxpipe.language.shipped import names  # noqa: PLC0415
+    from rxpipe.runtime.statepath import files_of, state_folder  # noqa: PLC0415
 
     given = Path(graph).expanduser()
-    if given.suffix in (".yaml", ".yml"):
-        from rxpipe.language.config import load  # noqa: PLC0415
-        from rxpipe.runtime.settings import load_settings  # noqa: PLC0415
-
-        loaded = load(graph)
-        settings = load_settings(loaded.plan().settings, {})
-        return Path(settings.state).expanduser() if settings.state else default_path(loaded.name, loaded.file)
-    if given.exists() or given.suffix:
-        return given
-    path = default_path(graph)
-    found = [path] if path.exists() else sorted(path.parent.glob(f"{graph}-????????.sqlite"))
+    if given.suffix in (".yaml", ".yml") or graph in names():
+        path, found = _of_run(graph, sets)
+        if path.is_file() or sets:
+            return path, [other for other in found if other != path]
+    elif given.is_file() or given.suffix:
+        return given, []
+    else:
+        path, found = state_folder() / f"{graph}.sqlite", files_of(graph)
     if len(found) > 1:
-        from rxpipe.errors import StateError  # noqa: PLC0415
-
-        listed = "".join(f"\n    {file}" for file in found)
-        msg = f"graph {graph!r} has run from several files or folders; name its YAML file, or one of these:{listed}"
-        raise StateError(msg)
-    return found[0] if found else path
+        raise _several(graph, found)
+    return found[0] if found else path, []
 
 
-def _list(path: Path, *, as_json: bool) -> int:
-    from rxpipe.errors import shortened  # noqa: PLC0415
+def _of_run(graph: str, sets: list[str]) -> tuple[Path, list[Path]]:
+    """The state file of a run with these values, and all that there are of runs with others."""
+    from rxpipe.language.config import load  # noqa: PLC0415
+    from rxpipe.language.values import read_sets  # noqa: PLC0415
+    from rxpipe.runtime.settings import load_settings  # noqa: PLC0415
+    from rxpipe.runtime.statepath import default_path, files_with_any_values  # noqa: PLC0415
+
+    loaded = load(graph, sets=sets)
+    plan = loaded.plan(**read_sets(loaded, sets))
+    settings = load_settings(plan.settings, {})
+    if settings.state:
+        return Path(settings.state).expanduser(), []
+    return default_path(plan), files_with_any_values(plan)
+
+
+def _several(graph: str, found: list[Path]) -> StateError:
+    from rxpipe.errors import StateError  # noqa: PLC0415
+
+    listed = "".join(f"\n    {_named(file)}" for file in found)
+    return StateError(
+        f"graph {graph!r} has run from several files or folders, or with several values; name its YAML file, give the "
+        f"values with --set, or name one of these:{listed}"
+    )
+
+
+def _named(path: Path) -> str:
+    """A state file with the values that it belongs to."""
+    from rxpipe.runtime.state import meta_of, open_readonly  # noqa: PLC0415
+
+    with open_readonly(path) as db:
+        values = meta_of(db, "values")
+    return f"{path}  {values}" if values else str(path)
+
+
+def _list(path: Path, others: list[Path], *, as_json: bool) -> int:
     from rxpipe.runtime.state import open_readonly, readable  # noqa: PLC0415
 
     with open_readonly(path) as file:
-        for step, kind, description, key, part, value in readable(file):
-            if as_json:
-                import orjson  # noqa: PLC0415
+        if as_json:
+            import orjson  # noqa: PLC0415
 
+            for step, kind, description, key, part, value in readable(file):
                 row = {"step": step, "kind": kind, "holds": description, "key": key, "part": part, "value": value}
                 print(orjson.dumps(row, default=str).decode())
-            else:
-                print(f"{kind:8} {step}: {key}{' ' + part if part else ''}  {shortened(str(value), 100)}")
+            return 0
+        from rxpipe.views.states import listing  # noqa: PLC0415
+
+        print(_named(path))
+        for line in listing(readable(file)):
+            print(line)
+    if others:
+        print("the graph has further states, of runs with other values:", file=sys.stderr)
+        for other in others:
+            print(f"    {_named(other)}", file=sys.stderr)
     return 0

@@ -180,6 +180,14 @@ class Scope:
         return message + (did_you_mean(guess) if guess else f"; set it, or write ${{{name}:-default}}")
 
 
+def references(data: Any) -> set[str]:
+    """The names of all variables in the string leaves of data."""
+    if isinstance(data, str):
+        return {_reference(match)[0] for match in _REFERENCE.finditer(data)} - {""}
+    inner = data.values() if isinstance(data, Mapping) else data if isinstance(data, list) else ()
+    return set().union(*map(references, inner))
+
+
 def _reference(match: re.Match[str]) -> tuple[str, str | None]:
     """Name and default of `${name:-default}`; without a name it is malformed."""
     parts = _NAME.fullmatch(match[1]) if match[1] is not None else None

@@ -22,6 +22,7 @@ from rxpipe.runtime.engine import Engine, Options
 from rxpipe.runtime.sample import SampleData
 from rxpipe.runtime.settings import Settings, load_settings
 from rxpipe.runtime.state import StateFile
+from rxpipe.runtime.statepath import described, own_values
 from rxpipe.runtime.status import RunStatus
 from rxpipe.table import Table
 from rxpipe.units import nbytes, seconds
@@ -136,7 +137,7 @@ class AsyncRun:
         state = StateFile(Path(self._state).expanduser()) if self._state else None
         try:
             if state is not None:
-                state.adopt(self.graph.name, self.plan.fingerprint)
+                state.adopt(self.graph.name, self.plan.fingerprint, described(own_values(self.plan)))
             options = Options(
                 in_flight=nbytes(self.settings.in_flight),
                 checkpoint=seconds(self.settings.checkpoint),

@@ -30,7 +30,7 @@ class Settings(BaseModel):
         in_flight: Data read but not yet done with, above which sources wait.
         checkpoint: Time between checkpoints.
         drain_timeout: How long a drain may take after Ctrl-C before the run is stopped.
-        state: The state file; the default is `<graph>.sqlite` in the user's state directory.
+        state: The state file; the default is in the user's state directory, see `rxpipe.runtime.statepath`.
         metrics: Address to expose Prometheus metrics on, as `:9464` or `127.0.0.1:9464`.
         log_level: Least level of the log.
         log_format: Log lines for people or as JSON.

@@ -7,7 +7,6 @@ an older checkpoint is as good as a newer one, since every sink goes back to its
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import sqlite3
 from collections.abc import Generator, Iterator, Sequence
@@ -23,6 +22,7 @@ from loguru import logger
 
 from rxpipe.context import Change, StateKind
 from rxpipe.errors import StateError
+from rxpipe.language.hidden import masked
 
 FORMAT = "1"
 
@@ -40,21 +40,6 @@ CREATE TABLE IF NOT EXISTS state (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS state_part ON state (step, part) WHERE part <> '';
 """
-
-
-def default_path(graph: str, file: str | None = None) -> Path:
-    """Where the state of a graph is kept unless told otherwise: in the user's state directory (XDG).
-
-    Args:
-        graph: The graph's name.
-        file: Its file, if it is not a shipped graph: graphs of one name in different folders, or run from different
-            ones, which their relative paths start from, have states of their own.
-    """
-    base = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "rxpipe"
-    if file is None:
-        return base / f"{graph}.sqlite"
-    place = f"{Path(file).resolve()}\n{Path.cwd()}"
-    return base / f"{graph}-{hashlib.blake2b(place.encode(), digest_size=4).hexdigest()}.sqlite"
 
 
 class StateFile:
@@ -117,11 +102,12 @@ class StateFile:
 
     def meta(self, name: str) -> str | None:
         """A fact about the file."""
-        row = self.db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-        return None if row is None else row[0]
+        return meta_of(self.db, name) or None
 
-    def adopt(self, graph: str, fingerprint: str) -> bool:
+    def adopt(self, graph: str, fingerprint: str, values: str = "") -> bool:
         """Make the file this graph's; returns whether its state can be used.
+
+        `values`, those of the graph's parameters that are not the defaults, are noted for who lists states.
 
         State of a changed graph is of no use to it. It is dropped where nothing but memory depends on it; where a
         sink's position does, going on would lose or double records, and the file is refused.
@@ -143,10 +129,15 @@ class StateFile:
                     f"sinks wrote, which would be written again, and start afresh: rxpipe state reset {self.path}"
                 )
                 raise StateError(msg)
-            self.reset()
-            logger.info("the graph was changed, its saved state is of no use to it: it starts afresh")
+            count = self.reset()
+            logger.warning(
+                "the graph or its values changed, its saved state is of no use to it: it starts afresh, and the {:,} "
+                "rows in {} are dropped",
+                count,
+                self.path,
+            )
         with self._transaction():
-            for name, value in (("graph", graph), ("fingerprint", fingerprint)):
+            for name, value in (("graph", graph), ("fingerprint", fingerprint), ("values", values)):
                 self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
         return old == fingerprint
 
@@ -168,7 +159,7 @@ class StateFile:
 
     def saved(self, step: str, kind: StateKind, description: str) -> SavedStep:
         """The saved state of one step."""
-        self.db.execute("INSERT OR REPLACE INTO step VALUES (?, ?, ?)", (step, kind, description))
+        self.db.execute("INSERT OR REPLACE INTO step VALUES (?, ?, ?)", (step, kind, masked(description)))
         return SavedStep(self.db, step)
 
     def commit(self, changes: Sequence[tuple[str, list[Change]]]) -> int:
@@ -242,6 +233,12 @@ class SavedStep:
         return [key for (key,) in self._db.execute(query, (self._step, part))]
 
 
+def meta_of(db: sqlite3.Connection, name: str) -> str:
+    """A fact about an open state file, empty if it has none."""
+    row = db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    return "" if row is None else row[0]
+
+
 @contextmanager
 def open_readonly(path: Path) -> Generator[sqlite3.Connection]:
     """A state file to look at, also while a run uses it.
@@ -267,19 +264,21 @@ def open_readonly(path: Path) -> Generator[sqlite3.Connection]:
 
 
 def readable(db: sqlite3.Connection) -> Iterator[tuple[str, str, str, Any, str, Any]]:
-    """All state rows as data: step, kind, what the step keeps, key, part, value."""
+    """All state rows as data, step by step, sources first: step, kind, what the step keeps, key, part, value."""
     query = (
         "SELECT step, kind, description, key, part, value "
-        "FROM state JOIN step ON step.name = state.step ORDER BY kind DESC, step"
+        "FROM state JOIN step ON step.name = state.step ORDER BY kind = 'sink', kind = 'operator', step"
     )
     for step, kind, description, key, part, value in db.execute(query):
         yield step, kind, description, _decoded(key), part, _decoded(value)
 
 
 def _decoded(value: bytes) -> Any:
+    from rxpipe.expressions.packing import unpack  # noqa: PLC0415  # only who lists a state needs it
+
     try:
-        return msgspec.msgpack.decode(value)
-    except msgspec.DecodeError:
+        return unpack(value)
+    except (msgspec.DecodeError, ValueError):
         return value.decode("utf-8", "replace")
 
 

@@ -234,10 +234,9 @@ class World:
 
     def wait_for_state(self) -> None:
         """Wait for the first checkpoint."""
-        path = self.state / "rxpipe" / "usage.sqlite"
 
         def saved() -> bool:
-            return path.is_file() and "read_lines" in self.run("state", "list", "usage").stdout
+            return "read_lines" in self.run("state", "list", "usage").stdout
 
         until(saved, lambda: list(self.state.rglob("*")))
 

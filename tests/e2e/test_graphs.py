@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sqlite3
 from typing import Any
@@ -57,7 +58,17 @@ def test_state_is_listed_and_reset(copying: Any) -> None:
     for name in ("copy", "copy.yaml", str(file)):
         listed = copying.run("state", "list", name)
         assert listed.returncode == 0
-        assert all(text in listed.stdout for text in ("read_lines", "to_jsonl", "to_sqlite", "logs/a.jsonl"))
+        lines = listed.stdout.replace(str(copying.folder), ".").splitlines()
+        assert lines[0] == str(file).replace(str(copying.folder), ".")
+        assert lines[1:3] == [
+            "records[2] read_lines: offset of a file, 1 in all",
+            "    offset  size                    changed",
+        ]
+        assert re.fullmatch(r"    +18 +18  \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+00:00  ./logs/a.jsonl", lines[3])
+        assert lines[4:] == [
+            "file[1] to_jsonl: position in out.jsonl: 16 bytes",
+            "table[1] to_sqlite: position in table rows of out.db: 2 rows",
+        ]
     rows = [json.loads(line) for line in copying.run("state", "list", "copy", "--json").stdout.splitlines()]
     assert {row["kind"] for row in rows} == {"source", "sink"}
     wrong = copying.run("state", "reset", "copy", "records[2] read_line")
@@ -67,7 +78,7 @@ def test_state_is_listed_and_reset(copying: Any) -> None:
     copying.run("run", "copy.yaml", "--once")
     assert copied(copying)[0] == [1, 2, 1, 2]
     assert copying.run("state", "reset", "copy").returncode == 0
-    assert copying.run("state", "list", "copy").stdout == ""
+    assert copying.run("state", "list", "copy").stdout == f"{file}\n"
 
 
 def test_a_second_run_is_refused_with_the_process_of_the_first(copying: Any) -> None:
@@ -170,6 +181,7 @@ streams:
         ("run", "run.yaml", "--for", "200ms", "--log-level", "TRACE"),
         ("state", "list", "run"),
         ("state", "list", "run.yaml"),
+        ("state", "list", "run", "--json"),
     ):
         done = world.run(*arguments)
         assert SECRET not in done.stdout + done.stderr, arguments

@@ -83,7 +83,7 @@ def test_the_live_screen(world: Any, size: tuple[int, int]) -> None:
     assert termios.tcgetattr(terminal.slave) == terminal.before
     assert any("claude-opus-4-5-20251101" in line for line in screen.main)
     assert max(len(line) for line in screen.main) <= size[0]
-    assert (world.state / "rxpipe" / "usage.sqlite").is_file()
+    assert [path.suffix for path in (world.state / "rxpipe").glob("usage*")].count(".sqlite") == 1
 
 
 def test_the_log_does_not_spoil_the_screen(world: Any) -> None:
@@ -143,6 +143,25 @@ def stuck(source: Observable[int]) -> Observable[int]:
         return source.subscribe(on_next, observer.on_error, lambda: print("draining", file=sys.stderr, flush=True))
     return Observable(subscribe)
 '''
+
+
+def test_each_set_of_values_keeps_its_state(world: Any) -> None:
+    world.log(50)
+    tokyo, utc = ("--set", "timezone=Asia/Tokyo"), ("--set", "timezone=UTC")
+    for setting in (tokyo, utc, tokyo, ()):
+        done = world.run("run", "usage", "--for", "1s", *setting)
+        assert (done.returncode, done.stderr) == (0, "")
+    listed = world.run("state", "list", "usage", *tokyo)
+    assert "timezone=Asia/Tokyo" in listed.stdout.splitlines()[0]
+    assert "timezone=UTC" in listed.stderr
+    assert len(listed.stderr.splitlines()) == 3
+    assert world.run("state", "reset", "usage", *tokyo).returncode == 0
+    assert world.run("state", "list", "usage", *tokyo).stdout.count("\n") == 1
+    assert "read_lines" in world.run("state", "list", "usage", *utc).stdout
+    del world.environ["CLAUDE_CONFIG_DIR"]
+    several = world.run("state", "list", "usage")
+    assert several.returncode == 1
+    assert several.stderr.count("timezone=") == 2
 
 
 def test_terminated(world: Any) -> None:

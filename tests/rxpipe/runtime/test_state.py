@@ -13,11 +13,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
+from loguru import logger
 
 from rxpipe.errors import StateError
-from rxpipe.runtime.state import StateFile, default_path, open_readonly, readable
+from rxpipe.runtime.state import StateFile, open_readonly, readable
 
 
 @pytest.fixture
@@ -92,7 +92,11 @@ def test_a_changed_graph_without_sinks_starts_afresh(file: StateFile) -> None:
     file.adopt("g", "f1")
     file.saved("s", "operator", "")
     file.commit([("s", [(b"k", "", b"v")])])
+    lines: list[str] = []
+    sink = logger.add(lambda line: lines.append(str(line)), level="WARNING", format="{message}")
     assert not file.adopt("g", "f2")
+    logger.remove(sink)
+    assert [f"the 1 rows in {file.path} are dropped" in line for line in lines] == [True]
     assert list(file.rows("s")) == []
     assert file.adopt("g", "f2")
 
@@ -196,10 +200,3 @@ def test_readonly_while_a_run_has_it(file: StateFile, path: Path) -> None:
 def test_readonly_of_nothing(path: Path) -> None:
     with pytest.raises(StateError, match="must be a state file that can be read"), open_readonly(path):
         pass
-
-
-def test_default_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    assert default_path("usage") == tmp_path / "rxpipe" / "usage.sqlite"
-    monkeypatch.delenv("XDG_STATE_HOME")
-    assert default_path("usage").parts[-4:] == (".local", "state", "rxpipe", "usage.sqlite")
