@@ -16,7 +16,7 @@ from rxpipe.params import Expr
 
 GAP = 2
 WIDEST_GAP = 4
-LEAST_TEXT = 8
+LEAST_TEXT = 16
 BAR = 12
 FIGURE = 30
 SHORTEST = 2

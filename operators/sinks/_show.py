@@ -30,6 +30,8 @@ APART = 0.05
 MOVING = 1.33
 IDLE = 30.0
 SCROLLING = 10.0
+SETTLING = 0.5
+"""Seconds for which nothing of a backlog may be left to read before tables are printed as text."""
 
 
 class Show:
@@ -62,6 +64,7 @@ class Show:
         self._drawn: float | None = None
         self._read: float | None = None
         self._printed = ""
+        self._settled = False
         self._unwatch: Callable[[], None] | None = None
         self._closed = False
 
@@ -96,15 +99,15 @@ class Show:
     def _draw(self) -> None:
         if self._closed or self.output is None:
             return
-        now = self.context.now()
+        self._due = None
+        if self.terminal is None:
+            self._scroll(self.output)
+            return
+        now = self._drawn = self.context.now()
         force = self._read is None or now - self._read >= IDLE / 2
         if force:
             self._read = now
-        self._due, self._drawn = None, now
         self._look(force=force)
-        if self.terminal is None:
-            self._scroll()
-            return
         size = self.output.size()
         self.terminal.show(self.screen.live(*size), size)
         self._draw_in(MOVING if moving(self.screen.status) else IDLE)
@@ -124,11 +127,24 @@ class Show:
         lines = self.screen.final(output.size()[0] if output.terminal or output.width else None)
         return "".join(encode(line, colour=output.colour, unicode=output.unicode) + "\n" for line in lines)
 
-    def _scroll(self) -> None:
+    def _scroll(self, output: Output) -> None:
+        """Print the tables, unless they are as printed last or a backlog is being read: then look again soon."""
+        before, self._settled = self._settled, getattr(self.context.status(), "backlog", None) is None
+        if not self.tables.names():
+            self._settled = False  # reading has not begun
+        elif before and self._settled:
+            self._drawn = self.context.now()
+            self._print(output, "\n")
+        else:
+            self._draw_in(SETTLING)
+
+    def _print(self, output: Output, end: str = "") -> None:
+        """Print the tables as text, if they are not as printed last."""
+        self._look(force=True)
         text = self._text()
-        if self.output is not None and text != self._printed and self.tables.names():
-            self.output.stream.write(text + "\n")
-            self.output.stream.flush()
+        if text != self._printed:
+            output.stream.write(text + end)
+            output.stream.flush()
             self._printed = text
 
     def finish(self) -> None:
@@ -141,10 +157,9 @@ class Show:
             return
         if output.json:
             output.stream.write(self._json(output))
+            output.stream.flush()
         else:
-            self._look(force=True)
-            output.stream.write(self._text())
-        output.stream.flush()
+            self._print(output)
 
     def _json(self, output: Output) -> str:
         import orjson  # noqa: PLC0415  # only where JSON is asked for

@@ -36,8 +36,9 @@ def to_terminal(
     - terminal: a full screen, drawn anew when a table came (at most every 50 ms: put `throttle` before this step),
       every 1.3 s while the run's figures move, and every 30 s otherwise. It fits 80 by 24 and uses more. At the end the
       terminal is given back as it was, and the final tables are printed.
-    - terminal without cursor codes (`NO_COLOR`, `TERM=dumb`): the tables as text, at most every 10 s, and at the end.
-    - no terminal: the final tables as plain text, when the stream completes.
+    - terminal without cursor codes (`NO_COLOR`, `TERM=dumb`): nothing while a backlog is read; then the tables as text,
+      again when they changed, at most every 10 s; and at the end, if they differ from those printed last.
+    - no terminal: the final tables as plain text, when the stream completes; nothing before.
     - `--json`: the document, one JSON object, when the stream completes; nothing else.
 
     A stream that ends in an error, or is unsubscribed, prints no final tables. Outside a command line nothing is
