@@ -343,21 +343,31 @@ def test_a_saved_offset_always_wins(start: Any, logs: Path, where: str) -> None:
     assert session.lines(5) == []
 
 
-def test_a_file_read_in_part_is_read_on_though_it_did_not_change(start: Any, logs: Path) -> None:
-    append(logs / "a", b"".join(b"%d\n" % number for number in range(9)))
-    session = start(read={"block": 4})
+class Closing(Flow):
+    """Lets a source emit some blocks, and then no more."""
 
-    def drain_in_the_middle(*_: Any) -> None:
-        if session.seen:
-            session.context.drain()
-        else:
-            session.context.virtual.schedule(drain_in_the_middle)
+    def __init__(self, blocks: int) -> None:
+        super().__init__()
+        self.left = blocks
 
-    session.context.virtual.schedule(drain_in_the_middle)
-    first = session.lines(0)
-    assert 0 < len(first) < 9
-    again = start(read={"block": 4}, context=TestContext(session.context.checkpoint()))
-    assert first + again.lines(0) == [("a", b"%d" % number) for number in range(9)]
+    @property
+    def open(self) -> bool:
+        self.left -= 1
+        return self.left >= 0
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_a_file_read_in_part_is_read_on_though_it_did_not_change(start: Any, logs: Path, once: bool) -> None:
+    for name in ("a", "b"):
+        append(logs / name, b"".join(b"%d\n" % n for n in range(100)) + b"unfinished")
+    states: Any = ()
+    seen = []
+    for blocks in (1, 2, 7, 9999):
+        session = start(read={"block": "16B"}, context=TestContext(states, once=once, flow=Closing(blocks)))
+        seen += session.lines(5)
+        states = session.context.checkpoint()
+        session.stop()
+    assert sorted(seen) == sorted((name, b"%d" % n) for name in ("a", "b") for n in range(100))
 
 
 def test_what_happened_while_it_was_stopped(start: Any, logs: Path) -> None:
