@@ -25,6 +25,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: What stands behind `rxpipe`; that of the process by default.
     """
+    try:
+        return _run(arguments)
+    except KeyboardInterrupt:  # also while modules are loaded
+        return INTERRUPTED
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     from rxpipe.errors import GraphError, RxpipeError  # noqa: PLC0415  # `--help` needs none of it
     from rxpipe.language.hidden import masked  # noqa: PLC0415
 
@@ -33,8 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = command.execute(parsed)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except BrokenPipeError:
         return _reader_gone()
     except GraphError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import sqlite3
 import subprocess
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from rxpipe import cli
 
 COUNT = """
 graph: count
@@ -118,6 +121,33 @@ def test_a_full_pipe_does_not_keep_ctrl_c_from_ending_the_run(world: Any) -> Non
         run.kill()
         raise
     assert time.monotonic() - started < 10  # two seconds, on a machine that is busy with other things
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("once", [(), ("--once",)])
+def test_a_backlog_that_was_interrupted_is_read_on(world: Any, number: int, once: tuple[str, ...]) -> None:
+    lines = 60_000
+    world.write("w.yaml", WRITE.replace("SINK", "{to_jsonl: out.jsonl}").replace("50ms", "20ms"))
+    world.write("logs/a.jsonl", "".join(f'{{"n": {n}, "more": "{"x" * 300}"}}\n' for n in range(lines)))
+    out = world.folder / "out.jsonl"
+    run = world.start("run", "w.yaml", "--state", "s.db", *once)
+    world.until(lambda: written(out), run.poll)
+    began = time.monotonic()
+    run.send_signal(number)
+    code = run.wait(timeout=20)
+    assert time.monotonic() - began < 10  # two seconds, on a machine that is busy with other things
+    assert code == (-number if number == signal.SIGKILL else 128 + number)
+    assert 0 < out.read_bytes().count(b"\n") < lines
+    assert world.run("run", "w.yaml", "--state", "s.db", "--once").returncode == 0
+    assert [json.loads(line)["n"] for line in out.read_bytes().splitlines()] == list(range(lines))
+
+
+def test_ctrl_c_while_modules_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "parser", interrupted)
+    assert cli.main([]) == 130
 
 
 def test_days_are_checked(world: Any) -> None:
