@@ -166,7 +166,7 @@ class Context:
 
     def emit_error(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:  # noqa: ARG002  # a run's are used
         """Deliver an error record, with the leases of the data that it is about: here, to the log."""
-        logger.warning("{}: {}{}", error.step, error.reason, error.where)
+        logger.warning("{}", error)
 
     def fail(self, error: Exception) -> None:
         """Stop the run for an error met outside a subscription call (in a timer or a thread): here, raise it."""

@@ -143,7 +143,9 @@ class Partial(NamedTuple):
 class ErrorRecord(msgspec.Struct, frozen=True):
     """A record, line or file that could not be handled: an element of the built-in stream `errors`.
 
-    `start` and `end` are byte offsets in `path`; `time` is in seconds since the epoch.
+    `start` and `end` are byte offsets in `path`: of the line itself where `read_lines` (with its newline) or
+    `parse_json` (without) rejects it; of the block of lines that the record came in where a later step does, which
+    knows no more. `time` is in seconds since the epoch.
     """
 
     step: str
@@ -157,8 +159,12 @@ class ErrorRecord(msgspec.Struct, frozen=True):
     @property
     def where(self) -> str:
         """The path and bytes in brackets, to put behind a message; empty where no path is known."""
-        span = "" if self.start is None else f", bytes {self.start} to {self.end}"
+        span = "" if self.start is None else f", in bytes {self.start} to {self.end}"
         return "" if self.path is None else f" ({self.path}{span})"
+
+    def __str__(self) -> str:
+        """The error as the log tells it."""
+        return f"{self.step}: {self.reason}{self.where}"
 
 
 def as_dict(row: Row) -> dict[str, Any]:

@@ -54,11 +54,11 @@ class LineFiles:
         self._encode = encode
         self._each = each
         self._series = series
-        self._last: list[Change] | None = None
         self._tidying = False
         self._number = 0
         self._period: str | None = None
-        self._saved = context.state("sink", self._changes, f"position in {path}: bytes, -")
+        self.outbox = Outbox(context, scheduler, observer, self._write, _is_os_error, self._changes)
+        self._saved = context.state("sink", self.outbox.changes, f"position in {path}: bytes, -")
         rows = {key: value for key, _, value in self._saved.items()}
         position = rows.get(b"position")
         told = None if position is None else msgspec.msgpack.decode(position, type=tuple[int, bytes])
@@ -67,7 +67,6 @@ class LineFiles:
         self._file = Appender(path, told)
         context.written.add(self._file.path, ".gz")
         self._told: tuple[Path, int] | None = None if told is None else (path, told[0])
-        self.outbox = Outbox(context, scheduler, observer, self._write, _is_os_error, self._finish)
 
     def _begin(self, series: Series, saved: bytes | None) -> Path:
         """Where to go on: at the saved file, else at the last one that is there, else at a new one."""
@@ -151,12 +150,6 @@ class LineFiles:
         self._context.executor().submit(tidy)
 
     def _changes(self) -> Iterable[Change]:
-        if self._last is not None:
-            return self._last
-        self.outbox.check_empty()
-        return self._new()
-
-    def _new(self) -> Iterable[Change]:
         now = (self._file.path, self._file.length)
         if self._told == now:
             return
@@ -166,10 +159,6 @@ class LineFiles:
             yield b"file", "", msgspec.msgpack.encode((self._file.path.name, self._period))
             self._tidy_soon(self._series)
         self._told = now
-
-    def _finish(self) -> None:
-        """The last checkpoint comes when the file is closed: note now what it will ask for."""
-        self._last = list(self._new())
 
     def close(self) -> None:
         """Stop writing."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from loguru import logger
 from reactivex.abc import ObserverBase, SchedulerBase
 from reactivex.disposable import SerialDisposable
 
-from rxpipe.context import Context
+from rxpipe.context import Change, Context
 from rxpipe.errors import StateError
 from rxpipe.lease import Lease
 
@@ -33,7 +33,7 @@ class Outbox:
         observer: Takes each element once its job is done.
         write: Does a job; may raise, and is then called with the same job again.
         transient: Tells whether an error of `write` may pass; others are raised.
-        finish: Done like a job when the source is complete, before that is passed on.
+        changes: What there is to save of the sink, see `Context.state`; the sink makes its data durable there.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Outbox:
         observer: ObserverBase[Any],
         write: Callable[[Any], None],
         transient: Callable[[Exception], bool],
-        finish: Callable[[], None] | None = None,
+        changes: Callable[[], Iterable[Change]] = tuple,
     ) -> None:
         self._context = context
         self._scheduler = scheduler
@@ -51,7 +51,8 @@ class Outbox:
         self._write = write
         self._transient = transient
         self._waiting: deque[tuple[Any, Any]] = deque()
-        self._finish = finish
+        self._changes = changes
+        self._last: list[Change] | None = None
         self._reason: str | None = None
         self._lease: Lease | None = None
         self._wait = FIRST_WAIT
@@ -71,15 +72,20 @@ class Outbox:
         """The source is complete: pass that on when everything is written."""
         self.put(_END, _END)
 
-    def check_empty(self) -> None:
-        """Nothing may wait at a checkpoint.
+    def changes(self) -> Iterable[Change]:
+        """What there is to save, to give to `Context.state`.
+
+        The last checkpoint comes when the sink is closed: what that will ask for is noted when the source is complete.
 
         Raises:
-            StateError: Something does.
+            StateError: Something waits to be written.
         """
+        if self._last is not None:
+            return self._last
         if self._waiting:
             msg = f"{self._context.name}: {len(self._waiting)} elements must be written first; {self._reason}"
             raise StateError(msg)
+        return self._changes()
 
     def close(self) -> None:
         """Stop trying, and let the sources go."""
@@ -92,8 +98,8 @@ class Outbox:
         try:
             if job is not _END:
                 self._write(job)
-            elif self._finish is not None:
-                self._finish()
+            else:
+                self._last = list(self._changes())
         except Exception as error:
             if not self._transient(error):
                 raise

@@ -23,29 +23,28 @@ Key = tuple[Any, ...]
 class _Sink:
     """What both modes share."""
 
-    database: Database
-    outbox: Outbox
-
-    def __init__(self, context: Context) -> None:
+    def __init__(
+        self,
+        context: Context,
+        scheduler: SchedulerBase | None,
+        observer: ObserverBase[Any],
+        path: Path,
+        table: str,
+        *,
+        holds: str,
+        numbered: bool,
+    ) -> None:
         self._context = context
-        self._last: list[Change] | None = None
+        self.outbox = Outbox(context, scheduler, observer, self._write, passing, self._changes)
+        self._saved = context.state("sink", self.outbox.changes, holds)
+        context.written.add(path, "-wal", "-shm", "-journal")
+        self.database = Database(path, table, numbered=numbered)
 
-    def _opened(self, path: Path, table: str, *, numbered: bool) -> Database:
-        self._context.written.add(path, "-wal", "-shm", "-journal")
-        return Database(path, table, numbered=numbered)
-
-    def _new(self) -> Iterable[Change]:
+    def _write(self, job: Any) -> None:
         raise NotImplementedError
 
     def _changes(self) -> Iterable[Change]:
-        if self._last is not None:
-            return self._last
-        self.outbox.check_empty()
-        return self._new()
-
-    def _finish(self) -> None:
-        """The last checkpoint comes when the database is closed: note now what it will ask for."""
-        self._last = list(self._new())
+        raise NotImplementedError
 
     def _values(self, rows: list[Row], leases: Any) -> list[Values]:
         made = []
@@ -78,12 +77,10 @@ class Appending(_Sink):
     def __init__(
         self, context: Context, scheduler: SchedulerBase | None, observer: ObserverBase[Any], path: Path, table: str
     ) -> None:
-        super().__init__(context)
         self._told: tuple[int, bytes] | None = None
-        saved = context.state("sink", self._changes, f"position in table {table} of {path}: rows, -")
-        self.database = self._opened(path, table, numbered=True)
-        self.outbox = Outbox(context, scheduler, observer, self._write, passing, self._finish)
-        value = saved.get(b"position").get("")
+        holds = f"position in table {table} of {path}: rows, -"
+        super().__init__(context, scheduler, observer, path, table, holds=holds, numbered=True)
+        value = self._saved.get(b"position").get("")
         if value is not None:
             self._told = msgspec.msgpack.decode(value, type=tuple[int, bytes])
             try:
@@ -108,7 +105,7 @@ class Appending(_Sink):
                 self.database.grow(rows)
                 self.database.insert(rows)
 
-    def _new(self) -> Iterable[Change]:
+    def _changes(self) -> Iterable[Change]:
         position = self.database.position()
         if position == self._told:
             return
@@ -129,16 +126,14 @@ class Upserting(_Sink):
         table: str,
         key: tuple[str, ...],
     ) -> None:
-        super().__init__(context)
         self._key = key
         self._written: dict[str, dict[Key, Values | None]] = {}
         self._changed: dict[tuple[str, Key], bool] = {}
         self._dirty = False
-        self._saved = context.state("sink", self._changes, f"keys in table {table} of {path}")
+        holds = f"keys in table {table} of {path}"
+        super().__init__(context, scheduler, observer, path, table, holds=holds, numbered=False)
         for encoded, name, _ in self._saved.items():
             self._written.setdefault(name, {})[tuple(msgspec.msgpack.decode(encoded))] = None
-        self.database = self._opened(path, table, numbered=False)
-        self.outbox = Outbox(context, scheduler, observer, self._write, passing, self._finish)
 
     def take(self, element: Any) -> None:
         """Write an element."""
@@ -185,7 +180,7 @@ class Upserting(_Sink):
             self.database.insert(rows)
         self._dirty = True
 
-    def _new(self) -> Iterable[Change]:
+    def _changes(self) -> Iterable[Change]:
         if self._dirty:
             self.database.sync()
             self._dirty = False

@@ -47,7 +47,7 @@ class DeadLetters:
             self.stream.on_next(Batch([error], leases=leases))
         elif number <= LOGGED or str(number).strip("0") == "1":
             many = "" if number <= LOGGED else f" [{number:,} errors of this step so far; few of them are logged]"
-            logger.warning("{}: {}{}{}", error.step, error.reason, error.where, many)
+            logger.warning("{}{}", error, many)
 
     def complete(self) -> None:
         """There will be no more to deliver."""

@@ -138,6 +138,29 @@ def test_a_step_that_cannot_begin_is_named_and_not_one_behind_it(world: Any) -> 
     assert "rich[2] enrich: data file 'none.csv' must exist" in done.stderr
 
 
+def test_an_error_tells_its_line_or_where_only_the_row_is_left_its_block(world: Any) -> None:
+    world.write(
+        "copy.yaml", COPY.partition("  file:")[0].replace("- read_lines", "- read_lines: {max_line: 40B}") + ERRORS
+    )
+    bad = '{"n": "x"}'
+    world.write("logs/a.jsonl", f'{{"n": 1}}\n{bad}\n{{"n": 0}}\n{"x" * 50}\n{{"n": 2}}\n')
+    assert world.run("run", "copy.yaml", "--once").returncode == 0
+    errors = [json.loads(line) for line in (world.folder / "errors.jsonl").read_text().splitlines()]
+    found = {error["step"]: (error["path"], error["start"], error["end"]) for error in errors}
+    path = str(world.folder / "logs/a.jsonl")
+    assert found == {
+        "records[2] read_lines": (path, 29, 80),
+        "records[3] parse_json": (path, 9, 9 + len(bad)),
+        "ratio[1] derive": (path, 0, 29),
+    }
+
+
+ERRORS = """
+  ratio: [{from: records}, {derive: {ratio: 1 / n}}]
+  bad: [{from: errors}, {to_jsonl: errors.jsonl}]
+"""
+
+
 def test_the_log_as_json(world: Any) -> None:
     world.write("logs/a.jsonl", "broken\n")
     world.write("copy.yaml", COPY)
