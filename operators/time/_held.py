@@ -1,10 +1,15 @@
-"""What `debounce` and `throttle` share: the key of an element, and how a later element replaces a held one."""
+"""What `debounce` and `throttle` share: elements held by key, of which a later one replaces the one before."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import CompositeDisposable, Disposable
+
+from rxpipe.alarm import Alarm
 from rxpipe.context import Context
 from rxpipe.elements import Batch, FileEvent, LineDelta, OriginGone
 from rxpipe.expressions import parse
@@ -78,11 +83,70 @@ def leased(held: Any) -> bool:
     return bool(held.leases) if isinstance(held, Pending) else getattr(held, "lease", None) is not None
 
 
-def passes_alone(element: Any) -> bool:
-    """Whether all that is held must be emitted before this element, which then passes at once."""
-    return isinstance(element, OriginGone)
+class Holder:
+    """One subscription of an operator that holds elements by key, and emits them when its alarm rings.
 
+    Args:
+        observer: Takes what is emitted.
+        context: The step's context.
+        scheduler: Keeps the time.
+        by: The key of an element, see `key_function`.
+    """
 
-def reject(context: Context, element: Any, error: Exception) -> None:
-    """Send an element that has no key to the stream `errors`."""
-    context.reject(f"{type(error).__name__}: {error}", element, leases=getattr(element, "leases", ()))
+    held: dict[Hashable, tuple[float, Any]]
+    """By key: a time, and what is held; ordered by the time."""
+
+    def __init__(self, observer: ObserverBase[Any], context: Context, scheduler: SchedulerBase, by: str | None) -> None:
+        self.observer = observer
+        self.context = context
+        self.key = key_function(by)
+        self.alarm = Alarm(context, scheduler, self.ring)
+        self.held = {}
+        context.on_flush(lambda: self.emit_all(only_leased=True))
+
+    def subscribe_to(self, source: Observable[Any], scheduler: SchedulerBase | None) -> DisposableBase:
+        """Take the elements of a source."""
+        upstream = source.subscribe(self.on_next, self.on_error, self.on_completed, scheduler=scheduler)
+        return CompositeDisposable(upstream, self.alarm, Disposable(self.clear))
+
+    def on_next(self, element: Any) -> None:
+        """Take an element; one that has no key goes to the stream `errors`."""
+        if isinstance(element, OriginGone):  # what is held came before
+            self.emit_all()
+            self.observer.on_next(element)
+            return
+        try:
+            key = self.key(element)
+            hash(key)
+            before = self.held.get(key)
+        except Exception as error:  # noqa: BLE001  # whatever an expression or a hash raises concerns this element
+            reason = f"{type(error).__name__}: {error}"
+            self.context.reject(reason, element, leases=getattr(element, "leases", ()))
+            return
+        self.take(element, key, before)
+
+    def take(self, element: Any, key: Hashable, before: tuple[float, Any] | None) -> None:
+        """Hold or emit an element; `before` is what is held for its key."""
+        raise NotImplementedError
+
+    def ring(self, now: float) -> float | None:
+        """Emit what is due; the next deadline."""
+        raise NotImplementedError
+
+    def emit_all(self, *, only_leased: bool = False) -> None:
+        """Emit all that is held, or what of it holds a lease, in order."""
+        raise NotImplementedError
+
+    def on_completed(self) -> None:
+        """Emit what is held, then complete."""
+        self.emit_all()
+        self.observer.on_completed()
+
+    def on_error(self, error: Exception) -> None:
+        """Drop what is held."""
+        self.clear()
+        self.observer.on_error(error)
+
+    def clear(self) -> None:
+        """Let go of all that is held."""
+        self.held.clear()

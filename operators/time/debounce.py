@@ -9,13 +9,11 @@ from typing import Any, TypeVar
 
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
-from reactivex.disposable import CompositeDisposable, Disposable
 
-from rxpipe.alarm import Alarm
 from rxpipe.context import Context, current
 from rxpipe.elements import FileEvent
 from rxpipe.operator import operator
-from rxpipe.operators.time._held import conflate, hold, key_function, leased, passes_alone, reject, release
+from rxpipe.operators.time._held import Holder, conflate, hold, leased, release
 from rxpipe.params import Expr
 from rxpipe.units import Duration, seconds
 
@@ -57,15 +55,14 @@ def debounce(
 
     def subscribe(observer: ObserverBase[T], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = current()
-        state = _Debounce(observer, context, context.scheduler(scheduler), quiet, by, at_most)
-        upstream = source.subscribe(state.on_next, state.on_error, state.on_completed, scheduler=scheduler)
-        return CompositeDisposable(upstream, state.alarm, Disposable(state.clear))
+        debouncing = _Debounce(observer, context, context.scheduler(scheduler), quiet, by, at_most)
+        return debouncing.subscribe_to(source, scheduler)
 
     return Observable(subscribe)
 
 
-class _Debounce:
-    """One subscription. `held` is ordered by the last element's time, `first` by that of the first: oldest in front."""
+class _Debounce(Holder):
+    """One subscription. `held` has the time of the last element, `first` that of the first: oldest in front."""
 
     def __init__(
         self,
@@ -76,30 +73,15 @@ class _Debounce:
         by: str | None,
         at_most: Duration | None,
     ) -> None:
-        self.observer = observer
-        self.context = context
+        super().__init__(observer, context, scheduler, by)
         self.quiet = seconds(quiet)
         self.at_most = None if at_most is None else seconds(at_most)
-        self.key = key_function(by)
-        self.alarm = Alarm(context, scheduler, self.ring)
-        self.held: dict[Hashable, tuple[float, Any]] = {}
         self.first: dict[Hashable, float] = {}
-        context.on_flush(self.flush)
         context.gauge("queue_depth", lambda: len(self.held))
 
-    def on_next(self, element: Any) -> None:
+    def take(self, element: Any, key: Hashable, before: tuple[float, Any] | None) -> None:
         """Hold an element, in the place of the one held for its key."""
-        if passes_alone(element):
-            self.emit_all()
-            self.observer.on_next(element)
-            return
-        try:
-            key = self.key(element)
-            hash(key)
-            before = self.held.pop(key, None)
-        except Exception as error:  # noqa: BLE001  # whatever an expression or a hash raises concerns this element
-            reject(self.context, element, error)
-            return
+        self.held.pop(key, None)
         if isinstance(element, FileEvent) and element.old_path is not None:
             self.emit(self.key(element._replace(path=element.old_path)))  # came before it was renamed
         now = self.alarm.now()
@@ -132,27 +114,13 @@ class _Debounce:
         if found is not None:
             self.observer.on_next(release(found[1]))
 
-    def emit_all(self) -> None:
-        """Emit all that is held, in order."""
-        for key in list(self.held):
-            self.emit(key)
-
-    def flush(self) -> None:
-        """Emit what holds a lease."""
-        for key in [key for key, (_, held) in self.held.items() if leased(held)]:
-            self.emit(key)
-
-    def on_completed(self) -> None:
-        """Emit what is held, then complete."""
-        self.emit_all()
-        self.observer.on_completed()
-
-    def on_error(self, error: Exception) -> None:
-        """Drop what is held."""
-        self.clear()
-        self.observer.on_error(error)
+    def emit_all(self, *, only_leased: bool = False) -> None:
+        """Emit all that is held, or what of it holds a lease, in order."""
+        for key, (_, held) in list(self.held.items()):
+            if leased(held) or not only_leased:
+                self.emit(key)
 
     def clear(self) -> None:
         """Let go of all that is held."""
-        self.held.clear()
+        super().clear()
         self.first.clear()

@@ -8,12 +8,10 @@ from typing import Any, TypeVar
 
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
-from reactivex.disposable import CompositeDisposable, Disposable
 
-from rxpipe.alarm import Alarm
 from rxpipe.context import Context, current
 from rxpipe.operator import operator
-from rxpipe.operators.time._held import conflate, hold, key_function, leased, passes_alone, reject, release
+from rxpipe.operators.time._held import Holder, conflate, hold, leased, release
 from rxpipe.params import Expr
 from rxpipe.units import Rate, hertz
 
@@ -51,41 +49,24 @@ def throttle(source: Observable[T], rate: Rate, by: Expr | None = None) -> Obser
 
     def subscribe(observer: ObserverBase[T], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = current()
-        state = _Throttle(observer, context, context.scheduler(scheduler), 1 / hertz(rate), by)
-        upstream = source.subscribe(state.on_next, state.on_error, state.on_completed, scheduler=scheduler)
-        return CompositeDisposable(upstream, state.alarm, Disposable(state.held.clear))
+        throttling = _Throttle(observer, context, context.scheduler(scheduler), 1 / hertz(rate), by)
+        return throttling.subscribe_to(source, scheduler)
 
     return Observable(subscribe)
 
 
-class _Throttle:
-    """One subscription. `held` has the keys whose period runs, ordered by its end, with what is held for them."""
+class _Throttle(Holder):
+    """One subscription. `held` has the keys whose period runs, with its end and what is held for them."""
 
     def __init__(
         self, observer: ObserverBase[Any], context: Context, scheduler: SchedulerBase, period: float, by: str | None
     ) -> None:
-        self.observer = observer
-        self.context = context
+        super().__init__(observer, context, scheduler, by)
         self.period = period
-        self.key = key_function(by)
-        self.alarm = Alarm(context, scheduler, self.ring)
-        self.held: dict[Hashable, tuple[float, Any]] = {}
-        context.on_flush(self.flush)
         context.gauge("queue_depth", lambda: sum(held is not NOTHING for _, held in self.held.values()))
 
-    def on_next(self, element: Any) -> None:
+    def take(self, element: Any, key: Hashable, before: tuple[float, Any] | None) -> None:
         """Emit an element, or hold it in the place of the one held for its key."""
-        if passes_alone(element):
-            self.emit_all()
-            self.observer.on_next(element)
-            return
-        try:
-            key = self.key(element)
-            hash(key)
-            before = self.held.get(key)
-        except Exception as error:  # noqa: BLE001  # whatever an expression or a hash raises concerns this element
-            reject(self.context, element, error)
-            return
         if before is None:
             end = self.alarm.now() + self.period
             self.held[key] = (end, NOTHING)
@@ -108,22 +89,8 @@ class _Throttle:
         return next((end for end, _ in islice(self.held.values(), 1)), None)
 
     def emit_all(self, *, only_leased: bool = False) -> None:
-        """Emit what is held, in order; the periods run on."""
+        """Emit all that is held, or what of it holds a lease, in order; the periods run on."""
         for key, (end, held) in list(self.held.items()):
             if held is not NOTHING and (leased(held) or not only_leased):
                 self.held[key] = (end, NOTHING)
                 self.observer.on_next(release(held))
-
-    def flush(self) -> None:
-        """Emit what holds a lease."""
-        self.emit_all(only_leased=True)
-
-    def on_completed(self) -> None:
-        """Emit what is held, then complete."""
-        self.emit_all()
-        self.observer.on_completed()
-
-    def on_error(self, error: Exception) -> None:
-        """Drop what is held."""
-        self.held.clear()
-        self.observer.on_error(error)
