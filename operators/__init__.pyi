@@ -11,7 +11,11 @@ from rxpipe.operators.files.read_csv import read_csv as read_csv
 from rxpipe.operators.files.read_lines import read_lines as read_lines
 from rxpipe.operators.files.read_table import read_table as read_table
 from rxpipe.operators.files.watch import watch as watch
+from rxpipe.operators.flow.conflate import conflate as conflate
+from rxpipe.operators.flow.map_async import map_async as map_async
 from rxpipe.operators.flow.merge import merge as merge
+from rxpipe.operators.flow.on_slow import on_slow as on_slow
+from rxpipe.operators.flow.parallel import parallel as parallel
 from rxpipe.operators.flow.route import route as route
 from rxpipe.operators.flow.split import split as split
 from rxpipe.operators.flow.tap import tap as tap
@@ -41,6 +45,7 @@ __all__ = [
     "aggregate",
     "buffer",
     "call",
+    "conflate",
     "debounce",
     "dedupe",
     "derive",
@@ -49,9 +54,12 @@ __all__ = [
     "from_stdin",
     "interval",
     "list_files",
+    "map_async",
     "merge",
     "multiline",
     "of_type",
+    "on_slow",
+    "parallel",
     "parse_json",
     "read_csv",
     "read_lines",
