@@ -21,7 +21,7 @@ def scanner(tmp_path: Path) -> Scanner:
         (tmp_path / path).write_text("1")
     for folder in (tmp_path, tmp_path / "x", tmp_path / "x" / "y"):
         os.utime(folder, (1, 1))
-    made = Scanner(Matcher(["*"]), None, lambda path, wanted: None, lambda path, reason: None)
+    made = Scanner(Matcher(["*"]), None, lambda *_: None, lambda *_: None, lambda _: False)
     made.roots = [str(tmp_path)]
     found: Found = {}
     for _ in made.scan(made.roots, found, set()):
