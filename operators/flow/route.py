@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from reactivex import Observable
@@ -9,8 +10,9 @@ from reactivex import Observable
 from rxpipe.elements import Batch, Row
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.expressions import parse
+from rxpipe.expressions.known import KnownFields
 from rxpipe.expressions.rows import Reject, compile_values
-from rxpipe.operator import Outputs, operator
+from rxpipe.operator import Outputs, fields_of, operator
 from rxpipe.operators.flow._parts import parted
 from rxpipe.params import Expr
 
@@ -75,6 +77,12 @@ def route(
         return kept, [place(value) for value in values]
 
     return parted(source, names, choose)
+
+
+@fields_of(route)
+def _fields(known: KnownFields, /, by: str, to: Iterable[str]) -> KnownFields:
+    known.check(by, "by")
+    return known.beside(**dict.fromkeys(to, known))
 
 
 def _key(value: str | int) -> Any:

@@ -10,8 +10,9 @@ from reactivex import Observable
 from rxpipe.elements import Batch, Row
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.expressions import Expression, parse
+from rxpipe.expressions.known import KnownFields
 from rxpipe.expressions.rows import Reject, compile_values
-from rxpipe.operator import Outputs, operator
+from rxpipe.operator import Outputs, fields_of, operator
 from rxpipe.operators.flow._parts import parted
 from rxpipe.params import Expr
 
@@ -57,6 +58,13 @@ def split(source: Observable[Batch], /, **conditions: Annotated[Expr, Outputs(Ba
         return kept, [places[number] for number in numbers]
 
     return parted(source, [*conditions], choose)
+
+
+@fields_of(split)
+def _fields(known: KnownFields, /, **conditions: str) -> KnownFields:
+    for name, condition in conditions.items():
+        known.check(condition, name)
+    return known.beside(**dict.fromkeys(conditions, known))
 
 
 def _first_true(conditions: list[Expression]) -> Expression:

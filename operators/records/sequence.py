@@ -12,9 +12,10 @@ from rxpipe.context import Change, Context, current
 from rxpipe.elements import Batch, Row, as_dict
 from rxpipe.errors import RxpipeError
 from rxpipe.expressions import parse
+from rxpipe.expressions.known import KnownFields
 from rxpipe.expressions.packing import pack, pack_key, unpack
 from rxpipe.expressions.rows import Reject, compile_values
-from rxpipe.operator import Outputs, operator
+from rxpipe.operator import Outputs, fields_of, operator
 from rxpipe.operators.records._wider import widened
 from rxpipe.params import Expr
 
@@ -97,6 +98,15 @@ def sequence(
         return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
 
     return Observable(subscribe)
+
+
+@fields_of(sequence)
+def _fields(known: KnownFields, /, by: list[str] | None, into: str | None, of: str | None) -> KnownFields:
+    for index, text in enumerate(by or []):
+        known.check(text, "by", index)
+    known.check(of, "of")
+    gaps = known.only(*(by or []), "after", "before", "missing")
+    return known.plus(*([] if into is None else [into])).beside(gaps=gaps)
 
 
 class _Numbers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
@@ -12,7 +12,8 @@ from rxpipe.context import current
 from rxpipe.elements import Batch
 from rxpipe.errors import RxpipeError
 from rxpipe.expressions.aggregation import parse_aggregation
-from rxpipe.operator import Outputs, operator
+from rxpipe.expressions.known import KnownFields
+from rxpipe.operator import Outputs, fields_of, operator
 from rxpipe.operators.windows._windows import Rules, Windows
 from rxpipe.params import AggregationExpr, Expr
 from rxpipe.units import Duration, seconds
@@ -115,6 +116,18 @@ def window(
         return CompositeDisposable(upstream, windows.alarm)
 
     return Observable(subscribe)
+
+
+@fields_of(window)
+def _fields(known: KnownFields, /, time: str | None, by: list[str] | None, **columns: Any) -> KnownFields:
+    for name in ("size", "every", "gap", "lateness", "idle"):
+        del columns[name]
+    known.check(time, "time")
+    for index, text in enumerate(by or []):
+        known.check(text, "by", index)
+    for name, text in columns.items():
+        known.check(parse_aggregation(text).expression, name, column=text.index("(") + 1)
+    return known.only("start", "end", *(by or []), *columns).beside(late=known)
 
 
 def _rules(

@@ -20,6 +20,7 @@ class KnownFields:
     Attributes:
         names: The names, each once.
         problems: What was found: where in the step's parameters an unknown field is read.
+        outputs: The fields of the records of the step's outputs beside the main one, by name.
 
     Example:
         >>> known = KnownFields(["level", "text"]).plus("day")
@@ -31,6 +32,7 @@ class KnownFields:
     def __init__(self, names: Iterable[str] | None, problems: list[ParameterProblem] | None = None) -> None:
         self.names = None if names is None else tuple(dict.fromkeys(names))
         self.problems: list[ParameterProblem] = [] if problems is None else problems
+        self.outputs: dict[str, KnownFields] = {}
 
     def check(self, expression: str | Expression | None, *path: str | int, column: int = 0) -> None:
         """Note a problem if an expression reads a field that no record has.
@@ -60,3 +62,9 @@ class KnownFields:
     def unknown(self) -> KnownFields:
         """With whatever fields."""
         return KnownFields(None, self.problems)
+
+    def beside(self, **outputs: KnownFields) -> KnownFields:
+        """The same, with the fields of outputs beside the main one."""
+        made = KnownFields(self.names, self.problems)
+        made.outputs = outputs
+        return made

@@ -90,6 +90,8 @@ class StepChecker:
                 for problem in out.problems:
                     self._parameter_problem(problem, found.operator, filled, spec, name, index)
                 known = KnownFields(out.names)
+                beside = out.outputs.items()
+                self.fields.streams |= {f"{name}.{output}": KnownFields(of.names) for output, of in beside}
             label = f"{name}[{index}] {spec.operator}"
             planned.append(
                 PlannedStep(

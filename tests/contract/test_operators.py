@@ -180,6 +180,9 @@ def test_records_have_no_fields_but_those_declared(operator: Operator) -> None:
     gone = rows_in(run.advance().values)
     assert gone
     assert declared.names is None or {name for row in gone for name in row} <= {*declared.names}
+    for output, elements in run.context.outputs.items():
+        names = declared.outputs[output].names
+        assert names is None or {name for row in rows_in(elements) for name in row} <= {*names}
 
 
 def rows_in(elements: list[Any]) -> list[dict[str, Any]]:

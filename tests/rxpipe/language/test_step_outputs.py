@@ -121,6 +121,59 @@ def test_nothing_is_said_of_outputs_of_a_stream_that_is_not_understood(found: Fo
     assert [problem.message.split(": ")[:2] for problem in problems] == [["split", "slow"]]
 
 
+FIELDS = """\
+streams:
+  rows:
+    - watch: [logs]
+    - read_lines
+    - parse_json: {fields: {ts: float, level: str}}
+    - split: {bad: "level == 'ERROR'"}
+    - sequence: {by: [level], of: ts}
+    - window: {size: 1m, time: ts, n: count()}
+  s:
+"""
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ("[{from: rows}, {where: n > 1 and start > 2}]", ""),
+        ("[{from: rows.bad}, {where: level == ts}]", ""),
+        ("[{from: rows.gaps}, {where: missing > 1 and level > after}]", ""),
+        ("[{from: rows.late}, {where: sequence > 1 and ts > 2}]", ""),
+        ("[{from: rows}, {where: ts > 1}]", "where: condition: unknown field 'ts'"),
+        ("[{from: rows.bad}, {where: levl == ts}]", "where: condition: unknown field 'levl', did you mean 'level'?"),
+        ("[{from: rows.gaps}, {where: ts > 1}]", "where: condition: unknown field 'ts'"),
+        ("[{from: rows.late}, {where: start > 1}]", "where: condition: unknown field 'start'"),
+    ],
+)
+def test_fields_of_outputs(steps: str, message: str, read: Read, found: Found) -> None:
+    text = FIELDS.replace("  s:\n", f"  s: {steps}\n")
+    if not message:
+        assert read("graph: g\n" + text)
+        return
+    (problem,) = found(text, start="graph: g\n")
+    assert problem.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        ("split: {bad: lvl > 1}", "split: bad: unknown field 'lvl', did you mean 'level'?"),
+        ("route: {by: lvl, to: [a]}", "route: by: unknown field 'lvl', did you mean 'level'?"),
+        ("window: {size: 1s, time: tss}", "window: time: unknown field 'tss', did you mean 'ts'?"),
+        ("window: {size: 1s, by: [lvl]}", "window: by.0: unknown field 'lvl', did you mean 'level'?"),
+        ("window: {size: 1s, n: sum(tss)}", "window: n: unknown field 'tss', did you mean 'ts'?"),
+        ("sequence: {of: tss}", "sequence: of: unknown field 'tss', did you mean 'ts'?"),
+        ("sequence: {by: [lvl]}", "sequence: by.0: unknown field 'lvl', did you mean 'level'?"),
+    ],
+)
+def test_unknown_fields(step: str, message: str, found: Found) -> None:
+    head = FIELDS.split("    - split", maxsplit=1)[0]
+    (problem,) = found(f"{head}    - {step}\n", start="graph: g\n")
+    assert problem.message == message
+
+
 def test_types_readers_and_order(read: Read) -> None:
     made = plan(read(GOOD))
     assert made.streams["rows"].readers == ["all"]
