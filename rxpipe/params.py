@@ -103,7 +103,7 @@ def _step(given: object, index: int, *, last: bool) -> Step:
         raise ParameterError("steps", [ParameterProblem(path, unknown_operator(name), on_name=True)])  # noqa: EM101
     named = value is None or isinstance(value, Mapping)
     try:
-        step = Step(operator, dict(value or {}) if named else operator.bind([value], {}))  # type: ignore[call-overload]  # a mapping
+        step = Step(operator, dict(value or {}) if named else operator.bind([value], {}))
     except ParameterError as error:
         inner = [replace(problem, path=path + (problem.path if named else ())) for problem in error.problems]
         raise ParameterError(name, inner) from error

@@ -148,8 +148,7 @@ class _Codec:
                 origin = None if first is None else [first.path, first.start, first.end]
                 return pack(["rows", origin, *self._rows(element.rows)])
             if isinstance(element, LineDelta):
-                path, file, start, end, data, _, unfinished = element
-                return pack(["lines", path, file, start, end, data, unfinished])
+                return pack(["lines", element._replace(lease=None)._asdict()])
             if isinstance(element, OriginGone):
                 return pack(["gone", element.path])
         except (TypeError, ValueError, RecursionError):  # a value that has no form on disk
@@ -162,8 +161,8 @@ class _Codec:
         if kind == "gone":
             return OriginGone(*parts)
         if kind == "lines":
-            path, file, start, end, data, unfinished = parts
-            return LineDelta(path, file, start, end, data, Lease(self._flow, len(data), path, start, end), unfinished)
+            block = LineDelta(**parts[0])
+            return block._replace(lease=Lease(self._flow, len(block.data), block.path, block.start, block.end))
         origin, fields, rows = parts
         if fields is not None:
             names = tuple(fields)

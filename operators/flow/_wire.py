@@ -39,7 +39,9 @@ def plain(element: Any) -> tuple[Any, ...]:
         lease = element.leases[0] if element.leases else None
         return ("rows", _rows(element.rows), _rows(element.retracted), element.retractable, _place(lease))
     if isinstance(element, LineDelta):
-        return ("lines", (*element[:5], element.unfinished), _place(element.lease))
+        values = element._asdict()
+        del values["lease"]
+        return ("lines", values, _place(element.lease))
     if isinstance(element, Partial):
         return ("part", element.state)
     return ("other", element)
@@ -53,9 +55,9 @@ def restored(data: tuple[Any, ...], leases: tuple[Lease, ...] | None, flow: Flow
         held = (Lease(flow, 0, *place),) if leases is None else leases
         return Batch(_unrows(rows), _unrows(retracted), held, retractable=retractable)
     if kind == "lines":
-        (*values, unfinished), place = parts
+        values, place = parts
         held = (Lease(flow, 0, *place),) if leases is None else leases
-        return LineDelta(*values, held[0] if held else None, unfinished)
+        return LineDelta(**values, lease=held[0] if held else None)
     return Partial(parts[0], leases or ()) if kind == "part" else parts[0]
 
 

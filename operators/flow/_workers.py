@@ -78,6 +78,7 @@ class ProcessWorker:
         self._timeout = timeout
         self._flow = Flow()
         self._busy = threading.Lock()
+        self._ready = False
         self._socket, other = socket.socketpair()
         environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
         with other:
@@ -100,6 +101,8 @@ class ProcessWorker:
         """
         try:
             with self._busy:
+                if not self._ready:  # it has imported what it needs: that is not the element's time
+                    self._ready = receive(self._socket) is not None
                 self._socket.settimeout(self._timeout)
                 send(self._socket, dumps(plain(element)))
                 answer = receive(self._socket)

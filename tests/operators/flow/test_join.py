@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from reactivex.subject import Subject
 
@@ -117,11 +117,11 @@ def test_records_without_a_partner(kind: str, alone: list[Any]) -> None:
     joined.right({"id": None, "m": 1})
     for side in joined.sides:
         side.on_completed()
-    assert joined.out[len(alone) :] == [
-        *([{"id": None, "n": 1, "m": None}] if kind != "inner" else []),
-        *([{"id": None, "m": 1, "n": None}] if kind == "outer" else []),
-        "|",
-    ]
+    assert joined.out.pop() == "|"
+    late = joined.out[len(alone) :]
+    assert late.count({"id": None, "n": 1, "m": None}) == (kind != "inner")
+    assert late.count({"id": None, "n": None, "m": 1}) == (kind == "outer")
+    assert len(late) == {"inner": 0, "left": 1, "outer": 2}[kind]
 
 
 def test_two_keys_a_prefix_and_fields_of_one_name() -> None:
@@ -174,12 +174,13 @@ def test_other_elements_pass() -> None:
 EVENTS = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 2), st.integers(0, 12), st.booleans()), max_size=25)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(events=EVENTS, kind=st.sampled_from(["inner", "left", "outer"]), within=st.integers(0, 5))
 def test_by_time_it_gives_what_all_pairs_are_across_restarts(
     events: list[tuple[int, int, int, bool]], kind: str, within: int
 ) -> None:
     """Each stream comes in order of time up to a lateness of 2; a checkpoint and a restart may come at any moment."""
-    parameters = {"time": "at", "kind": kind, "within": within, "lateness": 2}
+    parameters: dict[str, Any] = {"time": "at", "kind": kind, "within": within, "lateness": 2}
     joined = Joined(**parameters)
     rows: tuple[list[Any], list[Any]] = ([], [])
     out: list[Any] = []

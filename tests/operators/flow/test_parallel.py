@@ -10,10 +10,10 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from reactivex import Observable
 from reactivex.subject import Subject
@@ -32,7 +32,7 @@ from rxpipe.testing import TestContext, run_marbles
 from rxpipe.views.show import show
 from tests.rxpipe.parts import Blocks, collect, graph, until
 
-KINDS = ("threads", "processes")
+KINDS: tuple[Literal["threads", "processes"], ...] = ("threads", "processes")
 TIRESOME = """
 import os, pathlib, signal, time
 
@@ -151,12 +151,14 @@ def piped(*steps: Any) -> Callable[[Observable[Any]], Observable[Any]]:
     return lambda source: source.pipe(*steps)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(lines=LINES, size=st.integers(1, 10), workers=st.integers(1, 3))
 def test_it_gives_what_the_steps_give(lines: list[str], size: int, workers: int) -> None:
     blocks = blocks_of(lines, size)
     assert outcome(parallel(STEPS, kind="threads", workers=workers), blocks) == outcome(piped(*STEPS), blocks)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(lines=LINES, size=st.integers(1, 10), by=st.sampled_from([None, ["a"], ["a", "n"]]))
 def test_parts_of_an_aggregation_give_what_the_whole_gives(lines: list[str], size: int, by: Any) -> None:
     steps = [*STEPS, ops.aggregate(by=by, **COLUMNS)]
@@ -199,7 +201,7 @@ def test_in_a_run_order_is_kept_and_no_worker_is_left(kind: Any, started: list[A
     assert [(row.n, row.m) if hasattr(row, "n") else (row["n"], row["m"]) for row in rows] == [
         (n, n * 2) for n in range(300)
     ]
-    assert blocks.peak <= 3 * 2 * 2 * blocks.nbytes
+    assert blocks.peak <= (3 * 2 * 2 + 1) * blocks.nbytes
     assert len(started) == (2 if kind == "processes" else 0)
     assert all(process.returncode is not None for process in started)
 
