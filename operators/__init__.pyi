@@ -12,6 +12,7 @@ from rxpipe.operators.files.read_lines import read_lines as read_lines
 from rxpipe.operators.files.read_table import read_table as read_table
 from rxpipe.operators.files.watch import watch as watch
 from rxpipe.operators.flow.conflate import conflate as conflate
+from rxpipe.operators.flow.join import join as join
 from rxpipe.operators.flow.map_async import map_async as map_async
 from rxpipe.operators.flow.merge import merge as merge
 from rxpipe.operators.flow.on_slow import on_slow as on_slow
@@ -53,6 +54,7 @@ __all__ = [
     "explode",
     "from_stdin",
     "interval",
+    "join",
     "list_files",
     "map_async",
     "merge",
