@@ -8,9 +8,8 @@ import sys
 from collections.abc import Callable
 from typing import Annotated, Any, NoReturn, TypeVar
 
-from pydantic import AfterValidator
-
 from rxpipe.errors import FunctionError, did_you_mean, nearest
+from rxpipe.plain import Checked, kept
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -59,12 +58,7 @@ def _refuse_module(call: str, module: str, error: BaseException) -> NoReturn:
     raise FunctionError(msg, column) from error
 
 
-def _checked(call: str | F) -> str | F:
-    function_named(call)
-    return call
-
-
-Function = Annotated[str | F, AfterValidator(_checked)]
+Function = Annotated[str | F, Checked(kept(function_named))]
 """A function of the type in brackets, or `module:name` of one, which is looked for when the graph is checked."""
 
 

@@ -138,6 +138,11 @@ def shortened(text: str, width: int = 80) -> str:
     return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
+def described(value: object) -> str:
+    """A value for a message: its repr, shortened; a secret's is hidden."""
+    return shortened(repr(value))
+
+
 def did_you_mean(guess: str | None) -> str:
     """The end of a message that suggests a name; empty without a guess."""
     return f", did you mean {guess!r}?" if guess else ""

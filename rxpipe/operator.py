@@ -14,6 +14,8 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.errors import ParameterError, ParameterProblem, RxpipeError
+from rxpipe.language.datafiles import looking_in
+from rxpipe.plain import NotPlainError, plain_entries
 from rxpipe.registry import registry
 
 if typing.TYPE_CHECKING:
@@ -128,7 +130,7 @@ class Operator:
     @cached_property
     def model(self) -> type[BaseModel]:
         """The pydantic model of the parameters."""
-        from rxpipe.params import build_model  # noqa: PLC0415  # pydantic is needed by the first use, not by import
+        from rxpipe.models import build_model  # noqa: PLC0415  # needed only where a value is not plainly right
 
         return build_model(self.name, self.parameters, self.hints)
 
@@ -211,9 +213,30 @@ class Operator:
         Raises:
             ParameterError: With all problems at once.
         """
-        from rxpipe.params import validate  # noqa: PLC0415  # pydantic is needed by the first use, not by import
+        given = {name: value for name, value in raw.items() if name not in self.inputs}
+        with looking_in(folder):
+            try:
+                return self._plain(given)
+            except NotPlainError:
+                from rxpipe.models import validate  # noqa: PLC0415  # as above
 
-        return validate(self.name, self.model, {k: v for k, v in raw.items() if k not in self.inputs}, folder)
+                return validate(self.name, self.model, given)
+
+    def _plain(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The parameters, where all of them are plainly right."""
+        hints: dict[str, Any] = {}
+        required: list[str] = []
+        for parameter in self.parameters:
+            hint = self.hints.get(parameter.name)
+            if hint is None:
+                raise NotPlainError
+            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                hints |= {name: hint for name in given if name not in hints}
+                continue
+            hints[parameter.name] = hint
+            if parameter.default is inspect.Parameter.empty:
+                required.append(parameter.name)
+        return plain_entries(hints, required, given)
 
     def apply(self, inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Observable[Any]:
         """Call the function with its inputs (the variadic one as a list) and its checked parameters."""

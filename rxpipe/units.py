@@ -11,13 +11,13 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from rxpipe.errors import UnitError, did_you_mean, nearest, shortened
+from rxpipe.plain import Reading
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -177,13 +177,16 @@ def format_size(size: float) -> str:
     return min(texts, key=len) if value else "0B"
 
 
-@dataclass(frozen=True)
-class _Quantity:
-    """Tells pydantic how a quantity is read, and an editor how it is written."""
+class _Quantity(Reading):
+    """Tells how a quantity is read, and an editor how it is written."""
 
-    read: Callable[[Any], float]
-    must: str
-    examples: tuple[str, ...]
+    def __init__(self, read: Callable[[Any], float], must: str, examples: tuple[str, ...]) -> None:
+        self._read = read
+        self.must = must
+        self.examples = examples
+
+    def read(self, value: Any) -> float:
+        return self._read(value)
 
     def __get_pydantic_core_schema__(self, _source: object, _handler: GetCoreSchemaHandler) -> CoreSchema:
         from pydantic_core import core_schema  # noqa: PLC0415 - reading units must not cost the import of pydantic
@@ -191,7 +194,7 @@ class _Quantity:
         return core_schema.no_info_plain_validator_function(self.read)
 
     def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        number = {"type": "integer" if self.read is nbytes else "number", "minimum": 0}
+        number = {"type": "integer" if self._read is nbytes else "number", "minimum": 0}
         return {"anyOf": [{"type": "string"}, number], "description": self.must, "examples": list(self.examples)}
 
 

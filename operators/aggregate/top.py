@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from annotated_types import Ge
 from reactivex import Observable
 
 from rxpipe.context import Context
@@ -14,7 +13,7 @@ from rxpipe.expressions.known import KnownFields
 from rxpipe.expressions.rows import compile_values
 from rxpipe.lift import Reject, RowsFunction, lift
 from rxpipe.operator import fields_of, operator
-from rxpipe.params import Expr
+from rxpipe.params import Expr, Ge
 from rxpipe.table import Table
 
 

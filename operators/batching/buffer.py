@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from annotated_types import Ge
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
@@ -17,7 +16,7 @@ from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.expressions import Expression, parse
 from rxpipe.expressions.known import KnownFields
 from rxpipe.operator import fields_of, operator
-from rxpipe.params import Expr
+from rxpipe.params import Expr, Ge
 from rxpipe.pending import Pending
 from rxpipe.units import Duration, Size, nbytes, seconds
 

@@ -20,7 +20,7 @@ from rxpipe.operators.flow._calls import Call, Calls, leases_of
 from rxpipe.operators.flow._wire import dumps
 from rxpipe.operators.flow._worker import Setup
 from rxpipe.operators.flow._workers import Made, ProcessWorker, ThreadWorker, Worker, WorkerError, Workers
-from rxpipe.params import Steps
+from rxpipe.steps import Steps
 from rxpipe.table import Table
 from rxpipe.units import Duration, seconds
 

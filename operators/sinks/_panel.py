@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
-
-from pydantic import BaseModel, ConfigDict
 
 from rxpipe.elements import Row, as_dict
 from rxpipe.expressions.rowview import Reader, arranged, reader
 from rxpipe.operators.sinks._cells import Line, Span, Style, cut, fit, pad, shorten, width
 from rxpipe.operators.sinks._format import MISSING, RIGHT, SUMMED, Format, default_format, formatter
-from rxpipe.params import Expr
+from rxpipe.params import KNOWN_NAMES_ONLY, Expr
 
 GAP = 2
 WIDEST_GAP = 4
@@ -22,7 +21,8 @@ FIGURE = 30
 SHORTEST = 2
 
 
-class Column(BaseModel):
+@dataclass
+class Column:
     """One column of a panel, or one figure.
 
     Attributes:
@@ -34,7 +34,7 @@ class Column(BaseModel):
         priority: Where the panel is narrow, columns of the least priority go first, the rightmost of equal ones.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    __pydantic_config__ = KNOWN_NAMES_ONLY
 
     field: Expr = ""
     to: Expr | None = None
@@ -44,7 +44,8 @@ class Column(BaseModel):
     priority: int = 0
 
 
-class Panel(BaseModel):
+@dataclass
+class Panel:
     """What the screen shows of one table.
 
     Attributes:
@@ -63,12 +64,12 @@ class Panel(BaseModel):
         empty: What is shown where there is no row; a table without rows and without this text is not shown.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    __pydantic_config__ = KNOWN_NAMES_ONLY
 
     table: str
     title: str = ""
     kind: Literal["table", "figures", "line"] = "table"
-    columns: dict[str, Column | Expr] = {}
+    columns: dict[str, Column | Expr] = field(default_factory=dict)
     where: Expr | None = None
     sort: str | list[str] = ""
     limit: int | None = None

@@ -172,26 +172,17 @@ class _Checker:
             self.note(f"settings: {'.'.join(map(str, path))}: {message}", place and place.moved(column))
         if not self.graph.settings:
             return
-        from pydantic import ValidationError  # noqa: PLC0415  # only for graphs with settings
+        from rxpipe.runtime.settings import NAMES, checked  # noqa: PLC0415  # only for graphs with settings
 
-        from rxpipe.runtime.settings import Settings  # noqa: PLC0415  # only for graphs with settings
-
-        known = {name: value for name, value in filled.value.items() if name in Settings.model_fields}
+        known = {name: value for name, value in filled.value.items() if name in NAMES}
         for name in filled.value:
             if name not in known:
-                guess = nearest(name, Settings.model_fields)
-                tail = did_you_mean(guess) if guess else f"; there are {', '.join(map(repr, Settings.model_fields))}"
+                guess = nearest(name, NAMES)
+                tail = did_you_mean(guess) if guess else f"; there are {', '.join(map(repr, NAMES))}"
                 self.note(f"settings: unknown setting {name!r}{tail}", at(("settings", name), name=True))
-        try:
-            Settings.model_validate(known)
-        except ValidationError as error:
-            for detail in error.errors(include_url=False):
-                path = ("settings", *detail["loc"])
-                if any(detail["loc"][: len(p)] == p for p in filled.unset):
-                    continue
-                cause = detail.get("ctx", {}).get("error")
-                message = str(cause) if cause is not None else f"{detail['msg'].lower()}; got {detail['input']!r}"
-                self.note(f"settings: {detail['loc'][0]}: {filled.safe(message, detail['loc'])}", at(path))
+        for path, message in checked(known)[1]:
+            if not any(path[: len(p)] == p for p in filled.unset):
+                self.note(f"settings: {path[0]}: {filled.safe(message, path)}", at(("settings", *path)))
         self.settings = known
 
     def _ordered(self) -> list[str]:

@@ -5,13 +5,29 @@ from __future__ import annotations
 import hashlib
 import typing
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Annotated, Any
-
-from pydantic import AfterValidator, Discriminator, Tag, ValidationInfo
+from typing import TYPE_CHECKING, Annotated, Any
 
 from rxpipe.errors import RxpipeError, did_you_mean, nearest
+from rxpipe.plain import Checked, Reading
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
+
+_folder: ContextVar[Path | None] = ContextVar("rxpipe_folder", default=None)
+
+
+@contextmanager
+def looking_in(folder: Path | None) -> Iterator[None]:
+    """Look for the data files that are named meanwhile, in a graph's folder, too; without one do not look."""
+    token = _folder.set(folder)
+    try:
+        yield
+    finally:
+        _folder.reset(token)
 
 
 def find_file(path: str, folder: Path) -> Path:
@@ -35,32 +51,44 @@ def find_file(path: str, folder: Path) -> Path:
     raise RxpipeError(msg)
 
 
-def _found(path: str, info: ValidationInfo) -> str:
+def _found(path: str) -> str:
     """Look for a file, if the folder of a graph is known; an empty name is none."""
-    if path and isinstance(info.context, Path):
+    folder = _folder.get()
+    if path and folder is not None:
         try:
-            find_file(path, info.context)
+            find_file(path, folder)
         except RxpipeError as error:
             raise ValueError(str(error)) from error
     return path
 
 
-DataFile = Annotated[str, AfterValidator(_found)]
+class _OneOrSeveral(Reading):
+    """Tells pydantic which of the two a value must be, so that an error speaks of that one only."""
+
+    def read(self, value: Any) -> Any:
+        """The value as it is."""
+        return value
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        from pydantic_core import core_schema  # noqa: PLC0415  # declaring a parameter must not cost the import of pydantic
+
+        kinds = {"one": handler.generate_schema(DataFile), "several": handler.generate_schema(list[DataFile])}
+        return core_schema.tagged_union_schema(kinds, lambda value: "several" if isinstance(value, list) else "one")
+
+
+DataFile = Annotated[str, Checked(_found)]
 """A file whose content decides what an operator does: state saved under other content is of no use.
 
 It must be there when the graph is checked; an operator that can do without takes a `str`.
 """
 
-DataFiles = Annotated[
-    Annotated[DataFile, Tag("one")] | Annotated[list[DataFile], Tag("several")],
-    Discriminator(lambda value: "several" if isinstance(value, list) else "one"),
-]
+DataFiles = Annotated[DataFile | list[DataFile], _OneOrSeveral()]
 """One or several data files."""
 
 
 def data_files(hint: Any, value: Any) -> list[str]:
     """The file names in a parameter's value, if its annotation says that it holds data files."""
-    if not any(metadata == AfterValidator(_found) for metadata in _metadata(hint)):
+    if not any(isinstance(found, Checked) and found.function is _found for found in _metadata(hint)):
         return []
     names = [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else []
     return [name for name in names if isinstance(name, str) and name]

@@ -4,26 +4,41 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from annotated_types import Gt
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from rxpipe.errors import GraphError, Problem, did_you_mean, nearest
+from rxpipe.params import KNOWN_NAMES_ONLY, Gt
+from rxpipe.plain import NotPlainError, Reading, plain
 from rxpipe.units import Duration, Size
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler
+    from pydantic_core import CoreSchema
 
 PREFIX = "RXPIPE_"
 
 ENV_FILE = ".env"
 
-Level = Annotated[
-    Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"],
-    BeforeValidator(lambda value: value.upper() if isinstance(value, str) else value),
-]
+
+class _AnyCase(Reading):
+    """A text that is taken in any case, and arrives in capitals."""
+
+    def read(self, value: Any) -> Any:
+        return value.upper() if isinstance(value, str) else value
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        from pydantic_core import core_schema  # noqa: PLC0415  # settings that are plainly right need no pydantic
+
+        return core_schema.no_info_before_validator_function(self.read, handler(source))
 
 
-class Settings(BaseModel):
+Level = Annotated[Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"], _AnyCase()]
+
+
+@dataclass(frozen=True)
+class Settings:
     """Settings of a run.
 
     Attributes:
@@ -36,7 +51,7 @@ class Settings(BaseModel):
         log_format: Log lines for people or as JSON.
     """
 
-    model_config = ConfigDict(extra="forbid", strict=False)
+    __pydantic_config__ = KNOWN_NAMES_ONLY
 
     in_flight: Annotated[Size, Gt(0)] = "64MB"
     checkpoint: Annotated[Duration, Gt(0)] = "1s"
@@ -45,6 +60,28 @@ class Settings(BaseModel):
     metrics: str | int | None = None
     log_level: Level = "INFO"
     log_format: Literal["text", "json"] = "text"
+
+
+NAMES = tuple(field.name for field in fields(Settings))
+
+
+def checked(values: Mapping[str, Any]) -> tuple[Settings, list[tuple[tuple[str | int, ...], str]]]:
+    """The settings, and what is wrong with them: the path inside `values`, and what must be; then they are the defaults."""
+    try:
+        return plain(Settings, dict(values)), []
+    except NotPlainError:
+        from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415  # needed only here
+
+    try:
+        return TypeAdapter(Settings).validate_python(values), []
+    except ValidationError as error:
+        details = error.errors(include_url=False)
+    problems = []
+    for detail in details:
+        cause = detail.get("ctx", {}).get("error")
+        message = f"{detail['msg'][0].lower()}{detail['msg'][1:]}; got {detail['input']!r}"
+        problems.append((detail["loc"], message if cause is None else str(cause)))
+    return Settings(), problems
 
 
 def load_settings(graph: Mapping[str, Any], given: Mapping[str, Any]) -> Settings:
@@ -61,31 +98,21 @@ def load_settings(graph: Mapping[str, Any], given: Mapping[str, Any]) -> Setting
     if Path(ENV_FILE).is_file() or any(name.upper().startswith(PREFIX) for name in os.environ):
         merged |= _from_environment()
     merged |= {name: (value, "given to the run") for name, value in given.items() if value is not None}
-    found = [_unknown(name, origin) for name, (_, origin) in merged.items() if name not in Settings.model_fields]
-    known = {name: value for name, (value, _) in merged.items() if name in Settings.model_fields}
-    made: Settings | None = None
-    try:
-        made = Settings.model_validate(known)
-    except ValidationError as error:
-        for detail in error.errors(include_url=False):
-            name = str(detail["loc"][0])
-            cause = detail.get("ctx", {}).get("error")
-            message = (
-                str(cause)
-                if cause is not None
-                else f"{detail['msg'][0].lower()}{detail['msg'][1:]}; got {detail['input']!r}"
-            )
-            problem = Problem(f"settings: {name}: {message} ({merged[name][1]})")
-            if problem not in found:  # a union names each of its members
-                found.append(problem)
-    if made is None or found:
+    found = [_unknown(name, origin) for name, (_, origin) in merged.items() if name not in NAMES]
+    known = {name: value for name, (value, _) in merged.items() if name in NAMES}
+    made, problems = checked(known)
+    for path, message in problems:
+        problem = Problem(f"settings: {path[0]}: {message} ({merged[str(path[0])][1]})")
+        if problem not in found:  # a union names each of its members
+            found.append(problem)
+    if found:
         raise GraphError(found)
     return made
 
 
 def _unknown(name: str, origin: str) -> Problem:
-    guess = nearest(name, Settings.model_fields)
-    tail = did_you_mean(guess) if guess else f"; there are {', '.join(map(repr, Settings.model_fields))}"
+    guess = nearest(name, NAMES)
+    tail = did_you_mean(guess) if guess else f"; there are {', '.join(map(repr, NAMES))}"
     return Problem(f"settings: unknown setting {name!r} ({origin}){tail}")
 
 
@@ -103,8 +130,9 @@ def _from_environment() -> dict[str, tuple[Any, str]]:
         SettingsConfigDict,
     )
 
-    class EnvironmentSettings(Settings, BaseSettings):
+    class EnvironmentSettings(BaseSettings):
         model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=ENV_FILE, extra="ignore", strict=False)
+        __annotations__ = get_type_hints(Settings, include_extras=True)
 
     made: dict[str, tuple[Any, str]] = {}
     for source in (DotEnvSettingsSource(EnvironmentSettings), EnvSettingsSource(EnvironmentSettings)):
@@ -114,6 +142,6 @@ def _from_environment() -> dict[str, tuple[Any, str]]:
             if not variable.upper().startswith(PREFIX):
                 continue
             name = variable[len(PREFIX) :].lower()
-            if name in values or nearest(name, Settings.model_fields):
+            if name in values or nearest(name, NAMES):
                 made[name] = (values.get(name), f"{variable.upper()}{where}")
     return made

@@ -9,10 +9,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from rxpipe.context import void
+from rxpipe.errors import GraphError, Problem
 from rxpipe.expressions import times
 from rxpipe.graph import Graph
 from rxpipe.runtime.engine import Engine, Options
-from rxpipe.runtime.settings import Settings
+from rxpipe.runtime.settings import checked
 from rxpipe.runtime.state import StateFile
 from rxpipe.runtime.status import RunStatus
 from rxpipe.testing.context import InlineExecutor, unleased
@@ -65,7 +66,9 @@ class VirtualRun:
         virtual: VirtualTimeScheduler | None = None,
     ) -> None:
         plan = graph.plan(**(values or {}))
-        chosen = Settings.model_validate(settings or {})
+        chosen, wrong = checked(settings or {})
+        if wrong:
+            raise GraphError([Problem(f"settings: {path[0]}: {message}") for path, message in wrong])
         self.virtual = virtual or VirtualTimeScheduler()
         self.events: dict[str, list[Event]] = {name: [] for name in graph.streams}
         opened = None if state is None else StateFile(Path(state))

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
-
-from pydantic import BaseModel, ConfigDict, model_validator
 
 from rxpipe.elements import Row, as_dict
 from rxpipe.expressions.rowview import arranged, reader
-from rxpipe.params import Expr
+from rxpipe.params import KNOWN_NAMES_ONLY, Expr
 
 
-class Part(BaseModel):
+@dataclass
+class Part:
     """One entry of a document, made of the rows of one table.
 
     Attributes:
@@ -29,7 +29,7 @@ class Part(BaseModel):
         nest: Further entries inside each object, made of the rows of another table that agree in the columns `on`.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    __pydantic_config__ = KNOWN_NAMES_ONLY
 
     table: str
     form: Literal["rows", "first", "list", "value"] = "rows"
@@ -39,19 +39,18 @@ class Part(BaseModel):
     sort: str | list[str] = ""
     limit: int | None = None
     default: Any = 0
-    nest: dict[str, Nested] = {}
+    nest: dict[str, Nested] = field(default_factory=dict)
 
-    @model_validator(mode="after")
-    def _complete(self) -> Part:
+    def __post_init__(self) -> None:
         if self.form in ("list", "value") and self.column is None:
             msg = f"form {self.form!r} needs 'column', the one to take values from"
             raise ValueError(msg)
         if self.form == "first" and self.columns is None:
             msg = "form 'first' needs 'columns', so that the object is the same where there is no row"
             raise ValueError(msg)
-        return self
 
 
+@dataclass(kw_only=True)
 class Nested(Part):
     """An entry inside the objects of another; see `Part`.
 
@@ -60,9 +59,6 @@ class Nested(Part):
     """
 
     on: list[str]
-
-
-Part.model_rebuild()
 
 
 def build_document(parts: Mapping[str, Part], tables: Mapping[str, Sequence[Row]]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 from reactivex.subject import Subject
 from rich.console import Console
 
@@ -86,7 +87,7 @@ def screen(panels: Any = PANELS, **tables: Any) -> Screen:
     kept = Tables()
     for name, rows in (tables or {"models": MODELS, "block": BLOCK}).items():
         kept.take(table(name, rows))
-    made = Screen(kept, [Panel(**panel) for panel in panels], "Title", ZoneInfo("Europe/Berlin"))
+    made = Screen(kept, TypeAdapter(list[Panel]).validate_python(list(panels)), "Title", ZoneInfo("Europe/Berlin"))
     made.now = 1_795_239_000.0
     made.refresh()
     return made

@@ -1,0 +1,145 @@
+"""The pydantic model of an operator's parameters, made from its signature, and what is wrong with values it refuses."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, create_model
+
+from rxpipe.errors import ExpressionError, FunctionError, ParameterError, ParameterProblem, UnitError, described, did_you_mean, nearest
+from rxpipe.language.hidden import Hidden
+
+
+def _secret(value: object) -> SecretStr:
+    """Read a secret from where it is: `{env: NAME}` or `{file: PATH}`; a plain text would be stored, and is refused."""
+    if isinstance(value, SecretStr):
+        return value
+    if isinstance(value, Hidden):
+        return SecretStr(str(value))
+    if isinstance(value, Mapping) and len(value) == 1:
+        kind, place = next(iter(value.items()))
+        if kind == "env":
+            if place not in os.environ:
+                msg = f"secret: the environment has no variable {place!r}; set it"
+                raise ValueError(msg)
+            return SecretStr(os.environ[place])
+        if kind == "file":
+            try:
+                return SecretStr(Path(str(place)).expanduser().read_text(encoding="utf-8").strip())
+            except OSError as error:
+                msg = f"secret: cannot read {place!r}: {error.strerror}"
+                raise ValueError(msg) from error
+    msg = "a secret must be a reference, {env: NAME} or {file: PATH}"
+    raise ValueError(msg)
+
+
+Secret = Annotated[SecretStr, BeforeValidator(_secret)]
+"""A secret given as `{env: NAME}` or `{file: PATH}`; never printed."""
+
+
+_PREFIX = "parameter_"
+"""Stands before the names inside the model, so that no name of pydantic's own is in the way."""
+
+
+def build_model(name: str, parameters: list[inspect.Parameter], hints: Mapping[str, Any]) -> type[BaseModel]:
+    """The model of an operator's parameters: unknown names are refused, scalars are taken strictly.
+
+    Raises:
+        TypeError: A parameter has no annotation.
+    """
+    fields: dict[str, Any] = {}
+    config = ConfigDict(strict=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
+    extra: Any = None
+    for parameter in parameters:
+        if parameter.name not in hints:
+            msg = f"operator {name!r}: parameter {parameter.name!r} must have an annotation"
+            raise TypeError(msg)
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            extra = hints[parameter.name]
+            config["extra"] = "allow"
+            continue
+        default = ... if parameter.default is inspect.Parameter.empty else parameter.default
+        fields[_PREFIX + parameter.name] = (hints[parameter.name], Field(default, alias=parameter.name))
+    if extra is None:
+        return create_model(f"{name}_parameters", __config__=config, **fields)
+    base = type(
+        "Extra", (BaseModel,), {"__annotations__": {"__pydantic_extra__": dict[str, extra]}, "model_config": config}
+    )
+    return create_model(f"{name}_parameters", __base__=base, **fields)
+
+
+def validate(operator: str, model: type[BaseModel], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values as the operator takes them, defaults left out.
+
+    Raises:
+        ParameterError: With all problems, each with its path inside the parameters.
+    """
+    try:
+        made = model.model_validate(dict(values))
+    except ValidationError as error:
+        raise ParameterError(operator, _problems(operator, model, values, error)) from error
+    given = {_name(field): getattr(made, field) for field in model.model_fields if field in made.model_fields_set}
+    return given | (made.__pydantic_extra__ or {})
+
+
+def _name(field: str) -> str:
+    return field.removeprefix(_PREFIX)
+
+
+def _problems(
+    operator: str, model: type[BaseModel], values: Mapping[str, Any], error: ValidationError
+) -> list[ParameterProblem]:
+    found: dict[tuple[str | int, ...], ParameterProblem] = {}
+    for detail in error.errors(include_url=False):
+        kind = detail["type"]
+        path, value = _inside(values, detail["loc"])
+        cause = detail.get("ctx", {}).get("error")
+        if isinstance(cause, ParameterError):  # of the steps inside this one
+            found |= {(inner := path + p.path): replace(p, path=inner) for p in cause.problems}
+            continue
+        column = 0
+        on_name = False
+        if kind in ("extra_forbidden", "unexpected_keyword_argument"):  # of a mapping, of a dataclass
+            name = str(path[-1]) if path else "?"
+            names = [_name(field) for field in model.model_fields]
+            guess = nearest(name, names)
+            message = f"unknown parameter {name!r}{did_you_mean(guess)}"
+            if guess is None:
+                message += f"; {operator!r} takes {', '.join(map(repr, names)) or 'no parameters'}"
+            on_name = True
+        elif kind == "missing":
+            missing = [str(part) for part in detail["loc"][len(path) :]]
+            message = f"parameter {'.'.join(missing)!r} is missing"
+        else:
+            if isinstance(cause, ExpressionError | FunctionError):
+                column = cause.column
+            if isinstance(cause, UnitError | ExpressionError | ValueError):
+                message = str(cause)
+            else:
+                message = f"{_lower(detail['msg'])}; got {described(value)}"
+        if path in found and not on_name and kind != "missing":
+            message = f"{found[path].message.split('; got ')[0]}, or {message}"
+        found[path] = ParameterProblem(path, message, column, on_name)
+    return list(found.values())
+
+
+def _inside(values: Any, location: tuple[str | int, ...]) -> tuple[tuple[str | int, ...], Any]:
+    """The part of pydantic's location that exists in the values, and the value there: it names members of unions."""
+    path: list[str | int] = []
+    for part in location:
+        try:
+            values = values[part]
+        except (KeyError, IndexError, TypeError):
+            continue
+        path.append(part)
+    return tuple(path), values
+
+
+def _lower(text: str) -> str:
+    text = text.removeprefix("Input should be ")
+    return f"must be {text[:1].lower()}{text[1:]}" if text else text
