@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from rxpipe.expressions.known import KnownFields
     from rxpipe.graph import Graph, Param, Sample, stream
     from rxpipe.language.check import problems
-    from rxpipe.language.config import dump, load, load_text
+    from rxpipe.language.config import load, load_text
     from rxpipe.language.datafiles import DataFile, DataFiles
+    from rxpipe.language.dump import dump
     from rxpipe.operator import Outputs, fields_of, operator
     from rxpipe.outputs import with_outputs
     from rxpipe.params import AggregationExpr, Expr, Secret
@@ -37,7 +38,8 @@ _HOMES = {
     "language.check": ("problems",),
     "calls": ("Function",),
     "language.datafiles": ("DataFile", "DataFiles"),
-    "language.config": ("dump", "load", "load_text"),
+    "language.config": ("load", "load_text"),
+    "language.dump": ("dump",),
     "elements": ("Batch", "ErrorRecord", "FileEvent", "FileState", "LineDelta", "OriginGone"),
     "errors": ("GraphError", "ParameterError", "RunError", "RxpipeError", "StateError"),
     "graph": ("Graph", "Param", "Sample", "stream"),

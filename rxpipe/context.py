@@ -16,13 +16,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
-from loguru import logger
 from reactivex.abc import SchedulerBase
 from reactivex.disposable import Disposable
 from reactivex.scheduler import EventLoopScheduler
 
 from rxpipe.elements import ErrorRecord, error_record
 from rxpipe.lease import Flow, Lease
+from rxpipe.log import logger
 from rxpipe.loop import LoopScheduler
 
 StateKind = Literal["source", "operator", "sink"]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+
+import msgspec
 
 
 class RxpipeError(Exception):
@@ -50,8 +50,7 @@ class ParameterError(RxpipeError, ValueError):
         self.problems = problems
 
 
-@dataclass(frozen=True)
-class ParameterProblem:
+class ParameterProblem(msgspec.Struct, frozen=True):
     """One refused parameter: where inside the parameters, what must be and what was found."""
 
     path: tuple[str | int, ...]
@@ -64,25 +63,23 @@ class ParameterProblem:
         return f"{where}: {self.message}" if where else self.message
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """A place in a graph file: 1-based line and column."""
 
     file: str
     line: int
     column: int
-    text: str = field(default="", compare=False)
+    text: str = ""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}"
 
     def moved(self, columns: int) -> Place:
         """The place some columns further on the same line."""
-        return replace(self, column=self.column + columns)
+        return Place(self.file, self.line, self.column + columns, self.text)
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(msgspec.Struct, frozen=True):
     """One problem of a graph: where it is, and what must be, what was found and a guess.
 
     Printed as `file:line:column: stream[step]: message`, then the source line with a caret.
@@ -129,6 +126,8 @@ class MissingExtraError(RxpipeError, ImportError):
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """The valid name most like `name`, or None where nothing is near."""
+    import difflib  # noqa: PLC0415  # only what is wrong needs a guess
+
     matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
     return matches[0] if matches else None
 

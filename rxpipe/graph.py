@@ -10,6 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+from msgspec.structs import astuple
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
@@ -34,15 +36,24 @@ def stream_of(read: str) -> str:
     return read.partition(".")[0]
 
 
-@dataclass(frozen=True)
-class Places:
+class Places(msgspec.Struct, frozen=True):
     """Where a step and its parameters stand in the file: `at()` gives the nearest known place of a path.
 
     Keys of `values` and `names` are paths inside the step's parameters; the empty path is the step itself.
     """
 
-    values: Mapping[tuple[str | int, ...], Place] = field(default_factory=dict)
-    names: Mapping[tuple[str | int, ...], Place] = field(default_factory=dict)
+    values: Mapping[tuple[str | int, ...], Place] = msgspec.field(default_factory=dict)
+    names: Mapping[tuple[str | int, ...], Place] = msgspec.field(default_factory=dict)
+
+    def __eq__(self, other: object) -> bool:
+        """Where something stands in a file does not make it something else."""
+        return isinstance(other, Places)
+
+    def __hash__(self) -> int:
+        return 0
+
+    def __repr__(self) -> str:
+        return "Places()"
 
     def at(self, path: tuple[str | int, ...], *, name: bool = False) -> Place | None:
         """The place of a parameter's value, or of its name; where unknown, of what it is in."""
@@ -53,8 +64,7 @@ class Places:
         return self.values.get(path)
 
 
-@dataclass(frozen=True)
-class StepSpec:
+class StepSpec(msgspec.Struct, frozen=True):
     """One step of a stream: an operator's name and its parameters as written, variables not yet replaced.
 
     Inputs other than the step before are parameters too, given as names of streams. `function` holds a step that exists
@@ -62,13 +72,12 @@ class StepSpec:
     """
 
     operator: str
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    places: Places = field(default_factory=Places, compare=False, repr=False)
-    function: Callable[[Observable[Any]], Observable[Any]] | Observable[Any] | None = field(default=None, repr=False)
+    parameters: Mapping[str, Any] = msgspec.field(default_factory=dict)
+    places: Places = msgspec.field(default_factory=Places)
+    function: Callable[[Observable[Any]], Observable[Any]] | Observable[Any] | None = None
 
 
-@dataclass(frozen=True)
-class Param:
+class Param(msgspec.Struct, frozen=True):
     """A declared parameter of a graph.
 
     `type` is one of str, int, float, bool, list, mapping, date, duration, rate, size, secret.
@@ -81,11 +90,16 @@ class Param:
     description: str = ""
     required: bool = False
     choices: tuple[Any, ...] = ()
-    place: Place | None = field(default=None, compare=False, repr=False)
+    place: Place | None = None
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Param) and astuple(self)[:-1] == astuple(other)[:-1]  # wherever it is declared
+
+    def __hash__(self) -> int:
+        return hash((self.type, self.description))
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(msgspec.Struct, frozen=True):
     """How a graph makes data to try it on: a function `module:name` of a folder, and the parameter to point there."""
 
     call: str
@@ -93,7 +107,7 @@ class Sample:
     path: str = "."
 
 
-@dataclass
+@dataclass(init=False)
 class Graph:
     """Named streams of steps.
 
@@ -203,7 +217,7 @@ class Graph:
         Raises:
             RxpipeError: A step exists only in Python.
         """
-        from rxpipe.language.config import dump  # noqa: PLC0415  # YAML is needed only by those who write it
+        from rxpipe.language.dump import dump  # noqa: PLC0415  # YAML is needed only by those who write it
 
         return dump(self)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
+
+import msgspec
 
 from rxpipe.elements import Batch, Fold, LineDelta
 
@@ -17,8 +18,7 @@ SAMPLED = 16
 """One large block in so many is counted: counting all of them would cost a fiftieth of reading them."""
 
 
-@dataclass(slots=True)
-class Meter:
+class Meter(msgspec.Struct):
     """Counters of one step. `nanoseconds` is the step's own time, without that of the steps after it.
 
     A batch has as many records as rows, a block of lines as many as lines; anything else is one record. Of large blocks
@@ -36,8 +36,8 @@ class Meter:
     nanoseconds: int = 0
     last: float = 0.0
     """When an element last flowed out, in seconds since the epoch; 0 before the first."""
-    gauges: dict[str, Callable[[], float]] = field(default_factory=dict)
-    details: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    gauges: dict[str, Callable[[], float]] = msgspec.field(default_factory=dict)
+    details: dict[str, Callable[[], Any]] = msgspec.field(default_factory=dict)
     _large: int = 0
     _counted_lines: int = 0
     _counted_bytes: int = 0

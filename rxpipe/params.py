@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class _Limit(Reading):
-    """A limit of a number: the constraint of the same name in `annotated_types`, which pydantic is given when it asks."""
+    """A limit of a number. Pydantic is given the constraint of the same name in `annotated_types`, when it asks."""
 
     __is_annotated_types_grouped_metadata__ = True
 
@@ -37,6 +37,7 @@ class Ge(_Limit):
     """At least so much."""
 
     def read(self, value: float) -> float:
+        """The value, if it is."""
         if value < self.limit:
             raise ValueError
         return value
@@ -46,6 +47,7 @@ class Gt(_Limit):
     """More than so much."""
 
     def read(self, value: float) -> float:
+        """The value, if it is."""
         if value <= self.limit:
             raise ValueError
         return value

@@ -93,7 +93,9 @@ def plain(hint: Any, value: Any) -> Any:
     raise NotPlainError
 
 
-def plain_entries(hints: Mapping[str, Any], required: typing.Collection[str], values: Mapping[str, Any]) -> dict[str, Any]:
+def plain_entries(
+    hints: Mapping[str, Any], required: typing.Collection[str], values: Mapping[str, Any]
+) -> dict[str, Any]:
     """The entries of a mapping whose names are known, in the order of the names.
 
     Raises:

@@ -10,9 +10,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from loguru import logger
-
 from rxpipe.errors import RxpipeError
+from rxpipe.log import logger
 
 if TYPE_CHECKING:
     from rxpipe.operator import Operator

@@ -46,15 +46,15 @@ class Groups:
         self._store = store = Store(by, aggregations)
         saved = context.state("operator", store.changes, f"groups by {', '.join(by) or 'nothing'}")
         store.persistent = saved.persistent
-        store.restore(saved.items())
-        self._stale.update(store.groups)
-        self.restored = bool(store.groups)
+        self._unread = list(saved.items())
+        self.restored = bool(self._unread)
         self._fill()
         self.table = Table(context.stream, by, self._read, lambda: self._version)
-        context.gauge("groups", lambda: len(store.groups))
+        context.gauge("groups", lambda: len(store.groups) + len(self._unread))
 
     def apply(self, batch: Batch | Fold) -> bool:
         """Take a batch in, or the groups that a loop changed; returns whether anything changed."""
+        self._restore()
         changed = self._taken(batch) if isinstance(batch, Fold) else self._applied(batch)
         if changed:
             self._fill()
@@ -107,6 +107,7 @@ class Groups:
 
     def arguments(self) -> tuple[Any, ...] | None:
         """The groups; None where all values must be kept, which is not done there."""
+        self._restore()
         return None if self._store.exact else (self._store.groups,)
 
     def _update(
@@ -120,14 +121,22 @@ class Groups:
         self._stale.update(changed)
         return bool(changed)
 
+    def _restore(self) -> None:
+        """Make groups of what was saved, when somebody first needs them: many tables are never looked at."""
+        if self._unread:
+            self._store.restore(self._unread)
+            self._unread = []
+            self._stale.update(self._store.groups)
+
     def _fill(self) -> None:
         """Without a key there is always one group."""
-        if not self._by and not self._store.groups:
+        if not self._by and not self._store.groups and not self._unread:
             self._store.open(())
             self._stale[()] = None
 
     def _read(self) -> list[Row]:
         """The rows; only those of groups that changed since the last read are made anew."""
+        self._restore()
         groups, rows = self._store.groups, self._rows
         for key in self._stale:
             if key in groups:

@@ -91,6 +91,7 @@ def _fields(known: KnownFields, /, start: str, end: str, **_: object) -> KnownFi
 def _sessions(
     rows: list[dict[str, Any]], now: float, start: str, end: str, gap: float, longest: float | None, align: float | None
 ) -> list[Row]:
+    apart = {start, end, *_OWN}
     sessions: list[dict[str, Any]] = []
     last: float | None = None
     for begins, ends, row in _in_order(rows, start, end):
@@ -103,7 +104,7 @@ def _sessions(
             sessions.append(session)
         last = session["last"] = max(session["last"], ends)
         for name, value in row.items():
-            if name not in (start, end, *_OWN) and isinstance(value, int | float) and not isinstance(value, bool):
+            if name not in apart and isinstance(value, int | float) and not isinstance(value, bool):
                 session[name] = session.get(name, 0) + value
     for session in sessions:
         session["end"] = session["last"] if longest is None else session["start"] + longest

@@ -7,13 +7,13 @@ import os
 from collections import deque
 from typing import Any
 
-from loguru import logger
 from reactivex.abc import ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, SerialDisposable
 
 from rxpipe.context import Context
 from rxpipe.elements import FileEvent, LineDelta, OriginGone
 from rxpipe.lease import Lease
+from rxpipe.log import logger
 from rxpipe.operators.files._blocks import Found, read_block, read_rest
 from rxpipe.operators.files._codecs import MAGIC
 from rxpipe.operators.files._known import Known

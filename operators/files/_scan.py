@@ -6,7 +6,8 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+
+import msgspec
 
 from rxpipe.operators.files._match import Matcher
 from rxpipe.operators.files._tree import Found, Identity, Tree, parent, state_of
@@ -18,15 +19,14 @@ _AT_ONCE = 128
 """How many known paths are looked at between two yields."""
 
 
-@dataclass(slots=True)
-class Folder:
+class Folder(msgspec.Struct):
     """One watched folder: where it is, below which root, and the folders in it."""
 
     path: str
     root: str
     relative: str
     identity: Identity
-    folders: set[str] = field(default_factory=set)
+    folders: set[str] = msgspec.field(default_factory=set)
     mtime_ns: int = -1
     """Its modification time when it was last listed, if that can be trusted."""
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from time import perf_counter
 from typing import Any
 
-from loguru import logger
 from reactivex.abc import ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, SerialDisposable
 
 from rxpipe.context import Context
 from rxpipe.elements import FileEvent
+from rxpipe.log import logger
 from rxpipe.operators.files._match import Matcher
 from rxpipe.operators.files._notify import Inotify, NotifyError, silent_filesystem
 from rxpipe.operators.files._paths import WatchedPaths

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from loguru import logger
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.calls import Function, function_named
 from rxpipe.context import current
+from rxpipe.log import logger
 from rxpipe.operator import operator
 
 T = TypeVar("T")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
@@ -43,12 +42,11 @@ class Declared(NamedTuple):
     type: str
 
 
-@dataclass
-class _Node:
+class _Node(msgspec.Struct):
     """An object on the way to declared fields: `leaves` by JSON key with their type, `nested` objects by JSON key."""
 
-    leaves: dict[str, str] = field(default_factory=dict)
-    nested: dict[str, _Node] = field(default_factory=dict)
+    leaves: dict[str, str] = msgspec.field(default_factory=dict)
+    nested: dict[str, _Node] = msgspec.field(default_factory=dict)
 
 
 Paths = list[str]

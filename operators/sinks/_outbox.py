@@ -7,13 +7,13 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from loguru import logger
 from reactivex.abc import ObserverBase, SchedulerBase
 from reactivex.disposable import SerialDisposable
 
 from rxpipe.context import Change, Context
 from rxpipe.errors import StateError
 from rxpipe.lease import Lease
+from rxpipe.log import logger
 
 FIRST_WAIT = 0.1
 LONGEST_WAIT = 30.0

@@ -85,7 +85,7 @@ class Panel:
 
 
 class _Shown:
-    """A column ready to be shown; `values` and `texts` are those of the rows chosen last."""
+    """A column ready to be shown: the `values` of the rows chosen last, and the `texts` of as many as can be shown."""
 
     __slots__ = ("column", "format", "header", "read", "text", "texts", "values")
 
@@ -106,15 +106,15 @@ class _Shown:
     def style(self) -> Style:
         return "money" if self.format == "usd" else ""
 
-    def show(self, rows: Sequence[Row], zone: ZoneInfo | None) -> None:
+    def show(self, rows: Sequence[Row], count: int, zone: ZoneInfo | None) -> None:
         self.values = [self.read(row) for row in rows]
         if self.column.format is None:
             self.format = default_format(next((value for value in self.values if value is not None), ""))
         self.text = formatter(self.format, self.column.unit, zone)
-        self.texts = [] if self.format == "bar" else [self.text(value) for value in self.values]
+        self.texts = [] if self.format == "bar" else [self.text(value) for value in self.values[:count]]
         if self.column.to is not None and self.texts:
             read, dash = reader(self.column.to), " – " if self.format in ("time", "date") else " → "  # noqa: RUF001
-            self.texts = [dash.join((text, self.text(read(row)))) for text, row in zip(self.texts, rows, strict=True)]
+            self.texts = [dash.join((text, self.text(read(row)))) for text, row in zip(self.texts, rows, strict=False)]
 
     def total(self) -> str:
         if self.format not in SUMMED:
@@ -153,7 +153,7 @@ class View:
             chosen = chosen[:1]
             self.count = len(chosen)
         for shown in self._shown:
-            shown.show(chosen, self._zone)
+            shown.show(chosen, self.count, self._zone)
 
     @property
     def shape(self) -> tuple[int, int]:

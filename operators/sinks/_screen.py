@@ -99,10 +99,14 @@ class Screen:
 
     def refresh(self, *, force: bool = False) -> None:
         """Read the tables that changed; with `force` all of them, for what depends on the time."""
+        read: dict[str, Sequence[Row]] = {}
         for view in self._views():
-            version = self.tables.version(view.panel.table)
+            table = view.panel.table
+            version = self.tables.version(table)
             if force or self._versions.get(id(view)) != version:
-                view.update(self.tables.rows(view.panel.table))
+                if table not in read:  # once for all of its panels
+                    read[table] = self.tables.rows(table)
+                view.update(read[table])
                 self._versions[id(view)] = version
 
     def _views(self) -> list[View]:

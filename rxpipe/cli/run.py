@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import os
 import signal
@@ -12,9 +11,9 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rxpipe.units import seconds
-
 if TYPE_CHECKING:
+    import asyncio
+
     from rxpipe.language.plan import Plan
     from rxpipe.runtime.asyncrun import AsyncRun
     from rxpipe.runtime.output import Output
@@ -50,7 +49,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
-    from rxpipe.language.config import load  # noqa: PLC0415  # each command imports only what it needs
+    import asyncio  # noqa: PLC0415  # each command imports only what it needs
+
+    from rxpipe.language.config import load  # noqa: PLC0415
     from rxpipe.language.values import read_sets  # noqa: PLC0415
     from rxpipe.runtime.logs import configure  # noqa: PLC0415
     from rxpipe.runtime.memory import tune  # noqa: PLC0415
@@ -71,6 +72,8 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _duration(text: str) -> float:
+    from rxpipe.units import seconds  # noqa: PLC0415  # only where a time is given
+
     try:
         return seconds(text)
     except ValueError as error:
@@ -81,23 +84,24 @@ def _sample(
     args: argparse.Namespace, plan: Plan, values: dict[str, Any]
 ) -> contextlib.AbstractContextManager[SampleData | None]:
     """Sample data where it is asked for, or where there is nothing else to see."""
-    from rxpipe.runtime.sample import SampleData  # noqa: PLC0415
-
     graph = plan.graph
-    if args.sample:
-        return SampleData(graph)
-    if graph.sample is None or args.once or graph.sample.sets in values:
-        return contextlib.nullcontext()
-    places = plan.values.get(graph.sample.sets)
-    wanted = [Path(str(place)).expanduser() for place in places] if isinstance(places, list) else []
-    if any(next(place.rglob("*.jsonl"), None) is not None for place in wanted if place.is_dir()):
-        return contextlib.nullcontext()
-    listed = ", ".join(str(place) for place in wanted)
-    print(f"nothing to read in {listed}: running on generated sample data, as --sample does", file=sys.stderr)
+    if not args.sample:
+        if graph.sample is None or args.once or graph.sample.sets in values:
+            return contextlib.nullcontext()
+        places = plan.values.get(graph.sample.sets)
+        wanted = [Path(str(place)).expanduser() for place in places] if isinstance(places, list) else []
+        if any(next(place.rglob("*.jsonl"), None) is not None for place in wanted if place.is_dir()):
+            return contextlib.nullcontext()
+        listed = ", ".join(str(place) for place in wanted)
+        print(f"nothing to read in {listed}: running on generated sample data, as --sample does", file=sys.stderr)
+    from rxpipe.runtime.sample import SampleData  # noqa: PLC0415  # see `execute`
+
     return SampleData(graph)
 
 
 async def _run(args: argparse.Namespace, plan: Plan, settings: Settings, sample: SampleData | None) -> int:
+    import asyncio  # noqa: PLC0415  # see `execute`
+
     from rxpipe.runtime.asyncrun import AsyncRun  # noqa: PLC0415
     from rxpipe.runtime.logs import configure  # noqa: PLC0415
     from rxpipe.runtime.output import Output  # noqa: PLC0415
@@ -119,7 +123,7 @@ async def _run(args: argparse.Namespace, plan: Plan, settings: Settings, sample:
     interrupted = _Interrupts(run, output)
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(run)
-        interrupted.install()
+        interrupted.install(asyncio.get_running_loop())
         if sample is not None and not args.once:
             sample.play()
         stack.callback(interrupted.close)
@@ -153,21 +157,24 @@ class _Interrupts:
     """
 
     def __init__(self, run: AsyncRun, output: Output) -> None:
+        from rxpipe.units import seconds  # noqa: PLC0415  # see `execute`
+
         self._run = run
         self._output = output
+        self._drain_timeout = seconds(run.settings.drain_timeout)
         self._tasks: list[asyncio.Task[None]] = []
         self._watchdogs: list[threading.Timer] = []
         self.exit_code = 0
 
-    def install(self) -> None:
-        self._loop = asyncio.get_running_loop()
+    def install(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._interrupted)
 
     def _interrupted(self, number: int, _: object) -> None:
         first = self.exit_code == 0
         self.exit_code = 128 + number
-        allowed = GRACE_SECONDS + (seconds(self._run.settings.drain_timeout) if first else 0.0)
+        allowed = GRACE_SECONDS + (self._drain_timeout if first else 0.0)
         watchdog = threading.Timer(allowed, self._abandon)
         watchdog.daemon = True
         watchdog.start()
@@ -192,4 +199,4 @@ class _Interrupts:
 
     async def _drain(self) -> None:
         with contextlib.suppress(Exception):  # the run reports its failure itself
-            await self._run.drain(seconds(self._run.settings.drain_timeout))
+            await self._run.drain(self._drain_timeout)

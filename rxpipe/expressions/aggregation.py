@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cache
+
+import msgspec
 
 from rxpipe.errors import ExpressionError, nearest
 from rxpipe.expressions import Expression, parse
@@ -12,8 +13,7 @@ from rxpipe.expressions import Expression, parse
 _FORM = re.compile(r"\s*(?P<name>\w+)\s*\((?P<inner>.*)\)\s*\Z", re.DOTALL)
 
 
-@dataclass(frozen=True)
-class Aggregation:
+class Aggregation(msgspec.Struct, frozen=True):
     """A parsed aggregation: the function's name, and the expression that it is computed of (None: of the rows)."""
 
     function: str
@@ -25,8 +25,7 @@ class Aggregation:
         return "rows" if self.expression is None else self.function
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(msgspec.Struct, frozen=True):
     """How one function is kept in the slots of a group; in its code `{s}` is a slot and `{v}` a value.
 
     Attributes:

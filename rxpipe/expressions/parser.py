@@ -22,9 +22,10 @@ import math
 import tokenize
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from rxpipe.errors import ExpressionError
 from rxpipe.expressions.compiler import Compiler
@@ -37,8 +38,7 @@ _INTEGER_LIMIT = 2**64
 _OTHER_OPERATORS = {"&": "and", "|": "or", "=": "==", "!": "not"}
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Expression:
+class Expression(msgspec.Struct, frozen=True):
     """A parsed expression; equal to another of the same text.
 
     Attributes:
@@ -48,8 +48,14 @@ class Expression:
     """
 
     text: str
-    names: frozenset[str] = field(compare=False)
-    tree: ast.expr = field(compare=False)
+    names: frozenset[str]
+    tree: ast.expr
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Expression) and self.text == other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
 
     def __repr__(self) -> str:
         return f"Expression({self.text!r})"

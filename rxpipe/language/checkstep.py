@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+import orjson
 from reactivex import Observable
 
 from rxpipe.errors import ParameterError, ParameterProblem, Place, did_you_mean, nearest
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from rxpipe.language.check import _Checker
 
 
-@dataclass
-class _Found:
+class _Found(msgspec.Struct):
     """What the first pass found out about one step."""
 
     operator: Operator | None

@@ -1,23 +1,21 @@
-"""Graph files: YAML text to a `Graph` whose every part knows its place, and back (`rxpipe.dump`)."""
+"""Graph files: YAML text to a `Graph` whose every part knows its place; `rxpipe.language.dump` goes back."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from rxpipe.errors import GraphError, Place, Problem, did_you_mean, nearest
 from rxpipe.graph import Graph, Param, Places, Sample, StepSpec
 from rxpipe.language import shipped
 from rxpipe.language.configstep import StepReader, mark
-from rxpipe.language.dump import dump
 from rxpipe.language.values import DECLARING, TYPES, inferred, read_sets
 from rxpipe.language.yamltext import Node, compose
 from rxpipe.registry import registry
-
-__all__ = ["Draft", "dump", "load", "load_text", "read"]
 
 _TOP = ("graph", "description", "params", "settings", "plugins", "sample", "streams", "tests")
 _DECLARATION = ("type", "default", "description", "required", "choices")
@@ -100,8 +98,7 @@ def plugin_folder(folder: Path, plugin: str) -> Path | None:
     return found if os.path.isdir(found) else None  # that of pathlib raises for a name that is too long
 
 
-@dataclass
-class Draft:
+class Draft(msgspec.Struct):
     """A graph as far as its file could be read.
 
     Attributes:
@@ -111,8 +108,8 @@ class Draft:
     """
 
     graph: Graph | None
-    problems: list[Problem] = field(default_factory=list)
-    broken: set[tuple[str, int]] = field(default_factory=set)
+    problems: list[Problem] = msgspec.field(default_factory=list)
+    broken: set[tuple[str, int]] = msgspec.field(default_factory=set)
 
 
 def read(text: str, *, file: str = "<text>", folder: Path | str = ".") -> Draft:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from rxpipe.errors import ParameterError, Place
 from rxpipe.graph import FROM, Places, StepSpec
@@ -14,8 +15,7 @@ from rxpipe.operator import Operator
 from rxpipe.registry import registry
 
 
-@dataclass
-class StepReader:
+class StepReader(msgspec.Struct):
     """Reads one step: a name, or a name with parameters.
 
     Args:

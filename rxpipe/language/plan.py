@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import orjson
 from reactivex import Observable
 
@@ -20,8 +20,7 @@ STATE_FORMAT = b"2"
 """The form in which operators keep their state; one that was written in another form is computed anew."""
 
 
-@dataclass(frozen=True)
-class PlannedStep:
+class PlannedStep(msgspec.Struct, frozen=True):
     """One step, ready to be applied.
 
     Attributes:
@@ -56,18 +55,16 @@ def targets(streams: Mapping[str, str | list[str]]) -> list[str]:
     return [target for named in streams.values() for target in ([named] if isinstance(named, str) else named)]
 
 
-@dataclass(frozen=True)
-class PlannedStream:
+class PlannedStream(msgspec.Struct, frozen=True):
     """A stream's steps, and the names of the streams that read it, or the further outputs of its steps."""
 
     name: str
     steps: list[PlannedStep]
-    readers: list[str] = field(default_factory=list)
-    output_readers: Mapping[str, list[str]] = field(default_factory=dict)
+    readers: list[str] = msgspec.field(default_factory=list)
+    output_readers: Mapping[str, list[str]] = msgspec.field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """A graph ready to run.
 
     Attributes:
@@ -80,7 +77,7 @@ class Plan:
     graph: Graph
     streams: dict[str, PlannedStream]
     values: Mapping[str, Any]
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
     @property
     def lasting(self) -> bool:

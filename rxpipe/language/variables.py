@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import orjson
 
 from rxpipe.errors import did_you_mean, nearest
@@ -33,16 +33,14 @@ class _Unset:
 UNSET = _Unset()
 
 
-@dataclass(frozen=True)
-class Value:
+class Value(msgspec.Struct, frozen=True):
     """What a name stands for, and whether it may be shown."""
 
     value: Any
     hidden: bool = False
 
 
-@dataclass
-class Filled:
+class Filled(msgspec.Struct):
     """Data with its variables replaced.
 
     Attributes:
@@ -57,11 +55,11 @@ class Filled:
 
     value: Any = None
     shown: Any = None
-    hidden: dict[Path, str] = field(default_factory=dict)
-    texts: dict[Path, str] = field(default_factory=dict)
-    changed: set[Path] = field(default_factory=set)
-    unset: set[Path] = field(default_factory=set)
-    problems: list[tuple[Path, str, int]] = field(default_factory=list)
+    hidden: dict[Path, str] = msgspec.field(default_factory=dict)
+    texts: dict[Path, str] = msgspec.field(default_factory=dict)
+    changed: set[Path] = msgspec.field(default_factory=set)
+    unset: set[Path] = msgspec.field(default_factory=set)
+    problems: list[tuple[Path, str, int]] = msgspec.field(default_factory=list)
 
     def safe(self, message: str, path: Path) -> str:
         """A message about `path` without anything of a hidden value in it."""

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import msgspec
 import yaml
 
 from rxpipe.errors import Place, Problem
@@ -32,13 +32,12 @@ _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]{1,5
 _SPECIAL = re.compile(r"([-+]?)\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
-@dataclass(frozen=True)
-class LeafPlace(Place):
+class LeafPlace(Place, frozen=True):
     """The place of a scalar, which knows where inside the source its text begins."""
 
-    style: str | None = field(default=None, compare=False, repr=False)
-    value: str = field(default="", compare=False, repr=False)
-    following: tuple[str, ...] = field(default=(), compare=False, repr=False)
+    style: str | None = None
+    value: str = ""
+    following: tuple[str, ...] = ()
 
     def moved(self, columns: int) -> Place:
         """The place of the text's character number `columns`; in a text folded over several lines, of the whole."""
@@ -59,8 +58,7 @@ class LeafPlace(Place):
         return Place(self.file, self.line, self.column, self.text)
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(msgspec.Struct, frozen=True):
     """A scalar (`value` is a Python value), a list (of nodes) or a mapping (pairs of nodes)."""
 
     kind: Literal["scalar", "list", "mapping"]

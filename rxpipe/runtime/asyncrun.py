@@ -11,12 +11,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from loguru import logger
-
 from rxpipe.errors import RxpipeError, did_you_mean, nearest
 from rxpipe.graph import Graph
 from rxpipe.language.edges import PASSING, fits, members, type_name
 from rxpipe.language.plan import Plan
+from rxpipe.log import logger
 from rxpipe.loop import LoopScheduler
 from rxpipe.runtime.engine import Engine, Options
 from rxpipe.runtime.sample import SampleData

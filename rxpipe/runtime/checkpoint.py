@@ -7,11 +7,10 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from loguru import logger
-
 from rxpipe.context import Change, NoState, Saved, StateKind
 from rxpipe.errors import StateError
 from rxpipe.lease import Flow
+from rxpipe.log import logger
 from rxpipe.meter import blame
 
 if TYPE_CHECKING:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-from loguru import logger
 from reactivex.subject import Subject
 
 from rxpipe.elements import Batch, ErrorRecord
 from rxpipe.lease import Lease
+from rxpipe.log import logger
 
 KEPT = 100
 """How many of the last error records are kept."""

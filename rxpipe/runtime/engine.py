@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
-from loguru import logger
+import msgspec
 from reactivex import Observable
 from reactivex.abc import DisposableBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, SerialDisposable
@@ -23,6 +23,7 @@ from rxpipe.context import Emit, Written, void
 from rxpipe.errors import GraphError, RunError, RxpipeError
 from rxpipe.graph import ERRORS
 from rxpipe.lease import Flow
+from rxpipe.log import logger
 from rxpipe.runtime.checkpoint import Checkpoints
 from rxpipe.runtime.deadletters import DeadLetters
 from rxpipe.runtime.guard import GuardedScheduler
@@ -44,8 +45,7 @@ OVER = ("done", "failed", "stopped")
 """The states of a run that has ended."""
 
 
-@dataclass
-class Options:
+class Options(msgspec.Struct):
     """How to run a plan.
 
     Args:

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import Callable
+from functools import partial
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
-
-from loguru import logger
 
 from rxpipe.language.hidden import masked
 
@@ -27,7 +31,41 @@ def configure(level: str = "INFO", form: Literal["text", "json"] = "text", sink:
         level: Least level shown.
         form: `text` for people, `json` for machines: one object a line with time, level, message and exception.
         sink: A stream, or a function of a line, to write to instead.
+
+    Where loguru is not imported yet, this is done when something is logged first, by us or by a user's function.
     """
+    sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, _AtImport)]
+    if "loguru" in sys.modules:
+        _set_up(level, form, sink)
+    else:
+        sys.meta_path.insert(0, _AtImport(partial(_set_up, level, form, sink)))
+
+
+class _AtImport(MetaPathFinder):
+    """Calls `then` behind the import of loguru."""
+
+    def __init__(self, then: Callable[[], None]) -> None:
+        self._then = then
+
+    def find_spec(self, name: str, path: object, target: ModuleType | None = None) -> ModuleSpec | None:  # noqa: ARG002
+        if name != "loguru":
+            return None
+        sys.meta_path.remove(self)
+        found = find_spec(name)
+        if found is not None and found.loader is not None:
+            execute = found.loader.exec_module
+
+            def execute_and_then(module: ModuleType) -> None:
+                execute(module)
+                self._then()
+
+            found.loader.exec_module = execute_and_then  # type: ignore[method-assign]  # of this loader alone
+        return found
+
+
+def _set_up(level: str, form: Literal["text", "json"], sink: Any) -> None:
+    from loguru import logger  # noqa: PLC0415  # see `rxpipe.log`
+
     logger.remove()
     if form == "json":
         logger.add(_json_sink(sink), level=level, format=_bare, colorize=False)

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any
 
-from loguru import logger
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from rxpipe.errors import RxpipeError
+from rxpipe.log import logger
 
 if TYPE_CHECKING:
     from rxpipe.runtime.engine import Engine

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, TextIO
+
+import msgspec
 
 FALLBACK = (80, 24)
 """Columns and lines of a terminal that does not tell."""
 
 
-@dataclass
-class Output:
+class Output(msgspec.Struct):
     """Where sinks that print write, and how.
 
     Attributes:
@@ -36,7 +36,7 @@ class Output:
     colour: bool = False
     width: int | None = None
     height: int | None = None
-    held: list[str] = field(default_factory=list)
+    held: list[str] = msgspec.field(default_factory=list)
     _screens: int = 0
 
     @classmethod

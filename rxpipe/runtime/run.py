@@ -11,10 +11,9 @@ from concurrent.futures import TimeoutError as FutureTimeout
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from loguru import logger
-
 from rxpipe.errors import RunError, RxpipeError
 from rxpipe.graph import Graph
+from rxpipe.log import logger
 from rxpipe.runtime.asyncrun import AsyncRun, not_drained
 from rxpipe.runtime.status import RunStatus
 from rxpipe.table import Table

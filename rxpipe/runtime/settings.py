@@ -66,7 +66,7 @@ NAMES = tuple(field.name for field in fields(Settings))
 
 
 def checked(values: Mapping[str, Any]) -> tuple[Settings, list[tuple[tuple[str | int, ...], str]]]:
-    """The settings, and what is wrong with them: the path inside `values`, and what must be; then they are the defaults."""
+    """The settings, and what is wrong with `values`: the path inside and what must be; then they are the defaults."""
     try:
         return plain(Settings, dict(values)), []
     except NotPlainError:

@@ -18,11 +18,11 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from loguru import logger
 
 from rxpipe.context import Change, StateKind
 from rxpipe.errors import StateError
 from rxpipe.language.hidden import masked
+from rxpipe.log import logger
 
 FORMAT = "1"
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from rxpipe.elements import ErrorRecord, as_dict
 from rxpipe.meter import Meter, blame
@@ -19,8 +20,7 @@ LONG_CHECKPOINT = 10.0
 """Seconds after which a checkpoint that waits makes the run degraded."""
 
 
-@dataclass(frozen=True)
-class StepStatus:
+class StepStatus(msgspec.Struct, frozen=True):
     """One step. `share` is its part of the time that all steps used; `gauges` holds figures such as `queue_depth`."""
 
     name: str
@@ -37,8 +37,7 @@ class StepStatus:
     gauges: dict[str, float]
 
 
-@dataclass(frozen=True)
-class StreamStatus:
+class StreamStatus(msgspec.Struct, frozen=True):
     """One stream: the records that its busiest step handled, in all and per second; how far behind its sources are."""
 
     records: int
@@ -48,8 +47,7 @@ class StreamStatus:
     errors: int
 
 
-@dataclass(frozen=True)
-class Backlog:
+class Backlog(msgspec.Struct, frozen=True):
     """Data that was there before the run began to read: bytes known and read, and when it will be read."""
 
     read_bytes: float
@@ -58,8 +56,7 @@ class Backlog:
     eta_seconds: float | None
 
 
-@dataclass(frozen=True, repr=False)
-class RunStatus:
+class RunStatus(msgspec.Struct, frozen=True):
     """A run at one moment. Times are in seconds since the epoch.
 
     Attributes:
@@ -86,16 +83,19 @@ class RunStatus:
     streams: dict[str, StreamStatus]
     steps: list[StepStatus]
     backlog: Backlog | None
-    files: dict[str, Any] = field(default_factory=dict)
-    details: dict[str, Any] = field(default_factory=dict)
-    last_errors: list[ErrorRecord] = field(default_factory=list)
+    files: dict[str, Any] = msgspec.field(default_factory=dict)
+    details: dict[str, Any] = msgspec.field(default_factory=dict)
+    last_errors: list[ErrorRecord] = msgspec.field(default_factory=list)
     checkpoints: int = 0
     checkpoint_seconds: float = 0.0
     checkpoint_rows: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """The status as plain data."""
-        made = asdict(self)
+        made = msgspec.structs.asdict(self)
+        made["streams"] = {name: msgspec.structs.asdict(stream) for name, stream in self.streams.items()}
+        made["steps"] = [msgspec.structs.asdict(step) for step in self.steps]
+        made["backlog"] = None if self.backlog is None else msgspec.structs.asdict(self.backlog)
         made["last_errors"] = [as_dict(error) for error in self.last_errors]
         return made
 

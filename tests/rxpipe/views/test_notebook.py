@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as ET
 
+import msgspec
 import reactivex as rx
 
 import rxpipe
@@ -82,7 +83,7 @@ def test_status_of_a_sick_run() -> None:
     with Graph("g", {"s": [rx.of(1)]}).run() as run:
         run.wait()
     status = run.status()
-    object.__setattr__(status, "degraded", "the disk is <full>")
+    status = msgspec.structs.replace(status, degraded="the disk is <full>")
     assert "the disk is &lt;full&gt;" in status._repr_html_()
     assert "; the disk is <full>" in str(status)
 
