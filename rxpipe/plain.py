@@ -87,7 +87,7 @@ def plain(hint: Any, value: Any) -> Any:
         return value
     if type(value) is dict:
         if hasattr(kind, "__required_keys__"):  # a TypedDict, of `typing` or of `typing_extensions`
-            return plain_entries(_fields(kind), kind.__required_keys__, value)
+            return _plain_typed_dict(kind, value)
         if dataclasses.is_dataclass(kind):
             return _plain_object(kind, value)
     raise NotPlainError
@@ -104,6 +104,13 @@ def plain_entries(
     if not (hints.keys() >= values.keys() >= set(required)):
         raise NotPlainError
     return {name: plain(hint, values[name]) for name, hint in hints.items() if name in values}
+
+
+def _plain_typed_dict(kind: Any, value: dict[str, Any]) -> dict[str, Any]:
+    hints = _fields(kind)
+    if any(typing.get_origin(hint) in (typing.Required, typing.NotRequired) for hint in hints.values()):
+        raise NotPlainError  # `__required_keys__` does not know of them where annotations are text
+    return plain_entries(hints, kind.__required_keys__, value)
 
 
 def _plain_object(kind: Any, value: dict[str, Any]) -> Any:

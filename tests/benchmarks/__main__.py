@@ -13,11 +13,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import usage_cold  # the benchmarks stand beside this file, which is run as a folder
+import startup  # the benchmarks stand beside this file, which is run as a folder
+import usage_cold
 import usage_live
 from measure import make_history
 
-BENCHMARKS = {"cold": usage_cold.measure, "live": usage_live.measure}
+BENCHMARKS = {"cold": usage_cold.measure, "live": usage_live.measure, "startup": startup.measure}
 
 
 def main() -> None:

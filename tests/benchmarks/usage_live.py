@@ -22,14 +22,18 @@ IDLE = 30.0
 def measure(history: Path, folder: Path, runs: int) -> None:
     """Measure restart, append and idle on a run whose state is saved."""
     environment = {**os.environ, "CLAUDE_CONFIG_DIR": str(history), "HOME": str(folder), "TERM": "xterm"}
-    state = folder / "usage.sqlite"
-    run = [*RXPIPE, "run", "usage", "--state", str(state)]
-    first = _measured(run, environment, "to read the history once and save its state")
+    run, first = saved_state(environment, folder)
     print(f"\nLive, on the history of {sum(1 for _ in history.rglob('*.jsonl'))} files")
     print(f"first read and state saved: {first:.2f} s")
-    starts = [_first_screen(run, environment) for _ in range(runs)]
+    starts = [first_screen(run, environment) for _ in range(runs)]
     print(f"restart with saved offsets, to the first full screen: median {statistics.median(starts):.3f} s of {runs}")
     _append_and_idle(run, environment, history)
+
+
+def saved_state(environment: dict[str, str], folder: Path) -> tuple[list[str], float]:
+    """Read the history once and save the state; returns the command that goes on from it and the seconds it took."""
+    run = [*RXPIPE, "run", "usage", "--state", str(folder / "usage.sqlite")]
+    return run, _measured(run, environment, "to read the history once and save its state")
 
 
 def _measured(command: list[str], environment: dict[str, str], what: str) -> float:
@@ -40,7 +44,7 @@ def _measured(command: list[str], environment: dict[str, str], what: str) -> flo
     return time.perf_counter() - started
 
 
-def _first_screen(command: list[str], environment: dict[str, str]) -> float:
+def first_screen(command: list[str], environment: dict[str, str]) -> float:
     """Seconds from the start of the process until a terminal of 160 by 50 has the whole screen, totals included."""
     import pty
     import termios
