@@ -33,13 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    # Neither loading a graph nor its records make cycles: looking for garbage often would cost a tenth of the time.
-    gc.set_threshold(50_000, 20, 50)
     parsed = parser().parse_args(arguments)
     from rxpipe.errors import GraphError, RxpipeError  # noqa: PLC0415  # `--help` needs none of it
     from rxpipe.language.hidden import masked  # noqa: PLC0415
 
     command = importlib.import_module(f"rxpipe.cli.{parsed.command}")
+    gc.disable()  # what is loaded stays: a run looks for garbage again, see `rxpipe.runtime.memory`
     try:
         code: int = command.execute(parsed)
         sys.stdout.flush()
@@ -53,6 +52,8 @@ def _run(arguments: Sequence[str] | None) -> int:
             return _reader_gone()
         print(masked(f"rxpipe: {error}"), file=sys.stderr)
         return FAILED
+    finally:
+        gc.enable()
     return code
 
 
