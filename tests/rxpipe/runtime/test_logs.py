@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 
@@ -93,3 +94,21 @@ def test_standard_error_by_default(capsys: pytest.CaptureFixture[str]) -> None:
     configure()
     logger.info("hello")
     assert capsys.readouterr().err.endswith("INFO    hello\n")
+
+
+@pytest.mark.parametrize("who", ["rxpipe.log", "loguru"])
+def test_set_up_when_loguru_is_imported_by_us_or_by_a_user(who: str) -> None:
+    code = f"""
+import sys
+from rxpipe.runtime.logs import configure
+
+configure("DEBUG")
+configure("WARNING")
+assert "loguru" not in sys.modules
+from {who} import logger
+
+logger.info("not shown")
+logger.warning("shown")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert [line[9:] for line in done.stderr.splitlines()] == ["WARNING shown"]
