@@ -9,7 +9,6 @@ from itertools import islice
 from typing import Annotated
 
 import msgspec
-from annotated_types import Gt
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
@@ -20,6 +19,7 @@ from rxpipe.operator import operator
 from rxpipe.operators.files._match import Matcher
 from rxpipe.operators.files._paths import expanded
 from rxpipe.operators.files._rounds import Rounds
+from rxpipe.params import Gt
 from rxpipe.units import Duration, seconds
 
 MOST = 1000

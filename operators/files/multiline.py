@@ -6,6 +6,7 @@ import re
 from typing import Annotated, Any
 
 from annotated_types import Ge, Gt
+import msgspec
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable
@@ -16,6 +17,7 @@ from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.operator import operator
 from rxpipe.operators.files._boundaries import Boundaries, before, before_unindented, behind
 from rxpipe.operators.files._joiner import Joiner
+from rxpipe.params import Ge, Gt
 from rxpipe.units import Duration, Size, nbytes, seconds
 
 

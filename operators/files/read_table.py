@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from annotated_types import Ge, Gt
+import msgspec
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
@@ -16,6 +17,7 @@ from rxpipe.operator import operator
 from rxpipe.operators.files._rounds import Rounds
 from rxpipe.operators.files._tablereader import TableReader
 from rxpipe.operators.sinks._database import quoted
+from rxpipe.params import Ge, Gt
 from rxpipe.units import Duration, seconds
 
 

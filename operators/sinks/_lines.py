@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from loguru import logger
 from reactivex.abc import ObserverBase, SchedulerBase
 
 from rxpipe.context import Change, Context
 from rxpipe.errors import RxpipeError
+from rxpipe.log import logger
 from rxpipe.operators.sinks._appender import Appender
 from rxpipe.operators.sinks._outbox import Outbox
 from rxpipe.operators.sinks._records import json_lines

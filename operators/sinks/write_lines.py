@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import orjson
-from annotated_types import Ge, Gt
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
@@ -20,7 +19,7 @@ from rxpipe.operator import operator
 from rxpipe.operators.sinks._lines import Encode, LineFiles, json_encoder
 from rxpipe.operators.sinks._records import OPTION, plain, records_of
 from rxpipe.operators.sinks._series import Series
-from rxpipe.params import Expr
+from rxpipe.params import Expr, Ge, Gt
 from rxpipe.units import Duration, Size, nbytes, seconds
 
 T = TypeVar("T")

@@ -45,7 +45,7 @@ class PlannedStep(msgspec.Struct, frozen=True):
     function: Callable[[Observable[Any]], Observable[Any]] | Observable[Any] | None = None
     accepts: Any = None
     emits: Any = None
-    outputs: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Mapping[str, Any] = msgspec.field(default_factory=dict)
     fingerprint: str = ""
     place: Place | None = None
 
