@@ -12,7 +12,7 @@ from rxpipe.elements import Batch
 from rxpipe.errors import Problem
 from rxpipe.graph import Graph, stream
 from rxpipe.language.check import plan
-from rxpipe.language.config import dump
+from rxpipe.language.dump import dump
 from rxpipe.views.reference import edge, find, kind
 from rxpipe.views.show import show
 
