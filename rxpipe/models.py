@@ -11,7 +11,16 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, create_model
 
-from rxpipe.errors import ExpressionError, FunctionError, ParameterError, ParameterProblem, UnitError, described, did_you_mean, nearest
+from rxpipe.errors import (
+    ExpressionError,
+    FunctionError,
+    ParameterError,
+    ParameterProblem,
+    UnitError,
+    described,
+    did_you_mean,
+    nearest,
+)
 from rxpipe.language.hidden import Hidden
 
 

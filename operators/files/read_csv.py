@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from annotated_types import Gt
-import msgspec
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
@@ -17,7 +15,6 @@ from rxpipe.operators.files._csv import CsvType
 from rxpipe.operators.files._csvreader import CsvForm, CsvReader
 from rxpipe.operators.files._paths import expanded
 from rxpipe.operators.files._rounds import Rounds
-from rxpipe.operators.files._tail import Row, Tail, open_file
 from rxpipe.params import Gt
 from rxpipe.units import Duration, Size, nbytes, seconds
 

@@ -21,8 +21,7 @@ from rxpipe.lift import Records, Reject, lift
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.records._decode import FieldType
 from rxpipe.operators.records._lookup import Lookup, LookupFileError, Types, read_rows, rows_of
-from rxpipe.params import DataFiles, Expr
-from rxpipe.log import logger
+from rxpipe.params import Expr
 
 Join = Callable[[list[Row], list[tuple[Any, ...]]], list[Row]]
 """From rows, and the look-up's values for each, to rows with both."""

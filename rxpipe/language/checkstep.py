@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import orjson
 from reactivex import Observable
 
 from rxpipe.errors import ParameterError, ParameterProblem, Place, did_you_mean, nearest
