@@ -7,7 +7,6 @@ import math
 from collections.abc import Callable, Hashable, Iterable
 from typing import Any, Literal, NamedTuple
 
-from loguru import logger
 from reactivex.abc import ObserverBase, SchedulerBase
 
 from rxpipe.alarm import Alarm
@@ -16,6 +15,7 @@ from rxpipe.elements import Batch, Row, as_dict
 from rxpipe.expressions import parse
 from rxpipe.expressions.packing import pack, unpack
 from rxpipe.expressions.rows import compile_values
+from rxpipe.log import logger
 
 Side = Literal[0, 1]
 _OTHER: tuple[Side, Side] = (1, 0)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from loguru import logger
 from reactivex.abc import ObserverBase, SchedulerBase
 
 from rxpipe.context import Context
 from rxpipe.elements import Batch, LineDelta
 from rxpipe.lease import Flow, Lease
+from rxpipe.log import logger
 from rxpipe.operators.flow._queues import Queue
 
 AHEAD = 2

@@ -10,12 +10,12 @@ from typing import Any
 from uuid import uuid4
 
 import msgspec
-from loguru import logger
 
 from rxpipe.context import Change, Context
 from rxpipe.elements import Batch, LineDelta, OriginGone, Row
 from rxpipe.expressions.packing import pack, unpack
 from rxpipe.lease import Lease
+from rxpipe.log import logger
 from rxpipe.operators.flow._queues import final, weight
 from rxpipe.operators.flow._spool import LENGTH, Spool
 

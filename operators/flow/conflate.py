@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, TypeVar
 
-from annotated_types import Ge
 from reactivex import Observable
 
 from rxpipe.operator import operator
 from rxpipe.operators.flow.on_slow import on_slow
-from rxpipe.params import Expr
+from rxpipe.params import Expr, Ge
 
 T = TypeVar("T")
 

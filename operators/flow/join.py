@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable
@@ -14,7 +13,7 @@ from rxpipe.elements import Batch
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.operator import operator
 from rxpipe.operators.flow._join import Join, Rules, Side
-from rxpipe.params import Expr
+from rxpipe.params import Expr, Ge
 from rxpipe.units import Duration, seconds
 
 _BOTH = 2

@@ -7,7 +7,6 @@ import inspect
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from annotated_types import Ge
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
@@ -18,6 +17,7 @@ from rxpipe.elements import Batch, as_dict
 from rxpipe.operator import operator
 from rxpipe.operators.flow._calls import AnyFuture, Call, Calls
 from rxpipe.operators.records.call import RecordFunction
+from rxpipe.params import Ge
 from rxpipe.units import Duration, seconds
 
 

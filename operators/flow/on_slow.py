@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeVar
 
-from annotated_types import Ge
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
@@ -15,7 +14,7 @@ from rxpipe.operator import operator
 from rxpipe.operators.flow._queues import Latest, Line, Queue
 from rxpipe.operators.flow._slow import Slow
 from rxpipe.operators.flow._spill import Spill
-from rxpipe.params import Expr
+from rxpipe.params import Expr, Ge
 from rxpipe.units import Size, nbytes
 
 T = TypeVar("T")

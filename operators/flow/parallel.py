@@ -6,7 +6,6 @@ from concurrent.futures import Future
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
@@ -20,6 +19,7 @@ from rxpipe.operators.flow._calls import Call, Calls, leases_of
 from rxpipe.operators.flow._wire import dumps
 from rxpipe.operators.flow._worker import Setup
 from rxpipe.operators.flow._workers import Made, ProcessWorker, ThreadWorker, Worker, WorkerError, Workers
+from rxpipe.params import Ge
 from rxpipe.steps import Steps
 from rxpipe.table import Table
 from rxpipe.units import Duration, seconds
