@@ -13,6 +13,10 @@ from rxpipe.operators.files._tail import Row, Tail
 
 _STARTED = b"\0started"
 
+_SHOWN = {"offset": "offset", "size": "size", "mtime_ns": "changed_ns"}
+_HOLDS = f"offset of a file: {', '.join(_SHOWN.get(name, '-') for name in Row.__struct_fields__)}"
+"""What a row is, and which of its parts tell a person something; see `Context.state`."""
+
 
 class Known:
     """The files of one reader, and their rows in the state.
@@ -44,7 +48,7 @@ class Known:
         self._forget = forget
         self._follow = follow
         self._changed: set[str] = set()
-        saved = context.state("source", self.changes, "offset of a file: -, -, offset, size, changed_ns, -, -")
+        saved = context.state("source", self.changes, _HOLDS)
         self._persistent = saved.persistent
         rows = list(saved.items())
         self.saved = self._restore(rows)

@@ -131,11 +131,27 @@ def test_a_step_that_raises_is_named_with_its_line(world: Any) -> None:
 
 
 def test_a_step_that_cannot_begin_is_named_and_not_one_behind_it(world: Any) -> None:
-    steps = "[{from: records}, {where: n > 1}, {enrich: {files: [none.csv], key: n}}, {derive: {m: n}}, {buffer: 9}]"
-    world.write("copy.yaml", COPY.partition("  file:")[0] + f"  rich: {steps}\n")
+    world.write("ops/unready.py", UNREADY)
+    steps = "[{from: records}, {where: n > 1}, unready, {derive: {m: n}}, {buffer: 9}]"
+    graph = COPY.partition("  file:")[0].replace("streams:", "plugins: [ops]\nstreams:")
+    world.write("copy.yaml", graph + f"  rich: {steps}\n")
     done = world.run("run", "copy.yaml", "--once")
     assert done.returncode == 1
-    assert "rich[2] enrich: data file 'none.csv' must exist" in done.stderr
+    assert "rich[2] unready: OSError: not there" in done.stderr
+
+
+UNREADY = '''
+from reactivex import Observable
+from rxpipe import Batch, operator
+from rxpipe.lift import lift
+
+@operator
+def unready(source: Observable[Batch]) -> Observable[Batch]:
+    """Cannot begin."""
+    def make(context):
+        raise OSError("not there")
+    return lift(source, make)
+'''
 
 
 def test_an_error_tells_its_line_or_where_only_the_row_is_left_its_block(world: Any) -> None:
