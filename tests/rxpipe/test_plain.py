@@ -16,10 +16,11 @@ from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
 from rxpipe.errors import ParameterError
+from rxpipe.language.datafiles import DataFiles
 from rxpipe.models import validate
 from rxpipe.operator import Operator
 from rxpipe.operators.sinks._panel import Panel
-from rxpipe.params import KNOWN_NAMES_ONLY, AggregationExpr, DataFiles, Expr, Ge, Gt
+from rxpipe.params import KNOWN_NAMES_ONLY, AggregationExpr, Expr, Ge, Gt
 from rxpipe.plain import NotPlainError, plain
 from rxpipe.registry import registry
 from rxpipe.runtime.settings import Level, Settings
