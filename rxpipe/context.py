@@ -54,6 +54,22 @@ class Saved(Protocol):
         ...
 
 
+class Notifier(Protocol):
+    """Tells `watch` where something may have happened."""
+
+    def add(self, path: str) -> None:
+        """Tell of changes of a file, or in a folder."""
+        ...
+
+    def remove(self, path: str) -> None:
+        """Tell of them no more."""
+        ...
+
+    def close(self) -> None:
+        """Tell of nothing any more."""
+        ...
+
+
 class NoState:
     """The saved state of a step whose run keeps none."""
 
@@ -212,6 +228,10 @@ class Context:
 
     def output(self) -> Any:
         """What the command line asked of sinks that print; see `rxpipe.runtime.output`."""
+        return None
+
+    def notifier(self, hinted: Callable[[set[str]], None]) -> Notifier | None:  # noqa: ARG002  # a test's is used
+        """Who tells of changed paths by calling `hinted`; None, as everywhere but in a test: the kernel."""
         return None
 
     def executor(self) -> Executor:

@@ -10,7 +10,7 @@ from typing import Any
 from reactivex.abc import ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, SerialDisposable
 
-from rxpipe.context import Context
+from rxpipe.context import Context, Notifier
 from rxpipe.elements import FileEvent
 from rxpipe.log import logger
 from rxpipe.operators.files._match import Matcher
@@ -50,7 +50,7 @@ class Watcher:
         self.post = context.poster(given)
         self.disposables = CompositeDisposable(paths.listen(lambda: self.post(self._paths_changed)))
         self.timers = {"rescan": SerialDisposable(), "poll": SerialDisposable()}
-        self.notify: Inotify | None = None
+        self.notify: Notifier | None = None
         self.reason = ""
         self.polled: set[str] = set()
         self.pending: set[str] = set()
@@ -76,7 +76,8 @@ class Watcher:
             self.reason = "asked for"
         else:
             try:
-                self.notify = Inotify(self.post, self._hinted)
+                told = self.context.notifier(lambda paths: self._hinted(paths, False))
+                self.notify = told or Inotify(self.post, self._hinted)
             except NotifyError as error:
                 self._fall_back(str(error))
         self._paths_changed()
@@ -144,7 +145,7 @@ class Watcher:
         self.scanner.roots = wanted
         self.unseen |= set(new)
         for root in new:
-            kind = silent_filesystem(root) if self.backend == "auto" and self.notify is not None else None
+            kind = silent_filesystem(root) if self.backend == "auto" and isinstance(self.notify, Inotify) else None
             if kind is not None:
                 self._poll(root, f"file system {kind} does not notify")
         if self._started and self.polled:

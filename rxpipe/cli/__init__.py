@@ -1,6 +1,6 @@
-"""The command line: `rxpipe run|check|show|operators|state`.
+"""The command line: `rxpipe run|check|test|show|operators|state`.
 
-Exit codes: 0 done, 1 a run failed, 2 wrong usage, 78 a graph that is wrong, 130 ended by Ctrl-C.
+Exit codes: 0 done, 1 a run or a test failed, 2 wrong usage, 78 a graph that is wrong, 130 ended by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("run", "check", "show", "operators", "state")
+COMMANDS = ("run", "check", "test", "show", "operators", "state")
 FAILED = 1
 USAGE = 2
 GRAPH_WRONG = 78
@@ -71,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="rxpipe",
         description="Run reactive dataflow graphs over things that keep changing: log files, queues, APIs, sockets.",
-        epilog="exit codes: 0 done, 1 the run failed, 2 wrong usage, 78 the graph is wrong, 130 Ctrl-C",
+        epilog="exit codes: 0 done, 1 the run or a test failed, 2 wrong usage, 78 the graph is wrong, 130 Ctrl-C",
     )
     made.add_argument("--version", action="version", version=f"rxpipe {__version__}")
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")

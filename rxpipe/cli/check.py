@@ -30,16 +30,18 @@ def execute(args: argparse.Namespace) -> int:
     count = 0
     for source in args.graph:
         try:
-            graph = load(source, sets=args.set)
+            graph = load(source, sets=args.set, tests=True)
         except GraphError as error:
             count += len(error.problems)
             for problem in error.problems:
                 print(coloured(str(problem)), file=sys.stderr)
         else:
             steps = sum(len(stream) for stream in graph.streams.values())
-            print(f"{source}: good ({_counted(len(graph.streams), 'stream')}, {_counted(steps, 'step')})")
+            counts = [counted(len(graph.streams), "stream"), counted(steps, "step")]
+            counts += [counted(len(graph.tests), "test")] * bool(graph.tests)
+            print(f"{source}: good ({', '.join(counts)})")
     if count:
-        print(_counted(count, "problem"), file=sys.stderr)
+        print(counted(count, "problem"), file=sys.stderr)
     return GRAPH_WRONG if count else 0
 
 
@@ -55,5 +57,6 @@ def coloured(problem: str) -> str:
     return "\n".join(lines)
 
 
-def _counted(count: int, what: str) -> str:
+def counted(count: int, what: str) -> str:
+    """A number of things."""
     return f"{count} {what}" if count == 1 else f"{count} {what}s"

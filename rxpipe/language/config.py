@@ -27,6 +27,7 @@ def load(
     values: Mapping[str, Any] | None = None,
     sets: Iterable[str] = (),
     environ: Mapping[str, str] | None = None,
+    tests: bool = False,
 ) -> Graph:
     """Read a graph file, or a shipped graph by its name, and check it.
 
@@ -35,6 +36,7 @@ def load(
         values: Values of declared parameters to check the graph with; the defaults otherwise.
         sets: The same as texts, as `--set name=value` gives them.
         environ: The environment; the process's own by default.
+        tests: Whether the graph's tests are checked, too; who only runs it needs none of them.
 
     Raises:
         GraphError: With all problems of the graph.
@@ -45,7 +47,7 @@ def load(
     except (OSError, UnicodeDecodeError) as error:
         reason = "is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else f"cannot be read: {error.strerror}"
         raise GraphError([Problem(f"{path}: {reason}")]) from error
-    return load_text(text, file=str(path), folder=path.parent, values=values, sets=sets, environ=environ)
+    return load_text(text, file=str(path), folder=path.parent, values=values, sets=sets, environ=environ, tests=tests)
 
 
 def load_text(
@@ -56,6 +58,7 @@ def load_text(
     values: Mapping[str, Any] | None = None,
     sets: Iterable[str] = (),
     environ: Mapping[str, str] | None = None,
+    tests: bool = False,
 ) -> Graph:
     """Read a graph from YAML text and check it.
 
@@ -66,6 +69,7 @@ def load_text(
         values: Values of declared parameters to check the graph with.
         sets: The same as texts, as `--set name=value` gives them.
         environ: The environment; the process's own by default.
+        tests: Whether the graph's tests are checked, too; who only runs it needs none of them.
 
     Raises:
         GraphError: With all problems of the graph.
@@ -80,7 +84,12 @@ def load_text(
             given |= read_sets(draft.graph, sets)
         except GraphError as error:
             problems += error.problems
-        problems += examine(draft.graph, given, environ, broken=draft.broken, lenient=True)[1]
+        plan, found = examine(draft.graph, given, environ, broken=draft.broken, lenient=True)
+        problems += found
+        if tests:
+            from rxpipe.testing.section import read_cases  # noqa: PLC0415  # tests stand on the graph, likewise
+
+            problems += read_cases(draft.graph, plan)[1]
     if draft.graph is None or problems:
         raise GraphError(in_order(problems))
     return draft.graph

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from reactivex.subject import Subject
 
 from rxpipe.elements import Batch, ErrorRecord
+from rxpipe.graph import ERRORS
 from rxpipe.lease import Lease
 from rxpipe.log import logger
 
@@ -21,13 +23,17 @@ LOGGED = 5
 class DeadLetters:
     """The error records of one run.
 
+    Args:
+        watch: Called with `errors` and each error record.
+
     Attributes:
         count: How many there were.
         last: The last of them.
         stream: Those who read `errors` subscribe here.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, watch: Callable[[str, Any], None] | None = None) -> None:
+        self._watch = watch
         self.count = 0
         self.last: deque[ErrorRecord] = deque(maxlen=KEPT)
         self.stream: Subject[Any] = Subject()
@@ -43,6 +49,8 @@ class DeadLetters:
         """
         self.count += 1
         self.last.append(error)
+        if self._watch is not None:
+            self._watch(ERRORS, error)
         if deliver and self.stream.observers and not self.stream.is_stopped:
             self.stream.on_next(Batch([error], leases=leases))
         elif number <= LOGGED or str(number).strip("0") == "1":

@@ -18,7 +18,7 @@ from reactivex.abc import DisposableBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, SerialDisposable
 from reactivex.subject import Subject
 
-from rxpipe.context import Emit, Written, void
+from rxpipe.context import Emit, Notifier, Written, void
 from rxpipe.errors import GraphError, RunError, RxpipeError
 from rxpipe.graph import ERRORS
 from rxpipe.lease import Flow
@@ -55,7 +55,10 @@ class Options(msgspec.Struct):
         output: What sinks that print are told, see `rxpipe.runtime.output`.
         state: The open state file; the engine closes it.
         executor: Threads for blocking calls; by default a pool of the run's own, made when first needed.
-        watch: Called with the name of a stream, or `STREAM.OUTPUT`, and each element that leaves it.
+        watch: Called with the name of a stream, or `STREAM.OUTPUT`, and each element that leaves it; with `errors` and
+            each error record.
+        completed: Called with the name of each stream that is complete.
+        notifier: Tells `watch` of changes in the place of the kernel, see `rxpipe.context.Context.notifier`.
     """
 
     in_flight: int = 64 * 1024 * 1024
@@ -66,6 +69,8 @@ class Options(msgspec.Struct):
     state: StateFile | None = None
     executor: Executor | None = None
     watch: Callable[[str, Any], None] | None = None
+    completed: Callable[[str], None] | None = None
+    notifier: Callable[[Callable[[set[str]], None]], Notifier] | None = None
 
 
 class Engine:
@@ -104,11 +109,12 @@ class Engine:
         self.post = post
         self.once = options.once
         self.output = options.output
+        self.notifier = options.notifier
         self.state: State = "new"
         self.failure: Exception | None = None
         self.contexts: list[StepContext] = []
         self.tables: dict[str, Table] = {}
-        self.errors = DeadLetters()
+        self.errors = DeadLetters(options.watch)
         self.written = Written()
         if options.state is not None:
             self.written.add(options.state.path, "-wal", "-shm", ".lock")
@@ -159,11 +165,13 @@ class Engine:
             self._subscriptions.add(self._later(self._options.duration, self.drain))
 
     def _subscribe(self, name: str, observable: Observable[Any]) -> None:
-        subject = self._subjects.get(name)
+        subject, completed = self._subjects.get(name), self._options.completed
 
         def on_completed() -> None:
             if subject is not None:
                 subject.on_completed()
+            if completed is not None:
+                completed(name)
             self._completed(name)
 
         on_next = self.emitter(name)
@@ -210,8 +218,10 @@ class Engine:
 
     def _complete_errors(self) -> None:
         """The stream `errors` ends when no source is left, and no stream but those that read it."""
-        if self._sources == 0 and self._open <= self._handlers:
+        if self._sources == 0 and self._open <= self._handlers and not self.errors.stream.is_stopped:
             self.errors.complete()
+            if self._options.completed is not None:
+                self._options.completed(ERRORS)
 
     def _finish(self, attempt: int = 1) -> None:
         """All streams are complete: take a last checkpoint, and end."""

@@ -13,7 +13,7 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.subject import Subject
 
-from rxpipe.context import Change, Context, Emit, Saved, StateKind, entered
+from rxpipe.context import Change, Context, Emit, Notifier, Saved, StateKind, entered
 from rxpipe.elements import Batch, ErrorRecord
 from rxpipe.fused import Tail
 from rxpipe.lease import Lease
@@ -156,6 +156,12 @@ class StepContext(Context):
     def output(self) -> Any:
         """What the command line asked for."""
         return self._engine.output
+
+    def notifier(self, hinted: Callable[[set[str]], None]) -> Notifier | None:
+        """Who tells of changed paths, if not the kernel."""
+        make = self._engine.notifier
+        post = self.poster(None)
+        return None if make is None else make(lambda paths: post(lambda: hinted(paths)))
 
     def executor(self) -> Executor:
         """The run's threads."""

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rxpipe.context import void
+from rxpipe.context import Notifier, void
 from rxpipe.errors import GraphError, Problem
 from rxpipe.expressions import times
-from rxpipe.graph import Graph
+from rxpipe.graph import ERRORS, Graph
 from rxpipe.runtime.engine import Engine, Options
 from rxpipe.runtime.settings import checked
 from rxpipe.runtime.state import StateFile
@@ -46,12 +46,17 @@ class VirtualRun:
         state: The state file; None keeps no state.
         settings: Settings of the run; neither the graph's nor the environment's count.
         output: What sinks that print are told.
-        virtual: The clock, which operators built in Python may share.
+        virtual: The time, which operators built in Python may share.
+        clock: What the clock says while the time is 0, in seconds since the epoch.
+        watch: Called with a stream's name and each element that leaves it, in the place of keeping it in `events`.
+        completed: Called with the name of each stream that is complete.
+        notifier: Tells `watch` of changes, see `rxpipe.context.Context.notifier`.
 
     Attributes:
         engine: The run's engine.
-        virtual: The clock; it begins at 0.
-        events: For each stream the elements that left it, without their leases.
+        virtual: The time; it begins at 0.
+        clock: What the clock says while the time is 0; set it, and the clock jumps.
+        events: For each stream the elements that left it, without their leases; for `errors` the error records.
     """
 
     def __init__(
@@ -64,13 +69,18 @@ class VirtualRun:
         settings: Mapping[str, Any] | None = None,
         output: Any = None,
         virtual: VirtualTimeScheduler | None = None,
+        clock: float = 0.0,
+        watch: Callable[[str, Any], None] | None = None,
+        completed: Callable[[str], None] | None = None,
+        notifier: Callable[[Callable[[set[str]], None]], Notifier] | None = None,
     ) -> None:
         plan = graph.plan(**(values or {}))
         chosen, wrong = checked(settings or {})
         if wrong:
             raise GraphError([Problem(f"settings: {path[0]}: {message}") for path, message in wrong])
         self.virtual = virtual or VirtualTimeScheduler()
-        self.events: dict[str, list[Event]] = {name: [] for name in graph.streams}
+        self.clock = clock
+        self.events: dict[str, list[Event]] = {name: [] for name in (*graph.streams, ERRORS)}
         opened = None if state is None else StateFile(Path(state))
         try:
             if opened is not None:
@@ -82,10 +92,11 @@ class VirtualRun:
                 output=output,
                 state=opened,
                 executor=InlineExecutor(),
-                watch=self._watch,
+                watch=watch or self._watch,
+                completed=completed,
+                notifier=notifier,
             )
-            clock = self.virtual
-            self.engine = Engine(plan, clock, lambda: clock.time, self._post, void, options)
+            self.engine = Engine(plan, self.virtual, self._now, self._post, void, options)
         except BaseException:
             if opened is not None:
                 opened.close()
@@ -119,6 +130,16 @@ class VirtualRun:
         self._raise()
         return self
 
+    def advance_to(self, time: float) -> Self:
+        """Let time pass until it is so many seconds.
+
+        Raises:
+            RunError: A step failed meanwhile.
+        """
+        self.virtual.advance_to(time)
+        self._raise()
+        return self
+
     def drain(self, within: str | float = "1h") -> RunStatus:
         """Stop the sources, let everything come through, end.
 
@@ -139,6 +160,9 @@ class VirtualRun:
     def status(self) -> RunStatus:
         """What the run is doing."""
         return self.engine.status()
+
+    def _now(self) -> float:
+        return self.clock + self.virtual.time
 
     def _raise(self) -> None:
         if self.engine.failure is not None:

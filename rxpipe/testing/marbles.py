@@ -27,7 +27,16 @@ Kind = Literal["next", "error", "completed"]
 
 
 class MarbleError(RxpipeError, ValueError):
-    """Marble text that cannot be read, or events that have no marble text."""
+    """Marble text that cannot be read, or events that have no marble text.
+
+    Args:
+        message: What must be, and what was found.
+        column: Where in the text the problem is, counted from 0.
+    """
+
+    def __init__(self, message: str, column: int = 0) -> None:
+        super().__init__(message)
+        self.column = column
 
 
 class Event(NamedTuple):
@@ -86,11 +95,11 @@ def parse_marbles(  # noqa: C901  # a character has one meaning each
         elif char != "-" or group:
             place = f"at column {column + 1} of {text!r}"
             msg = f"marble: must be one of - ( ) | # ^, a letter or a digit; got {char!r} {place}"
-            raise MarbleError(msg)
+            raise MarbleError(msg, column)
         now += not group
     if group:
         msg = f"marble: a group must be closed with ')'; got {text!r}"
-        raise MarbleError(msg)
+        raise MarbleError(msg, text.rindex("("))
     return [Event(round((at - origin) * tick, 9), kind, value) for at, kind, value in events]
 
 
