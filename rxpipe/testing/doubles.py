@@ -79,13 +79,14 @@ class GivenStream(Observable[Any]):
 
     def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = current()
-        saved = context.state("source", lambda: changes(), "how much was given")
-        position = int(saved.get(b"position").get("", b"0"))
-        timer = SerialDisposable()
-        clock = context.scheduler(scheduler)
+        position = 0
 
         def changes() -> Iterator[Change]:
             yield b"position", "", str(position).encode()
+
+        position = int(context.state("source", changes, "how much was given").get(b"position").get("", b"0"))
+        timer = SerialDisposable()
+        clock = context.scheduler(scheduler)
 
         def proceed(*_: Any) -> None:
             nonlocal position

@@ -13,23 +13,20 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any
 
-from reactivex import empty
-
 from rxpipe.context import Change
 from rxpipe.elements import ErrorRecord
-from rxpipe.errors import Place, RunError
-from rxpipe.graph import ERRORS, Graph, StepSpec
+from rxpipe.errors import GraphError, Place, RxpipeError
+from rxpipe.graph import ERRORS, Graph
 from rxpipe.language.plan import Plan
-from rxpipe.registry import registry
 from rxpipe.testing.cases import Case, Expectation, Jump, Kill
 from rxpipe.testing.cases import Change as FileChange
-from rxpipe.testing.diagrams import element_kind
-from rxpipe.testing.doubles import Fails, GivenStream, Notifications, sink
+from rxpipe.testing.doubled import Doubled
+from rxpipe.testing.doubles import Notifications
 from rxpipe.testing.folders import apply, lay
 from rxpipe.testing.graphs import VirtualRun
 from rxpipe.testing.marbles import Event
 from rxpipe.testing.matching import Rows, alike, first_difference, moments, plain, records_of
-from rxpipe.testing.section import filled, is_sink
+from rxpipe.testing.reading import filled
 from rxpipe.testing.virtual import VirtualTimeScheduler
 from rxpipe.views.timelines import Legend, draw_records, draw_rows, draw_timelines
 
@@ -39,7 +36,7 @@ LOSING = "at-least-once"
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a test failed: in a line, where the expectation stands, and drawn below each other what was to be and what was."""
+    """Why a test failed: in a line, at which place of the file, and what was expected drawn beside what came."""
 
     message: str
     place: Place | None = None
@@ -112,7 +109,7 @@ class _Trial:
         self.events: dict[str, list[Event]] = {}
         self.saved: dict[str, int] = {}
         self.errors: list[str] = []
-        self.graph = self._double(graph)
+        self.doubled = Doubled(self.plan, case, self.virtual, str(self.folder))
         self.losing = {
             name
             for name, stream in self.plan.streams.items()
@@ -125,7 +122,9 @@ class _Trial:
         failed: list[Failure] = []
         try:
             self._run()
-        except RunError as error:
+        except GraphError:
+            raise
+        except RxpipeError as error:
             failed.append(Failure(f"the run failed: {error}", self.case.place))
         except AssertionError as error:
             failed.append(Failure(str(error), self.case.place))
@@ -134,28 +133,6 @@ class _Trial:
             told = "\n".join(self.errors[:5])
             found.append(Failure(f"the run had {len(self.errors)} errors, which may be why", None, told))
         return failed + found
-
-    def _double(self, graph: Graph) -> Graph:
-        """The graph with something else in the place of what is given, of sources that are not, and of sinks."""
-        for name, steps in graph.streams.items():
-            kind = element_kind(self.plan.streams[name].steps[-1].emits)
-            if name in self.case.given:
-                events = filled_events(self.case.given[name].events, str(self.folder))
-                graph = graph.replaced(name, [GivenStream(events, kind, name, self.virtual)])
-                continue
-            operator = registry.get(steps[0].operator)
-            if operator is not None and operator.is_source and not self.case.sources_run:
-                graph = graph.replaced(name, [empty()])
-                continue
-            graph = graph.replaced(name, [self._step(name, index, spec) for index, spec in enumerate(steps)])
-        return graph
-
-    def _step(self, stream: str, index: int, spec: StepSpec) -> StepSpec:
-        if not is_sink(spec.operator):
-            return spec
-        failing = [(f.at, f.times) for f in self.case.failing if (f.stream, f.step) == (stream, index)]
-        function = sink(Fails(self.virtual, failing) if failing else None)
-        return StepSpec(spec.operator, {}, spec.places, function)
 
     def _run(self) -> None:
         """Run, with all that happens meanwhile, and drain."""
@@ -181,7 +158,7 @@ class _Trial:
         """A run, from the last checkpoint if there was one."""
         settings = {name: value for name, value in self.plan.settings.items() if name in ("checkpoint", "in_flight")}
         run = VirtualRun(
-            self.graph,
+            self.doubled.graph,
             values=self.values,
             state=self.state,
             settings=settings,
@@ -228,6 +205,8 @@ class _Trial:
         return ()
 
     def _note(self, stream: str, element: Any) -> None:
+        if "." in stream:  # heard by a reader of its own
+            return
         if isinstance(element, ErrorRecord):
             record = "" if element.record is None else f"; record {element.record}"
             self.errors.append(f"{element.step}: {element.reason}{record}")
@@ -235,6 +214,7 @@ class _Trial:
 
     def _keep(self, stream: str, kind: Any, element: Any = None) -> None:
         """Note an event of a stream of which something is expected, as it is now: a table changes."""
+        stream = self.doubled.readers.get(stream, stream)
         if any(expectation.stream == stream for expectation in self.case.expected):
             value = None if kind == "completed" else plain(element, str(self.folder))
             self.events.setdefault(stream, []).append(Event(self.virtual.time, kind, value))
@@ -282,8 +262,3 @@ class _Trial:
             return None
         message = f"{expectation.stream}: {what} differ; expected {len(expected)}, got {len(got)}"
         return Failure(message, expectation.place, drawn)
-
-
-def filled_events(events: Iterable[Event], folder: str) -> list[Event]:
-    """Events whose values name the folder of the test's files."""
-    return [event._replace(value=filled(event.value, folder)) for event in events]

@@ -78,9 +78,8 @@ def alike(expected: Any, got: Any, *, part: bool = False) -> bool:
     if isinstance(expected, Containing):
         return isinstance(got, str) and expected in got
     if _number(expected) and _number(got):
-        return bool(
-            expected == got or math.isclose(expected, got, rel_tol=1e-9) or (expected != expected and got != got)
-        )
+        both_nan = math.isnan(expected) and math.isnan(got)
+        return bool(expected == got or math.isclose(expected, got, rel_tol=1e-9) or both_nan)
     return type(expected) is type(got) and bool(expected == got)
 
 
