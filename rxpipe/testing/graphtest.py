@@ -172,7 +172,7 @@ class _Trial:
         return run
 
     def _until(self, run: VirtualRun, time: float) -> None:
-        if time > self.virtual.time and not run.engine.over():
+        if time >= self.virtual.time and not run.engine.over():
             run.advance_to(time)
 
     def _happen(self, run: VirtualRun, happening: FileChange | Jump) -> None:
