@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,9 +56,7 @@ def execute(args: argparse.Namespace) -> int:
             for problem in error.problems:
                 print(coloured(str(problem)), file=sys.stderr)
     if args.junit is not None:
-        from rxpipe.views.junit import junit  # noqa: PLC0415
-
-        Path(args.junit).write_text(junit(outcomes), encoding="utf-8")
+        _write(args.junit, outcomes)
     every = [outcome for found in outcomes.values() for outcome in found]
     failed = sum(bool(outcome.failures) for outcome in every)
     if args.names and not every and not problems:
@@ -91,6 +90,17 @@ def _tested(source: str, names: list[str]) -> list[Outcome]:
         for failure in outcome.failures:
             print(*(f"    {line}".rstrip() for line in str(failure).split("\n")), sep="\n")
     return outcomes
+
+
+def _write(file: str, outcomes: Mapping[str, Sequence[Outcome]]) -> None:
+    from rxpipe.errors import RxpipeError  # noqa: PLC0415  # each command imports only what it needs
+    from rxpipe.views.junit import junit  # noqa: PLC0415
+
+    try:
+        Path(file).write_text(junit(outcomes), encoding="utf-8")
+    except OSError as error:
+        msg = f"--junit: {file}: must be a file that can be written; got {error.strerror}"
+        raise RxpipeError(msg) from error
 
 
 def _word(word: str) -> str:

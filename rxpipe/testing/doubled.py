@@ -12,8 +12,7 @@ from rxpipe.graph import FROM, Graph, StepSpec, stream
 from rxpipe.language.plan import Plan
 from rxpipe.registry import registry
 from rxpipe.testing.cases import Case
-from rxpipe.testing.diagrams import element_kind
-from rxpipe.testing.doubles import Fails, GivenStream, sink
+from rxpipe.testing.doubles import Fails, GivenStream, kind_of, sink
 from rxpipe.testing.reading import filled, is_sink
 from rxpipe.testing.virtual import VirtualTimeScheduler
 
@@ -85,7 +84,7 @@ class Doubled:
         steps = self.plan.streams[owner].steps
         emits = next((step.outputs[output] for step in steps if output in step.outputs), steps[-1].emits)
         events = [event._replace(value=filled(event.value, self.folder)) for event in self.case.given[name].events]
-        return GivenStream(events, element_kind(emits), name, self.virtual)
+        return GivenStream(events, kind_of(emits), name, self.virtual)
 
     def _step(self, name: str, index: int, spec: StepSpec) -> StepSpec:
         """The step, or what stands for it if it is a sink."""

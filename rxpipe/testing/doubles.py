@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
 
 import orjson
 from reactivex import Observable
@@ -15,6 +16,7 @@ from rxpipe.elements import Batch, FileEvent, LineDelta, OriginGone
 from rxpipe.lease import Flow, Lease
 from rxpipe.operators.sinks._outbox import Outbox
 from rxpipe.table import Table
+from rxpipe.testing.diagrams import element_kind
 from rxpipe.testing.marbles import Event
 from rxpipe.testing.virtual import VirtualTimeScheduler
 
@@ -23,6 +25,14 @@ RETRACTED = "_retracted"
 
 GONE = "_gone"
 """The one key of what stands for an origin that is gone; its value is the path."""
+
+
+def kind_of(hint: Any) -> Any:
+    """The kind of the elements that an annotation says; `Any` where there may be several, `OriginGone` aside."""
+    if isinstance(hint, UnionType) or get_origin(hint) is Union:
+        kinds = {kind_of(part) for part in get_args(hint)} - {OriginGone}
+        return kinds.pop() if len(kinds) == 1 else Any
+    return element_kind(hint)
 
 
 def unfit(value: Any, kind: Any) -> str | None:

@@ -56,7 +56,7 @@ class Reader:
     def note(self, message: str, *path: str | int, name: bool = False, column: int = 0) -> None:
         """Add a problem; the path is that of what is wrong, inside the test."""
         place = self.section.graph.places.at(("tests", self.index, *path), name=name)
-        self.section.problems.append(Problem(f"tests: {message}", place and place.moved(column)))
+        self.section.problems.append(Problem(f"tests[{self.index}]: {message}", place and place.moved(column)))
 
     def known(self, raw: Mapping[Any, Any], keys: Sequence[str], what: str, *path: str | int) -> None:
         """Note the keys that mean nothing here."""

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from rxpipe.elements import Batch
 from rxpipe.errors import GraphError, Problem, RxpipeError
 from rxpipe.graph import ERRORS, Graph
 from rxpipe.language.config import in_order
+from rxpipe.language.edges import type_name
 from rxpipe.language.values import converted, unknown_parameter
 from rxpipe.table import Table
 from rxpipe.testing.cases import FILES, Case, Containing, Expectation, Failing, Given, Jump, Kill
-from rxpipe.testing.diagrams import element_kind
-from rxpipe.testing.doubles import unfit
+from rxpipe.testing.doubles import kind_of, unfit
 from rxpipe.testing.happenings import HappeningsReader
 from rxpipe.testing.marbles import Event, length
 from rxpipe.testing.reading import Section, filled, texts_of
@@ -56,7 +57,7 @@ def read_cases(graph: Graph, plan: Plan | None = None) -> tuple[list[Case], list
             cases.append(_Test(section, index, raw).case())
         else:
             place = graph.places.at(("tests", index))
-            section.problems.append(Problem(f"tests: a test is a mapping with a name; got {raw!r}", place))
+            section.problems.append(Problem(f"tests[{index}]: a test is a mapping with a name; got {raw!r}", place))
     return cases, section.problems
 
 
@@ -64,9 +65,9 @@ def _kinds(graph: Graph, plan: Plan | None) -> dict[str, Any]:
     """The streams of which something may be given or expected, and `errors`, each with the kind of its elements."""
     kinds = dict.fromkeys([*graph.streams, ERRORS], Any)
     for name, stream in plan.streams.items() if plan is not None else ():
-        kinds[name] = element_kind(stream.steps[-1].emits)
+        kinds[name] = kind_of(stream.steps[-1].emits)
         for step in stream.steps:
-            kinds |= {f"{name}.{output}": element_kind(emits) for output, emits in step.outputs.items()}
+            kinds |= {f"{name}.{output}": kind_of(emits) for output, emits in step.outputs.items()}
     return kinds
 
 
@@ -195,6 +196,8 @@ class _Test(HappeningsReader):
                 self.note(f"{stream}: a marble is a text; got {value[form]!r}", *inner)
                 return []
             expected: list[Any] = self.marble(value[form], *inner)
+            if stream == ERRORS:
+                expected = [event._replace(value=_error(event.value)) for event in expected]
             if "|" not in value[form]:
                 until = length(value[form], self.tick)
         elif not isinstance(value[form], list):
@@ -202,11 +205,31 @@ class _Test(HappeningsReader):
             return []
         else:
             expected = [_error(item) if stream == ERRORS else item for item in value[form]]
+        self.fits(stream, form, expected, *inner)
         place = self.section.graph.places.at(("tests", self.index, *inner))
         part = match == "part" or stream == ERRORS
         return [Expectation(stream, form, expected, until, part=part, ordered=ordered is True, place=place)]
 
+    def fits(self, stream: str, form: str, expected: list[Any], *path: str | int) -> None:
+        """Note what can never come out of a stream."""
+        kind = self.section.kinds[stream]
+        if form == "rows" and kind not in (Table, Any):
+            self.note(f"{stream}: rows are those of a table; what flows here is {type_name(kind)}", *path)
+        if kind not in (Batch, Table):
+            return
+        values = [event.value for event in expected if event.kind == "next"] if form == "marble" else expected
+        for index, value in enumerate(values):
+            reason = unfit(value, kind)
+            if reason is not None:
+                inner = () if form == "marble" else (index,)
+                self.note(f"{stream}: what is expected {reason}; got {value!r}", *path, *inner)
+                return
+
 
 def _error(item: Any) -> Any:
-    """An expected error: a text is a part of its reason."""
-    return {"reason": Containing(item)} if isinstance(item, str) else item
+    """An expected error: a text alone, or as its reason, is a part of its reason."""
+    if isinstance(item, str):
+        return {"reason": Containing(item)}
+    if isinstance(item, Mapping) and isinstance(item.get("reason"), str):
+        return {**item, "reason": Containing(item["reason"])}
+    return item

@@ -78,6 +78,8 @@ def draw_timelines(expected: Moments, got: Moments, first: float, legend: Legend
     when = f"tick {first:g}"
     lines += [f"{when}: expected {_moment(expected.get(first, []), legend)}"]
     lines += [f"{' ' * len(when)}  got      {_moment(got.get(first, []), legend)}"]
+    late = [tick for tick in got if tick != int(tick) and begin <= tick <= end]
+    lines += [f"between two ticks, at {tick:g}: {_moment(got[tick], legend)}" for tick in late[:AROUND]]
     lines += _values(expected.get(first, []), got.get(first, []), legend)
     lines += [f"{letter} = {text_of(value)}" for letter, value in sorted(legend.used.items()) if not letter.isdigit()]
     return "\n".join(lines)
