@@ -196,10 +196,9 @@ class Engine:
 
     def _completed(self, name: str) -> None:
         self._open.discard(name)
+        self._later(0, self._complete_errors)
         if not self._open:
             self._later(0, self._finish)
-        else:
-            self._later(0, self._complete_errors)
 
     def source_began(self) -> Callable[[], None]:
         """A source was subscribed; returns what to call when it is over."""

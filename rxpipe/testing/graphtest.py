@@ -237,7 +237,9 @@ class _Trial:
         first = first_difference(expected, got, same)
         if first is None:
             return None
-        legend = Legend(self.case.letters, same)
+        named = [event.value for event in expectation.expected]
+        letters = sorted(self.case.letters.items(), key=lambda item: not any(item[1] is value for value in named))
+        legend = Legend(dict(letters), same)  # several letters may be like a value: the expected ones come first
         drawn = draw_timelines(expected, got, first, legend, None if until is None else round(until / tick))
         return Failure(f"{expectation.stream}: differs first at tick {first:g}", expectation.place, drawn)
 

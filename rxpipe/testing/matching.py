@@ -53,7 +53,7 @@ def _with_name(value: Any, folder: str) -> Any:
         return value.replace(folder, FILES)
     if isinstance(value, Mapping):
         return {key: _with_name(item, folder) for key, item in value.items()}
-    return [_with_name(item, folder) for item in value] if isinstance(value, list) else value
+    return [_with_name(item, folder) for item in value] if isinstance(value, list | tuple) else value
 
 
 def alike(expected: Any, got: Any, *, part: bool = False) -> bool:

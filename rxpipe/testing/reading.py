@@ -53,10 +53,12 @@ class Reader:
         self.tick = self.duration("tick", TICK)
         self.letters = self.where()
 
-    def note(self, message: str, *path: str | int, name: bool = False, column: int = 0) -> None:
+    def note(self, message: str, *path: str | int, name: bool = False, column: int | None = None) -> None:
         """Add a problem; the path is that of what is wrong, inside the test."""
         place = self.section.graph.places.at(("tests", self.index, *path), name=name)
-        self.section.problems.append(Problem(f"tests[{self.index}]: {message}", place and place.moved(column)))
+        if place is not None and column is not None:
+            place = place.moved(column)
+        self.section.problems.append(Problem(f"tests[{self.index}]: {message}", place))
 
     def known(self, raw: Mapping[Any, Any], keys: Sequence[str], what: str, *path: str | int) -> None:
         """Note the keys that mean nothing here."""

@@ -67,7 +67,7 @@ def draw_timelines(expected: Moments, got: Moments, first: float, legend: Legend
     mark = int(first)
     last = max([int(tick) for tick in (*expected, *got)] + [mark, (shown or 0) - 1])
     begin, end = max(0, mark - BEFORE), min(last, mark + AFTER)
-    cells = [[_cell(moments, column, legend) for column in range(begin, end + 1)] for moments in (expected, got)]
+    cells = [_cells(moments, begin, end, legend) for moments in (expected, got)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     cut = "…" if begin else ""
     lines = [f"{'tick':<10}{' ' * len(cut)}{_ruler(begin, widths)}"]
@@ -85,11 +85,20 @@ def draw_timelines(expected: Moments, got: Moments, first: float, legend: Legend
     return "\n".join(lines)
 
 
-def _cell(moments: Moments, column: int, legend: Legend) -> str:
-    """What happened in a column, as marble text; what came between two ticks stands in the column before it."""
-    events = [event for tick, group in moments.items() if int(tick) == column for event in group]
-    texts = ["|" if event.kind == "completed" else legend.letter(event.value) for event in events]
-    return "-" if not texts else texts[0] if len(texts) == 1 else f"({''.join(texts)})"
+def _cells(moments: Moments, begin: int, end: int, legend: Legend) -> list[str]:
+    """What happened in each column, as marble text; what came between two ticks stands in the column before it."""
+    columns: dict[int, list[Event]] = {}
+    for tick, events in moments.items():
+        columns.setdefault(int(tick), []).extend(events)
+    over = min(
+        (column for column, events in columns.items() if any(e.kind == "completed" for e in events)), default=end
+    )
+    made = []
+    for column in range(begin, end + 1):
+        texts = ["|" if e.kind == "completed" else legend.letter(e.value) for e in columns.get(column, [])]
+        quiet = "-" if column <= over else ""
+        made.append(quiet if not texts else texts[0] if len(texts) == 1 else f"({''.join(texts)})")
+    return made
 
 
 def _ruler(begin: int, widths: Sequence[int]) -> str:
