@@ -6,6 +6,7 @@ import importlib
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -155,3 +156,73 @@ def test_the_public_names() -> None:
 def test_shipped_graphs_check(capsys: pytest.CaptureFixture[str]) -> None:
     for name in shipped.names():
         assert main(["check", name]) == 0, capsys.readouterr().err
+
+
+TESTED = """\
+graph: tested
+plugins: [./lang_ops]
+streams:
+  rows: [{t_files: {paths: [a]}}, t_read, {t_parse: {fields: {n: n}}}]
+  more: [{from: rows}, {t_where: n > 1}]
+tests:
+  - {name: one, given: {rows: [{n: 1}]}, expect: {rows: [{n: 1}]}}
+  - name: "two <&>\\a"
+    given: {rows: [{n: 1}]}
+    expect: {rows: [{n: "\\e\\0"}]}
+"""
+
+
+@pytest.fixture
+def tested(tmp_path: Path) -> Path:
+    """A graph of which one test passes and one fails."""
+    file = tmp_path / "tested.yaml"
+    file.write_text(TESTED.replace("./lang_ops", str(HERE / "lang_ops")))
+    return file
+
+
+def test_test(tested: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["test", str(tested)]) == 1
+    first, second, why, *_, last = capsys.readouterr().out.splitlines()
+    assert first == f"passed  {tested}: one"
+    assert second == f"failed  {tested}: two <&>\a"
+    assert why == f"    {tested}:10:20: rows: records differ; expected 1, got 1"
+    assert last.startswith("2 tests, 1 failed, in ")
+    assert main(["check", str(tested)]) == 0
+    assert capsys.readouterr().out == f"{tested}: good (2 streams, 5 steps, 2 tests)\n"
+
+
+def test_test_selects(tested: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["test", str(tested), "-k", "on"]) == 0
+    assert "1 test, 0 failed" in capsys.readouterr().out
+    assert main(["test", str(tested), "-k", "three", "-k", "four"]) == 1
+    assert capsys.readouterr().err == "no test is named like 'three' or 'four'\n"
+
+
+def test_test_of_a_wrong_graph(tested: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = tested.with_name("good.yaml")
+    good.write_text(tested.read_text().split("  - name: ")[0])
+    tested.write_text(tested.read_text().replace("expect: {rows: [{n: 1}]}", "expect: {rosw: [{n: 1}]}"))
+    for command in ("check", "test"):
+        assert main([command, str(tested), str(good)]) == 78
+        captured = capsys.readouterr()
+        message = f"{tested}:7:51: tests[0]: unknown stream 'rosw', did you mean 'rows'?\n    "
+        assert captured.err.startswith(message)
+        assert captured.err.endswith("1 problem\n")
+    assert "1 test, 0 failed" in captured.out
+    assert main(["show", str(tested)]) == 0  # who only looks at the graph, or runs it, is not kept from it
+
+
+def test_junit(tested: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = tmp_path / "report.xml"
+    assert main(["test", str(tested), "--junit", str(report)]) == 1
+    root = ET.parse(report).getroot()
+    [suite] = root
+    assert (suite.get("name"), suite.get("tests"), suite.get("failures")) == (str(tested), "2", "1")
+    one, two = suite
+    assert (one.get("name"), one.get("file"), one.get("line"), len(one)) == ("one", str(tested), "7", 0)
+    assert (two.get("name"), len(two)) == ("two <&>\ufffd", 1)
+    assert two[0].get("message") == "rows: records differ; expected 1, got 1"
+    assert f'{tested}:10:20: rows: records differ; expected 1, got 1\n    - 1  {{"n":"\\u001b' in (two[0].text or "")
+    assert main(["test", str(tested), "--junit", str(tmp_path / "no" / "report.xml")]) == 1
+    told = "no/report.xml: must be a file that can be written; got No such file or directory\n"
+    assert capsys.readouterr().err == f"rxpipe: --junit: {tmp_path}/{told}"

@@ -124,7 +124,10 @@ def test_who_only_runs_a_graph_is_not_told() -> None:
         (
             "- {name: x, given: {rows: '-(-)'}, expect: {out: []}}",
             [
-                "0:30: tests[0]: marble: must be one of - ( ) | # ^, a letter or a digit; got '-' at column 3 of '-(-)'",
+                (
+                    "0:30: tests[0]: marble: must be one of - ( ) | # ^, a letter or a digit; "
+                    "got '-' at column 3 of '-(-)'"
+                ),
             ],
         ),
         (
@@ -150,8 +153,10 @@ def test_who_only_runs_a_graph_is_not_told() -> None:
         (
             "- {name: x, expect: {counts: {rows: [], marble: '', mach: part}}}",
             [
-                "0:30: tests[0]: counts: an expectation has one of 'marble', 'records' and 'rows'; got "
-                "{'rows': [], 'marble': '', 'mach': 'part'}",
+                (
+                    "0:30: tests[0]: counts: an expectation has one of 'marble', 'records' and 'rows'; got "
+                    "{'rows': [], 'marble': '', 'mach': 'part'}"
+                ),
                 "0:53: tests[0]: unknown key 'mach', did you mean 'match'?",
             ],
         ),
@@ -192,28 +197,37 @@ def test_who_only_runs_a_graph_is_not_told() -> None:
             ],
         ),
         (
-            "- {name: x, changes: [{at: 1}, {at: 1, delete: a, apend: b}, {at: 1, truncate: {a: -1}}], expect: {out: []}}",
+            "- name: x\n  expect: {out: []}\n  changes: [{at: 1}, {at: 1, delete: a, aped: b}, {at: 1, truncate: {a: x}}]",
             [
-                "0:23: tests[0]: a change has 'at' and one of 'append', 'write', 'delete', 'rename', 'truncate'; got 'at'",
-                "0:51: tests[0]: unknown key 'apend', did you mean 'append'?",
-                "0:84: tests[0]: truncate: must be a number of bytes; got -1",
+                (
+                    "2:13: tests[0]: a change has 'at' and one of 'append', 'write', 'delete', 'rename', 'truncate'; "
+                    "got 'at'"
+                ),
+                "2:41: tests[0]: unknown key 'aped', did you mean 'append'?",
+                "2:73: tests[0]: truncate: must be a number of bytes; got 'x'",
             ],
         ),
         (
             "- {name: x, faults: [{kil: 1}, {jump: soon, at: 1}, {sink: uot, fails: 1}], expect: {out: []}}",
             [
-                "0:22: tests[0]: a fault is {kill: TICK}, {sink: STREAM, fails: TIMES} or {jump: DURATION}, these two "
-                "with 'at'; got {'kil': 1}",
-                "0:39: tests[0]: jump: duration must be seconds or a text such as '100ms', '10s' or '1h30m', not negative; "
-                "got 'soon'",
+                (
+                    "0:22: tests[0]: a fault is {kill: TICK}, {sink: STREAM, fails: TIMES} or {jump: DURATION}, these "
+                    "two with 'at'; got {'kil': 1}"
+                ),
+                (
+                    "0:39: tests[0]: jump: duration must be seconds or a text such as '100ms', '10s' or '1h30m', not "
+                    "negative; got 'soon'"
+                ),
                 "0:60: tests[0]: sink: must name a stream with a sink, or STREAM[STEP]; got 'uot', did you mean 'out'?",
             ],
         ),
         (
             "- {name: x, faults: [{sink: both, fails: 0}], expect: {out: []}}",
             [
-                "0:29: tests[0]: sink: must name a stream with a sink, or STREAM[STEP]; got 'both', did you mean "
-                "'both[2]'?",
+                (
+                    "0:29: tests[0]: sink: must name a stream with a sink, or STREAM[STEP]; got 'both', did you mean "
+                    "'both[2]'?"
+                ),
                 "0:42: tests[0]: fails: must be how often, a number from 1 on; got 0",
             ],
         ),
