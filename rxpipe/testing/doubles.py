@@ -62,7 +62,8 @@ def made(value: Any, kind: Any, stream: str, flow: Flow) -> Any:
     if kind is Table:
         return Table(stream, (), lambda: records, lambda: 1)
     if kind is FileEvent:
-        return FileEvent(**value)
+        fields: dict[str, Any] = dict(value)
+        return FileEvent(**fields)
     if kind is Batch or all(isinstance(record, Mapping) for record in records):
         taken = [{k: v for k, v in record.items() if k != RETRACTED} for record in records if record.get(RETRACTED)]
         rows = [dict(record) for record in records if not record.get(RETRACTED)]
@@ -156,9 +157,10 @@ def sink(fails: Fails | None) -> Callable[[Observable[Any]], Observable[Any]]:
     def stand_in(source: Observable[Any]) -> Observable[Any]:
         if fails is None:
             return source
+        write = fails.write
 
         def subscribe(observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
-            outbox = Outbox(current(), scheduler, observer, fails.write, lambda error: isinstance(error, OSError))
+            outbox = Outbox(current(), scheduler, observer, write, lambda error: isinstance(error, OSError))
             upstream = source.subscribe(
                 lambda element: outbox.put(element, element), observer.on_error, outbox.complete, scheduler=scheduler
             )

@@ -64,6 +64,8 @@ def alike(expected: Any, got: Any, *, part: bool = False) -> bool:
         got: What came.
         part: Whether mappings may have keys that are not expected.
     """
+    if _number(expected) and _number(got):
+        return _close(expected, got)
     if isinstance(got, list) and not isinstance(expected, list):
         return len(got) == 1 and alike(expected, got[0], part=part)
     if isinstance(expected, list):
@@ -77,10 +79,17 @@ def alike(expected: Any, got: Any, *, part: bool = False) -> bool:
         )
     if isinstance(expected, Containing):
         return isinstance(got, str) and expected in got
-    if _number(expected) and _number(got):
-        both_nan = math.isnan(expected) and math.isnan(got)
-        return bool(expected == got or math.isclose(expected, got, rel_tol=1e-9) or both_nan)
     return type(expected) is type(got) and bool(expected == got)
+
+
+def _close(expected: float, got: float) -> bool:
+    """Whether two numbers are the same, to a billionth; two that are not a number are."""
+    if expected == got or (isinstance(expected, int) and isinstance(got, int)):
+        return expected == got
+    try:
+        return math.isclose(expected, got, rel_tol=1e-9) or (math.isnan(expected) and math.isnan(got))
+    except OverflowError:  # a whole number beyond all floats, which the other one is not
+        return False
 
 
 def _number(value: Any) -> bool:

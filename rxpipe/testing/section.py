@@ -114,8 +114,8 @@ class _Test(HappeningsReader):
         if isinstance(value, int | float) and not isinstance(value, bool):
             return float(value)
         try:
-            found = datetime.fromisoformat(value)
-        except (ValueError, TypeError):
+            found = datetime.fromisoformat(str(value))
+        except ValueError:
             self.note(f"clock: must be a time such as 2026-03-06T12:00:00Z; got {value!r}", "clock")
             return 0.0
         return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()

@@ -197,7 +197,10 @@ def test_who_only_runs_a_graph_is_not_told() -> None:
             ],
         ),
         (
-            "- name: x\n  expect: {out: []}\n  changes: [{at: 1}, {at: 1, delete: a, aped: b}, {at: 1, truncate: {a: x}}]",
+            (
+                "- name: x\n  expect: {out: []}\n"
+                "  changes: [{at: 1}, {at: 1, delete: a, aped: b}, {at: 1, truncate: {a: x}}]"
+            ),
             [
                 (
                     "2:13: tests[0]: a change has 'at' and one of 'append', 'write', 'delete', 'rename', 'truncate'; "
