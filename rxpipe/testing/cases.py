@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from msgspec import Struct, field
 
 from rxpipe.errors import Place
 from rxpipe.testing.marbles import TICK, Event
@@ -19,16 +20,14 @@ class Containing(str):
     __slots__ = ()
 
 
-@dataclass(frozen=True)
-class Given:
+class Given(Struct, frozen=True):
     """What a stream is given in the place of its steps: events at seconds, their values as they are written."""
 
     events: list[Event]
     place: Place | None = None
 
 
-@dataclass(frozen=True)
-class Expectation:
+class Expectation(Struct, frozen=True):
     """What a stream must do.
 
     Attributes:
@@ -49,8 +48,7 @@ class Expectation:
     place: Place | None = None
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(Struct, frozen=True):
     """Something done to a file at a second: what, to which, and with what."""
 
     at: float
@@ -59,23 +57,20 @@ class Change:
     value: Any = None
 
 
-@dataclass(frozen=True)
-class Kill:
+class Kill(Struct, frozen=True):
     """The run ends at a second as by kill -9, and starts again."""
 
     at: float
 
 
-@dataclass(frozen=True)
-class Jump:
+class Jump(Struct, frozen=True):
     """The clock is set forward, or back, at a second."""
 
     at: float
     seconds: float
 
 
-@dataclass(frozen=True)
-class Failing:
+class Failing(Struct, frozen=True):
     """A sink, named by stream and step, whose next writes fail from a second on."""
 
     at: float
@@ -84,8 +79,7 @@ class Failing:
     times: int
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(Struct, frozen=True):
     """One test of a graph.
 
     Attributes:

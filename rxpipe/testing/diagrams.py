@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import ast
 import re
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,6 +34,7 @@ from rxpipe.elements import Batch, FileEvent
 from rxpipe.operator import Operator
 from rxpipe.table import Table
 from rxpipe.testing.context import TestContext
+from rxpipe.testing.kinds import element_kind
 from rxpipe.testing.marbles import Event, MarbleError, length, parse_marbles, plain_value
 from rxpipe.testing.virtual import MarbleSource, record
 
@@ -210,13 +210,3 @@ def element(value: Any, hint: Any, *, letter: str | None = None) -> Any:
             return rows
         return Batch(rows) if kind is Batch else Table("table", (), lambda: rows, lambda: 1)
     return value
-
-
-def element_kind(hint: Any) -> Any:
-    """The class that an element type stands for: of a union the first, of a type variable its first constraint."""
-    if isinstance(hint, typing.TypeVar):
-        return element_kind(hint.__constraints__[0]) if hint.__constraints__ else Any
-    arguments = typing.get_args(hint)
-    if arguments and not isinstance(hint, type):
-        return element_kind(arguments[0])
-    return hint

@@ -12,7 +12,8 @@ from rxpipe.graph import FROM, Graph, StepSpec, stream
 from rxpipe.language.plan import Plan
 from rxpipe.registry import registry
 from rxpipe.testing.cases import Case
-from rxpipe.testing.doubles import Fails, GivenStream, kind_of, sink
+from rxpipe.testing.doubles import Fails, GivenStream, sink
+from rxpipe.testing.kinds import kind_of
 from rxpipe.testing.reading import filled, is_sink
 from rxpipe.testing.virtual import VirtualTimeScheduler
 

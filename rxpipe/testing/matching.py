@@ -12,7 +12,7 @@ import msgspec
 from rxpipe.elements import Batch, FileEvent, LineDelta, OriginGone
 from rxpipe.table import Table
 from rxpipe.testing.cases import FILES, Containing
-from rxpipe.testing.doubles import GONE, RETRACTED
+from rxpipe.testing.kinds import GONE, RETRACTED
 from rxpipe.testing.marbles import Event
 
 Same = Callable[[Any, Any], bool]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec import Struct, field
 
 from rxpipe.errors import Problem, RxpipeError, did_you_mean, nearest
 from rxpipe.graph import Graph
@@ -14,8 +15,7 @@ from rxpipe.testing.marbles import TICK, Event, MarbleError, length, parse_marbl
 from rxpipe.units import seconds
 
 
-@dataclass
-class Section:
+class Section(Struct):
     """What the tests of one graph have in common.
 
     Attributes:

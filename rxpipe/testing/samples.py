@@ -28,7 +28,8 @@ from rxpipe.lease import Flow, Lease
 from rxpipe.operator import Operator
 from rxpipe.outputs import with_outputs
 from rxpipe.table import Table
-from rxpipe.testing.diagrams import InputName, docstring_marbles, element, element_kind
+from rxpipe.testing.diagrams import InputName, docstring_marbles, element
+from rxpipe.testing.kinds import element_kind
 from rxpipe.testing.marbles import MarbleError
 
 Sample = Callable[[Flow], Any]

@@ -14,8 +14,8 @@ from rxpipe.language.edges import type_name
 from rxpipe.language.values import converted, unknown_parameter
 from rxpipe.table import Table
 from rxpipe.testing.cases import FILES, Case, Containing, Expectation, Failing, Given, Jump, Kill
-from rxpipe.testing.doubles import kind_of, unfit
 from rxpipe.testing.happenings import HappeningsReader
+from rxpipe.testing.kinds import kind_of, unfit
 from rxpipe.testing.marbles import Event, length
 from rxpipe.testing.reading import Section, filled, texts_of
 

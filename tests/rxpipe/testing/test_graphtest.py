@@ -15,8 +15,8 @@ from rxpipe.errors import GraphError
 from rxpipe.graph import Graph, stream
 from rxpipe.language.config import load_text
 from rxpipe.operators import interval
-from rxpipe.testing.graphtest import Outcome, run_case
-from rxpipe.testing.section import cases_of
+from rxpipe.testing import cases_of, run_case
+from rxpipe.testing.graphtest import Outcome
 
 GRAPH = """\
 graph: copy
