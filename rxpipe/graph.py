@@ -122,6 +122,7 @@ class Graph:
         sample: How to make sample data, if the graph can.
         description: What the graph does, in a sentence.
         tests: Test cases of the graph, kept as they are written.
+        allow: Warnings that are meant: for each lint's name streams, `STREAM.OPERATOR` or `STREAM.OUTPUT`.
         folder: What relative paths in the graph are relative to.
         file: The file that the graph was read from.
         places: Where the parts of the graph stand in the file; keys are paths such as `("settings", "checkpoint")`.
@@ -135,6 +136,7 @@ class Graph:
     sample: Sample | None = None
     description: str = ""
     tests: list[Any] = field(default_factory=list)
+    allow: dict[str, list[str]] = field(default_factory=dict)
     folder: Path = field(default_factory=Path, compare=False)
     file: str | None = field(default=None, compare=False)
     places: Places = field(default_factory=Places, compare=False, repr=False)
@@ -150,6 +152,7 @@ class Graph:
         sample: Sample | None = None,
         description: str = "",
         tests: Iterable[Any] = (),
+        allow: Mapping[str, str | Iterable[str]] | None = None,
         folder: Path | str = ".",
         file: str | None = None,
         places: Places | None = None,
@@ -162,6 +165,7 @@ class Graph:
         self.sample = sample
         self.description = description
         self.tests = list(tests)
+        self.allow = {lint: [of] if isinstance(of, str) else list(of) for lint, of in (allow or {}).items()}
         self.folder = Path(folder)
         self.file = file
         self.places = places or Places()

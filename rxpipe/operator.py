@@ -22,6 +22,7 @@ if typing.TYPE_CHECKING:
     from pydantic import BaseModel
 
     from rxpipe.expressions.known import KnownFields
+    from rxpipe.promises import LintRule, OrderRule, PromiseRule
 
 FieldsRule = Callable[..., "KnownFields"]
 """From the fields of the records that come, and all parameters by name, to those of the records that go."""
@@ -66,6 +67,9 @@ class Operator:
         self.module = function.__module__
         self.doc = inspect.cleandoc(function.__doc__ or "")
         self.fields: FieldsRule | None = None
+        self.promise_rule: PromiseRule | None = None
+        self.order_rule: OrderRule | None = None
+        self.lint_rule: LintRule | None = None
         self.partial: Callable[..., Observable[Any]] | None = None
 
     def __repr__(self) -> str:
@@ -180,10 +184,12 @@ class Operator:
         """The fields of the records that it emits, by its rule; None are parameters that cannot be used."""
         if self.fields is None:
             return known if self.passes else known.unknown()
-        if parameters is None:
-            return known.unknown()
+        return known.unknown() if parameters is None else self.fields(known, **self.with_defaults(parameters))
+
+    def with_defaults(self, parameters: Mapping[str, Any]) -> dict[str, Any]:
+        """All parameters: the checked ones, and the defaults of those left out."""
         defaults = {made.name: made.default for made in self.parameters if made.default is not made.empty}
-        return self.fields(known, **{**defaults, **parameters})
+        return {**defaults, **parameters}
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Positional and named arguments as named raw parameters, stream inputs included.

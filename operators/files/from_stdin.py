@@ -31,6 +31,8 @@ def from_stdin(name: str = "stdin", block: Size = "256KB", max_line: Size = "16M
     written when the run is killed is gone, unless it is fed in again. Whoever needs more writes to a file, and has
     `read_lines` follow it.
 
+    Guarantee: at-most-once: what was read of a pipe cannot be read again.
+
     Args:
         name: What the lines have as their path, in records and in `errors`.
         block: How much to read at once.

@@ -60,6 +60,8 @@ def list_files(
     Completes when all are listed; with `every` it lists them anew, that long after the last round, until the run
     drains. Nothing is remembered: a restart lists again. To learn what changed, take `watch`.
 
+    Guarantee: at-least-once: a restart lists all files again.
+
     Args:
         paths: Folders, listed with all below, and files, listed whatever their name; `~` is expanded.
         patterns: Files that are meant, written as in `watch`: `*.jsonl` is compared with the name, `logs/**/*.txt` with

@@ -12,6 +12,7 @@ from rxpipe.context import current
 from rxpipe.elements import FileEvent, LineDelta, OriginGone
 from rxpipe.operator import operator
 from rxpipe.operators.files._reader import Reader
+from rxpipe.promises import Inflow, order_of
 from rxpipe.units import Size, nbytes
 
 
@@ -50,6 +51,8 @@ def read_lines(
     Keeps for each file the offset behind the last line emitted, and how to know it again. Files found moved after a
     restart are read on at the new path; files that do not turn up within 2 seconds after the first scan give
     `OriginGone`.
+
+    Guarantee: exactly-once: it goes back to the saved offset of each file.
 
     Args:
         start: Where to start with a file of which nothing is saved: at its beginning (`saved` and `beginning` say the
@@ -94,3 +97,8 @@ def read_lines(
         return CompositeDisposable(upstream, Disposable(reader.close), drain)
 
     return Observable(subscribe)
+
+
+@order_of(read_lines)
+def _order(_: Inflow, /, **__: object) -> str:
+    return "files are read in turns"

@@ -16,6 +16,7 @@ from rxpipe.operators.files._rounds import Rounds
 from rxpipe.operators.files._tablereader import TableReader
 from rxpipe.operators.sinks._database import quoted
 from rxpipe.params import Ge, Gt
+from rxpipe.promises import Inflow, Promise, promise_of
 from rxpipe.units import Duration, seconds
 
 
@@ -57,6 +58,8 @@ def read_table(
         >>> read_table("jobs.db", "jobs", cursor="id").run()
         Batch([{'id': 1, 'name': 'a'}, {'id': 2, 'name': 'b'}])
 
+    Guarantee: exactly-once with a `cursor`; at-least-once without: each round emits all rows again.
+
     State: the cursor's last value, and how many rows with it were emitted.
     """
     if (table is None) == (query is None):
@@ -79,3 +82,10 @@ def read_table(
         ).start()
 
     return Observable(subscribe)
+
+
+@promise_of(read_table)
+def _promise(_: Inflow, /, cursor: str | None, **__: object) -> Promise:
+    if cursor is None:
+        return Promise("at-least-once", "without 'cursor' each round emits all rows again")
+    return Promise("exactly-once", "it goes back to the cursor's saved value")

@@ -49,6 +49,8 @@ def watch(
     how the files are watched and why, and how many changes only a rescan found; its detail `paths` is a `WatchedPaths`,
     to add and remove paths while it runs.
 
+    Guarantee: at-least-once: a restart tells of all files again.
+
     Args:
         paths: Folders, watched with all below, and files, watched whatever their name; `~` is expanded.
         patterns: Files that are meant: `*.jsonl` is compared with the name, `logs/**/*.txt` with the path in the

@@ -7,8 +7,9 @@ from typing import Annotated, TypeVar
 from reactivex import Observable
 
 from rxpipe.operator import operator
-from rxpipe.operators.flow.on_slow import on_slow
+from rxpipe.operators.flow.on_slow import lossy, on_slow
 from rxpipe.params import Expr, Ge
+from rxpipe.promises import promise_of
 
 T = TypeVar("T")
 
@@ -22,6 +23,8 @@ def conflate(source: Observable[T], by: Expr | None = None, limit: Annotated[int
         source              -a-b-|
         conflate("value")   -a-b-|
 
+    Guarantee: at-most-once for records: of those of one key that wait, only the latest is given.
+
     Args:
         by: The key; without it only the latest record waits.
         limit: How many keys may wait before the sources are held.
@@ -31,3 +34,6 @@ def conflate(source: Observable[T], by: Expr | None = None, limit: Annotated[int
         Batch([{'id': 1, 'n': 2}])
     """
     return source.pipe(on_slow("conflate", limit=limit, by=by))
+
+
+promise_of(conflate)(lossy)

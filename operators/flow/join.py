@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from reactivex import Observable
@@ -14,6 +15,7 @@ from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.operator import operator
 from rxpipe.operators.flow._join import Join, Rules, Side
 from rxpipe.params import Expr, Ge
+from rxpipe.promises import Inflow, Lint, lints_of
 from rxpipe.units import Duration, seconds
 
 _BOTH = 2
@@ -93,3 +95,10 @@ def join(
         return subscriptions
 
     return Observable(subscribe)
+
+
+@lints_of(join)
+def _lints(inflow: Inflow, /, time: str | None, lateness: float | str, **_: object) -> Iterator[Lint]:
+    if time is not None and not seconds(lateness) and inflow.disorder:
+        message = f"records may be out of order ({inflow.disorder}), and without 'lateness' partners may be gone"
+        yield Lint("late", f"{message}; say how far behind a record may be", ("time",))

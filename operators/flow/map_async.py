@@ -18,6 +18,7 @@ from rxpipe.operator import operator
 from rxpipe.operators.flow._calls import AnyFuture, Call, Calls
 from rxpipe.operators.records.call import RecordFunction
 from rxpipe.params import Ge
+from rxpipe.promises import Inflow, order_of
 from rxpipe.units import Duration, seconds
 
 
@@ -73,6 +74,11 @@ def map_async(
         return CompositeDisposable(upstream, Disposable(calls.close))
 
     return Observable(subscribe)
+
+
+@order_of(map_async)
+def _order(_: Inflow, /, ordered: bool, **__: object) -> str | None:
+    return None if ordered else "results come as they are ready, not 'ordered'"
 
 
 class _Records(Calls):

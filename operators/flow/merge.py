@@ -9,6 +9,7 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable
 
 from rxpipe.operator import operator
+from rxpipe.promises import Inflow, order_of
 
 T = TypeVar("T")
 
@@ -49,3 +50,8 @@ def merge(source: Observable[T], *others: Observable[T]) -> Observable[T]:
         return subscriptions
 
     return Observable(subscribe)
+
+
+@order_of(merge)
+def _order(_: Inflow, /) -> str:
+    return "streams are merged as they come"

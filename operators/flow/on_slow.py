@@ -9,12 +9,14 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxpipe.context import Context, current
+from rxpipe.elements import Batch
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.operator import operator
 from rxpipe.operators.flow._queues import Latest, Line, Queue
 from rxpipe.operators.flow._slow import Slow
 from rxpipe.operators.flow._spill import Spill
 from rxpipe.params import Expr, Ge
+from rxpipe.promises import Inflow, Promise, promise_of
 from rxpipe.units import Size, nbytes
 
 T = TypeVar("T")
@@ -67,6 +69,8 @@ def on_slow(
         >>> rx.of(Batch([{"n": 1}]), Batch([{"n": 2}])).pipe(on_slow("drop_oldest", limit=100)).run()
         Batch([{'n': 2}])
 
+    Guarantee: at-most-once for records with `drop_oldest`, `drop_newest` and `conflate`, as far as records are dropped.
+
     State: with `spill`, how far the files beside the state file were read and written; they are made durable at each
     checkpoint.
     """
@@ -86,3 +90,11 @@ def on_slow(
         return CompositeDisposable(upstream, Disposable(slow.close))
 
     return Observable(subscribe)
+
+
+@promise_of(on_slow)
+def lossy(inflow: Inflow, /, policy: Policy = "conflate", **_: object) -> Promise | None:
+    """What a policy does to records: of what tells the present state only the latest counts anyway."""
+    if policy in {"block", "spill"} or not inflow.has(Batch):
+        return None
+    return Promise("at-most-once", f"policy {policy!r} drops records for a slow reader")

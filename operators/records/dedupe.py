@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from reactivex import Observable
@@ -15,6 +16,7 @@ from rxpipe.operator import fields_of, operator
 from rxpipe.operators.records._contest import Keep
 from rxpipe.operators.records._contests import Contests
 from rxpipe.params import Expr
+from rxpipe.promises import Inflow, Lint, lints_of
 
 
 @operator
@@ -98,3 +100,8 @@ def _fields(known: KnownFields, /, by: list[str] | None, keep: str, **expression
     for name, expression in expressions.items():
         known.check(expression, name)
     return known
+
+
+@lints_of(dedupe)
+def _lints(_: Inflow, /, **__: object) -> Iterator[Lint]:
+    yield Lint("unbounded", "each new key is remembered for ever; where they are not without end, allow it", ("key",))

@@ -13,6 +13,7 @@ from rxpipe.context import current
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.operator import operator
 from rxpipe.operators.sinks._writer import Appending, Upserting
+from rxpipe.promises import Inflow, Promise, promise_of
 
 T = TypeVar("T")
 
@@ -61,8 +62,7 @@ def to_sqlite(
     State: for `append` the number of the last row and a hash of it; for `upsert` the keys written for each live table.
 
     Delivery: exactly-once for `append`: a restart deletes the rows behind the saved number, and refuses a table that
-        does
-    not hold what was written up to there. Idempotent for `upsert`: writing a record again changes nothing.
+        does not hold what was written up to there. Idempotent for `upsert`: writing a record again changes nothing.
     """
     if mode == "append" and key:
         name, problem = "to_sqlite", ParameterProblem(("key",), "belongs to mode 'upsert'; got mode 'append'")
@@ -83,3 +83,10 @@ def to_sqlite(
         return CompositeDisposable(upstream, Disposable(sink.close))
 
     return Observable(subscribe)
+
+
+@promise_of(to_sqlite)
+def _promise(_: Inflow, /, mode: str, **__: object) -> Promise:
+    if mode == "upsert":
+        return Promise("idempotent", "writing a record again changes nothing")
+    return Promise("exactly-once", "a restart deletes the rows behind the saved number")

@@ -45,7 +45,7 @@ def to_stdout(
         >>> _ = rx.of(Batch([{"n": 1, "who": "Ann Lee"}])).pipe(to_stdout("text")).run()
         n=1 who="Ann Lee"
 
-    Delivery: shown, at least once: what another program has read cannot be taken back.
+    Delivery: shown: what another program has read cannot be taken back, and a restart may write it again.
     """
 
     def subscribe(observer: ObserverBase[T], scheduler: SchedulerBase | None = None) -> DisposableBase:

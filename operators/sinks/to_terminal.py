@@ -69,7 +69,7 @@ def to_terminal(
         >>> rx.of(1, 2).pipe(to_terminal()).run()
         2
 
-    Delivery: shown, and nothing kept of it: it is the present state, and a restart shows it again.
+    Delivery: shown: nothing is kept of it; it is the present state, and a restart shows it again.
     """
     zone = _zone(timezone)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from itertools import islice, takewhile
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from rxpipe.elements import FileEvent
 from rxpipe.operator import operator
 from rxpipe.operators.time._held import Holder, conflate, hold, leased, release
 from rxpipe.params import Expr
+from rxpipe.promises import Inflow, Lint, lints_of
 from rxpipe.units import Duration, seconds
 
 T = TypeVar("T")
@@ -59,6 +60,13 @@ def debounce(
         return debouncing.subscribe_to(source, scheduler)
 
     return Observable(subscribe)
+
+
+@lints_of(debounce)
+def _lints(inflow: Inflow, /, at_most: float | None, **_: object) -> Iterator[Lint]:
+    if at_most is None and inflow.has(FileEvent):
+        message = "a file that is written to without pause is held for as long; say with 'at_most' how long at most"
+        yield Lint("starves", message)
 
 
 class _Debounce(Holder):

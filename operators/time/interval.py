@@ -27,6 +27,8 @@ def interval(period: Annotated[Duration, Gt(0)], first: Duration | None = None) 
 
         interval("300ms", first="100ms")   -0--1--2-
 
+    Guarantee: at-most-once: a number whose time has passed is not made up for.
+
     Args:
         period: The time from one number to the next; more than 0.
         first: The time to the first number; `period` by default.

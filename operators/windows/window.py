@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, NoReturn
 
 from reactivex import Observable
@@ -16,6 +17,7 @@ from rxpipe.expressions.known import KnownFields
 from rxpipe.operator import Outputs, fields_of, operator
 from rxpipe.operators.windows._windows import Rules, Windows
 from rxpipe.params import AggregationExpr, Expr
+from rxpipe.promises import IN_ORDER, Inflow, Lint, lints_of, order_of
 from rxpipe.units import Duration, seconds
 
 MOST_WINDOWS = 1000
@@ -128,6 +130,18 @@ def _fields(known: KnownFields, /, time: str | None, by: list[str] | None, **col
     for name, text in columns.items():
         known.check(parse_aggregation(text).expression, name, column=text.index("(") + 1)
     return known.only("start", "end", *(by or []), *columns).beside(late=known)
+
+
+@order_of(window)
+def _order(_: Inflow, /, **__: object) -> str:
+    return IN_ORDER  # a window's rows come with its end
+
+
+@lints_of(window)
+def _lints(inflow: Inflow, /, time: str | None, lateness: float | None, **_: object) -> Iterator[Lint]:
+    if time is not None and not lateness and inflow.disorder:
+        message = f"records may be out of order ({inflow.disorder}), and without 'lateness' those behind are late"
+        yield Lint("late", f"{message}; say how long to wait for them", ("time",))
 
 
 def _rules(

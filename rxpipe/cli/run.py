@@ -52,6 +52,8 @@ def execute(args: argparse.Namespace) -> int:
     import asyncio  # noqa: PLC0415  # each command imports only what it needs
 
     from rxpipe.language.config import load  # noqa: PLC0415
+    from rxpipe.language.lints import lint  # noqa: PLC0415
+    from rxpipe.log import logger  # noqa: PLC0415
     from rxpipe.language.values import read_sets  # noqa: PLC0415
     from rxpipe.runtime.logs import configure  # noqa: PLC0415
     from rxpipe.runtime.memory import tune  # noqa: PLC0415
@@ -64,6 +66,8 @@ def execute(args: argparse.Namespace) -> int:
     plan = graph.plan(**values)
     settings = load_settings(plan.settings, given)
     configure(settings.log_level, settings.log_format)
+    for warned in lint(plan):
+        logger.warning("{}", ": ".join(part for part in (str(warned.place or ""), warned.told) if part))
     with _sample(args, plan, values) as sample:
         if sample is not None:
             plan = graph.plan(**(values | sample.values))

@@ -118,6 +118,7 @@ class _Checker:
             self.note(f"{must}; got {graph.name!r}", at(("graph",)))
         self._plugins()
         self._sample()
+        self._allow()
         if not graph.streams:
             self.note("a graph needs at least one stream, as in 'streams: {NAME: [steps]}'", at(("streams",)))
         for name, steps in graph.streams.items():
@@ -163,6 +164,14 @@ class _Checker:
             except FunctionError as error:
                 place = at(("sample", "call"))
                 self.note(f"sample: call: {error}", place and place.moved(error.column))
+
+    def _allow(self) -> None:
+        graph, at = self.graph, self.graph.places.at
+        for lint, targets in graph.allow.items():
+            for target in targets:
+                if stream_of(target) not in graph.streams:
+                    guess = nearest(stream_of(target), graph.streams)
+                    self.note(f"allow: {lint}: no stream {target!r}{did_you_mean(guess)}", at(("allow", lint)))
 
     def _settings(self) -> None:
         filled = self.scope.fill(self.graph.settings)

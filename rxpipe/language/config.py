@@ -17,7 +17,7 @@ from rxpipe.language.values import DECLARING, TYPES, inferred, read_sets
 from rxpipe.language.yamltext import Node, compose
 from rxpipe.registry import registry
 
-_TOP = ("graph", "description", "params", "settings", "plugins", "sample", "streams", "tests")
+_TOP = ("graph", "description", "params", "settings", "plugins", "sample", "allow", "streams", "tests")
 _DECLARATION = ("type", "default", "description", "required", "choices")
 
 
@@ -162,6 +162,7 @@ class _Reader:
             sample=self._sample(),
             description=self._text("description"),
             tests=self._list("tests"),
+            allow=self._allow(),
             folder=folder,
             file=file,
             places=Places(self.values, self.names),
@@ -255,6 +256,18 @@ class _Reader:
         for name, part in wrong:
             self._note(f"sample: {name!r} must be a text; got {part.describe()}", part.place)
         return None if missing or wrong else Sample(**{name: part.value for name, part in parts.items()})
+
+    def _allow(self) -> dict[str, list[str]]:
+        node = self._part("allow", "mapping")
+        allowed: dict[str, list[str]] = {}
+        for key, value in node.value if node else ():
+            targets = value.plain() if value.kind == "list" else [value.plain()]
+            if all(isinstance(target, str) for target in targets):
+                allowed[str(key.value)] = targets
+            else:
+                must = f"allow: {key.value}: must be a stream, STREAM.OPERATOR or STREAM.OUTPUT, or a list of these"
+                self._note(f"{must}; got {value.describe()}", value.place)
+        return allowed
 
     def _streams(self) -> dict[str, list[StepSpec]]:
         node = self._part("streams", "mapping")

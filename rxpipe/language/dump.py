@@ -39,6 +39,8 @@ def dump(graph: Graph) -> str:
     if graph.sample is not None:
         path = {} if graph.sample.path == "." else {"path": graph.sample.path}
         parts["sample"] = {"call": graph.sample.call, "sets": graph.sample.sets, **path}
+    if graph.allow:
+        parts["allow"] = {lint: of[0] if len(of) == 1 else of for lint, of in graph.allow.items()}
     parts["streams"] = {
         name: [_step(spec, f"{name}[{index}]") for index, spec in enumerate(steps)]
         for name, steps in graph.streams.items()

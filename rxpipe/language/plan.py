@@ -12,7 +12,7 @@ import orjson
 from reactivex import Observable
 
 from rxpipe.errors import Place
-from rxpipe.graph import Graph
+from rxpipe.graph import ERRORS, Graph, stream_of
 from rxpipe.language.datafiles import data_files, digest
 from rxpipe.operator import Operator
 
@@ -53,6 +53,12 @@ class PlannedStep(msgspec.Struct, frozen=True):
 def targets(streams: Mapping[str, str | list[str]]) -> list[str]:
     """The streams, or outputs `STREAM.OUTPUT`, that inputs name."""
     return [target for named in streams.values() for target in ([named] if isinstance(named, str) else named)]
+
+
+def reads_of(step: PlannedStep) -> list[str]:
+    """What a step reads: streams, and outputs of others' steps."""
+    names = [step.reads] if step.reads is not None else []
+    return names + targets(step.streams)
 
 
 class PlannedStream(msgspec.Struct, frozen=True):
@@ -112,6 +118,16 @@ class Plan(msgspec.Struct, frozen=True):
         if not self.lasting:
             text += digest(files, self.graph.folder).encode()
         return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+def error_handlers(plan: Plan) -> set[str]:
+    """The streams that read `errors`, directly or through others."""
+    found: set[str] = set()
+    for name, stream in plan.streams.items():
+        reads = {stream_of(read) for step in stream.steps for read in reads_of(step)}
+        if ERRORS in reads or reads & found:
+            found.add(name)
+    return found
 
 
 def _typed(value: Any) -> str:

@@ -21,6 +21,7 @@ from reactivex.subject import Subject
 from rxpipe.context import Emit, Notifier, Written, void
 from rxpipe.errors import GraphError, RunError, RxpipeError
 from rxpipe.graph import ERRORS
+from rxpipe.language.plan import error_handlers
 from rxpipe.lease import Flow
 from rxpipe.log import logger
 from rxpipe.runtime.checkpoint import Checkpoints
@@ -28,7 +29,7 @@ from rxpipe.runtime.deadletters import DeadLetters
 from rxpipe.runtime.guard import GuardedScheduler
 from rxpipe.runtime.stage import StepContext
 from rxpipe.runtime.status import Monitor, RunStatus
-from rxpipe.runtime.wiring import Wiring, error_handlers
+from rxpipe.runtime.wiring import Wiring
 from rxpipe.table import Table
 
 if TYPE_CHECKING:

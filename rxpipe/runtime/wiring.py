@@ -9,12 +9,12 @@ from reactivex.subject import Subject
 
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import ERRORS, stream_of
-from rxpipe.language.plan import targets
+from rxpipe.language.plan import reads_of
 from rxpipe.meter import Meter, blame
 from rxpipe.runtime.stage import Ending, Inlet, StepContext, staged
 
 if TYPE_CHECKING:
-    from rxpipe.language.plan import Plan, PlannedStep, PlannedStream
+    from rxpipe.language.plan import PlannedStep, PlannedStream
     from rxpipe.runtime.engine import Engine
 
 
@@ -91,19 +91,3 @@ class Wiring:
         context.connect({output: self._engine.emitter(name) for output, name in names.items()})
         read = [self._subjects[name] for name in names.values() if name in self._subjects]
         return Ending(applied, read, self._engine.over) if read else applied
-
-
-def reads_of(step: PlannedStep) -> list[str]:
-    """What a step reads: streams, and outputs of others' steps."""
-    names = [step.reads] if step.reads is not None else []
-    return names + targets(step.streams)
-
-
-def error_handlers(plan: Plan) -> set[str]:
-    """The streams that read `errors`, directly or through others."""
-    found: set[str] = set()
-    for name, stream in plan.streams.items():
-        reads = {stream_of(read) for step in stream.steps for read in reads_of(step)}
-        if ERRORS in reads or reads & found:
-            found.add(name)
-    return found

@@ -28,6 +28,7 @@ _SECTIONS = (
     "Errors",
     "State",
     "Delivery",
+    "Guarantee",
     "Returns",
     "Note",
     "Attributes",

@@ -1,8 +1,10 @@
-"""A graph as text, Mermaid, DOT or SVG, with the element types on its edges; parameters as written, secrets hidden."""
+"""A graph as text, JSON, Mermaid, DOT or SVG: element types on its edges, what is guaranteed at its sinks.
+
+Parameters are shown as written, secrets hidden.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -11,7 +13,8 @@ import orjson
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import ERRORS, FROM, StepSpec, as_spec
 from rxpipe.language.edges import type_name
-from rxpipe.language.plan import Plan, PlannedStep, PlannedStream, targets
+from rxpipe.language.paths import Path, paths
+from rxpipe.language.plan import Plan, PlannedStep, PlannedStream, reads_of
 from rxpipe.operator import steps_in
 
 Format = Literal["text", "mermaid", "dot", "svg"]
@@ -25,6 +28,8 @@ class Box:
     index: int
     name: str
     detail: str
+    guarantee: str
+    """What is guaranteed of what comes to a sink, each guarantee once."""
     kind: Literal["source", "step", "sink", "errors"]
 
     @property
@@ -101,18 +106,65 @@ def tree(plan: Plan) -> str:
         for output, readers in read.items():
             corner = "└─" if output == [*read][-1] else "├─"
             lines.append(f"{corner} {output}read by {', '.join(readers)}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_guarantees(paths(plan))])
+
+
+def _guarantees(found: list[Path]) -> list[str]:
+    """The guarantee of each path from a source to a sink, and the step that weakens it."""
+    ways = [f"{path.source} -> {path.sink}" for path in found]
+    width, wide = max(map(len, ways), default=0), max((len(path.guarantee) for path in found), default=0)
+    rows = [
+        f"{way:{width}}  {path.guarantee:{wide}}  {path.reason}".rstrip() for way, path in zip(ways, found, strict=True)
+    ]
+    corners = ["├─"] * (len(rows) - 1) + ["└─"]
+    return ["", "guarantees", *(f"{corner} {row}" for corner, row in zip(corners, rows, strict=True))] if rows else []
+
+
+def as_json(plan: Plan) -> str:
+    """The streams with their steps, and the guarantee of each path, for scripts."""
+    streams = {
+        stream.name: {
+            "steps": [
+                {
+                    "operator": spec.operator,
+                    "parameters": dict(spec.parameters),
+                    "emits": type_name(step.emits),
+                    **({"outputs": {o: type_name(kind) for o, kind in step.outputs.items()}} if step.outputs else {}),
+                }
+                for spec, step in zip(plan.graph.streams[stream.name], stream.steps, strict=True)
+            ],
+            "readers": stream.readers,
+        }
+        for stream in plan.streams.values()
+    }
+    made = {
+        "graph": plan.graph.name,
+        "streams": streams,
+        "paths": [
+            {
+                "source": path.source,
+                "sink": path.sink,
+                "guarantee": path.guarantee,
+                "weakened": [{"step": weak.step, "why": weak.why} for weak in path.weakened],
+            }
+            for path in paths(plan)
+        ],
+    }
+    return orjson.dumps(made, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str).decode()
 
 
 def drawing(plan: Plan) -> Drawing:
     """What to draw of a plan: a `from` step is an arrow, all others are boxes."""
     groups: dict[str, list[Box]] = {}
-    if any(ERRORS in _reads(step) for stream in plan.streams.values() for step in stream.steps):
-        groups[ERRORS] = [Box(ERRORS, 0, ERRORS, "what could not be handled", "errors")]
+    guarantees: dict[str, dict[str, None]] = {}
+    for path in paths(plan):
+        guarantees.setdefault(path.sink, {})[path.guarantee] = None
+    if any(ERRORS in reads_of(step) for stream in plan.streams.values() for step in stream.steps):
+        groups[ERRORS] = [Box(ERRORS, 0, ERRORS, "what could not be handled", "", "errors")]
     arrows: list[Arrow] = []
     ends: dict[str, tuple[Box, str]] = {ERRORS: (groups[ERRORS][0], "Batch")} if groups else {}
     for stream in plan.streams.values():
-        boxes, found = _stream_boxes(plan, stream, ends)
+        boxes, found = _stream_boxes(plan, stream, ends, guarantees)
         groups[stream.name] = boxes
         arrows += found
         ends[stream.name] = (boxes[-1], type_name(stream.steps[-1].emits))
@@ -122,7 +174,9 @@ def drawing(plan: Plan) -> Drawing:
     return Drawing(plan.graph.name, groups, arrows)
 
 
-def _stream_boxes(plan: Plan, stream: PlannedStream, ends: dict[str, tuple[Box, str]]) -> tuple[list[Box], list[Arrow]]:
+def _stream_boxes(
+    plan: Plan, stream: PlannedStream, ends: dict[str, tuple[Box, str]], guarantees: dict[str, dict[str, None]]
+) -> tuple[list[Box], list[Arrow]]:
     boxes: list[Box] = []
     arrows: list[Arrow] = []
     waiting: list[tuple[Box, str]] = []
@@ -131,12 +185,13 @@ def _stream_boxes(plan: Plan, stream: PlannedStream, ends: dict[str, tuple[Box, 
         if step.reads is not None and len(stream.steps) > 1:
             waiting.append(ends[step.reads])
             continue
-        box = Box(stream.name, index, spec.operator, _detail(spec, step), _kind(step, index))
+        guarantee = ", ".join(guarantees.get(step.name, ()))
+        box = Box(stream.name, index, spec.operator, _detail(spec, step), guarantee, _kind(step, index))
         if index and boxes:
             arrows.append(Arrow(boxes[-1], box, type_name(step.accepts)))
         arrows += [Arrow(start, box, label) for start, label in waiting]
         waiting = []
-        for name in _reads(step):
+        for name in reads_of(step):
             start, label = ends[name]
             arrows.append(Arrow(start, box, label))
         boxes.append(box)
@@ -151,6 +206,7 @@ def mermaid(drawn: Drawing) -> str:
         lines.append("    direction TB")
         for box in boxes:
             detail = f"<br/><small>{_mermaid(box.detail)}</small>" if box.detail else ""
+            detail += f"<br/><i>{_mermaid(box.guarantee)}</i>" if box.guarantee else ""
             left, right = ("([", "])") if box.kind == "source" else ("[[", "]]") if box.kind == "sink" else ("[", "]")
             lines.append(f'    {box.id}{left}"{_mermaid(box.name)}{detail}"{right}')
         lines.append("  end")
@@ -168,7 +224,7 @@ def dot(drawn: Drawing) -> str:
     for name, boxes in drawn.groups.items():
         lines.append(f"  subgraph {_dot(f'cluster_{name}')} {{ label={_dot(name)};")
         for box in boxes:
-            label = f"{box.name}\n{box.detail}" if box.detail else box.name
+            label = "\n".join(part for part in (box.name, box.detail, box.guarantee) if part)
             lines.append(f"    {box.id} [label={_dot(label)}];")
         lines.append("  }")
     lines += [f"  {arrow.start.id} -> {arrow.end.id} [label={_dot(arrow.label)}];" for arrow in drawn.arrows]
@@ -178,13 +234,6 @@ def dot(drawn: Drawing) -> str:
 def _inner(step: PlannedStep) -> list[StepSpec]:
     """The steps inside a step."""
     return [as_spec(inner) for value in step.parameters.values() for inner in steps_in(value)]
-
-
-def _reads(step: PlannedStep) -> Iterator[str]:
-    """The streams that a step reads beside the one it is in."""
-    if step.reads is not None:
-        yield step.reads
-    yield from targets(step.streams)
 
 
 def _kind(step: PlannedStep, index: int) -> Literal["source", "step", "sink"]:

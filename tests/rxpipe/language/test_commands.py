@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import orjson
 import pytest
 
 import rxpipe
@@ -32,7 +33,7 @@ def files(tmp_path: Path, good: str) -> tuple[str, str]:
 def test_check(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     good, bad = files
     assert main(["check", good]) == 0
-    assert capsys.readouterr().out == f"{good}: good (3 streams, 10 steps)\n"
+    assert capsys.readouterr().out == f"{good}: good (3 streams, 10 steps, 1 warning)\n"
     assert main(["check", good, bad]) == 78
     captured = capsys.readouterr()
     assert f"{bad}:11:7: rows[1]: unknown operator 't_raed', did you mean 't_read'?\n    " in captured.err
@@ -41,6 +42,49 @@ def test_check(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> No
     assert "\x1b" not in captured.err
     assert main(["check", good, "--set", "rat=3"]) == 78
     assert "--set rat: unknown parameter 'rat' of graph 'good', did you mean 'rate'?" in capsys.readouterr().err
+
+
+def test_check_warns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_text("graph: w\nstreams:\n  a: [from_stdin, parse_json]\n")
+    assert main(["check", str(file)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"{file}: good (1 stream, 2 steps, 1 warning)\n"
+    assert captured.err.startswith(f"{file}:3:3: a: warning: nobody reads this stream")
+    assert captured.err.endswith("(unread)\n      a: [from_stdin, parse_json]\n      ^\n")
+    assert main(["check", str(file), "--strict"]) == 78
+    file.write_text("graph: w\nallow: {unread: a}\nstreams:\n  a: [from_stdin, parse_json]\n")
+    assert main(["check", str(file), "--strict"]) == 0
+    assert "warning" not in "".join(capsys.readouterr()[0].splitlines()[-1:])
+
+
+def test_check_in_json(files: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = files
+    warned = tmp_path / "w.yaml"
+    warned.write_text("graph: w\nstreams:\n  a: [from_stdin, parse_json]\n")
+    assert main(["check", good, bad, str(warned), "--json"]) == 78
+    captured = capsys.readouterr()
+    told = orjson.loads(captured.out)
+    assert captured.err == ""
+    assert list(told) == [good, bad, str(warned)]
+    assert [told[file]["good"] for file in told] == [True, False, True]
+    assert told[bad]["problems"][1] == {
+        "file": bad,
+        "line": 11,
+        "column": 7,
+        "stream": "rows",
+        "step": 1,
+        "message": "unknown operator 't_raed', did you mean 't_read'?",
+    }
+    [warning] = told[str(warned)]["warnings"]
+    assert (warning["lint"], warning["line"], warning["stream"], warning["step"]) == ("unread", 3, "a", None)
+
+
+def test_run_tells_warnings_once(tmp_path: Path) -> None:
+    file = tmp_path / "w.yaml"
+    file.write_text("graph: w\nstreams:\n  a: [{list_files: [.]}]\n")
+    told = run_python(f"from rxpipe.cli import main; main(['run', {str(file)!r}, '--once'])", tmp_path)
+    assert told.count(f"{file}:3:3: a: warning: nobody reads this stream") == 1
 
 
 def test_show(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:
