@@ -74,6 +74,21 @@ class Run:
             return made if made.records else None
         return made if made.rows or made.retracted else None
 
+    @property
+    def steps(self) -> list[str]:
+        """The names of the steps."""
+        return [applied.context.name for applied in self._steps]
+
+    @property
+    def folds(self) -> bool:
+        """Whether the step behind takes the records into itself in the same loop."""
+        return self._tail is not None
+
+    @property
+    def takes(self) -> type | None:
+        """The type of the rows, where the first step takes only one."""
+        return self._fusible[0].takes if self._fusible else None
+
     def source(self, row_type: type) -> Fused | None:
         """The loop for rows of one type, for those who want to read it."""
         return self._loop(row_type, folding=self._tail is not None) if self._fuses else None

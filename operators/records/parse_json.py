@@ -98,7 +98,7 @@ def parse_json(
         return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
 
     decoded = Observable(subscribe)
-    return decoded if flatten is None else Lifted(decoded, [Stage(_flattening(flatten, paths), counted=False)])
+    return decoded if flatten is None else Lifted(decoded, [Stage(_flattening(flatten, paths, decoder), counted=False)])
 
 
 @fields_of(parse_json)
@@ -133,7 +133,7 @@ def _to_dicts(array: bytearray) -> list[Row]:
     return records if countOf(map(type, records), dict) == len(records) else []
 
 
-def _flattening(flatten: Callable[[Loop, Paths], None], paths: list[Paths]) -> Make:
+def _flattening(flatten: Callable[[Loop, Paths], None], paths: list[Paths], decoded: type) -> Make:
     """The step from decoded objects to rows."""
 
     def make(_: Context) -> Fusible:
@@ -152,7 +152,7 @@ def _flattening(flatten: Callable[[Loop, Paths], None], paths: list[Paths]) -> M
             made: list[Row] = alone[kind](objects)[0]
             return made
 
-        return Fusible(rows, write)
+        return Fusible(rows, write, takes=decoded)
 
     return make
 

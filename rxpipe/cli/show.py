@@ -1,8 +1,10 @@
-"""`rxpipe show`: a graph as a text tree, as Mermaid, as DOT or as SVG, with the element types on its edges."""
+"""`rxpipe show`: a graph with the types on its edges and what is guaranteed at its sinks, or its generated code."""
 
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -10,10 +12,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "show",
         help="draw a graph",
-        description="Draw a graph as a text tree, as Mermaid, DOT (Graphviz) or SVG, with the types on its edges.",
+        description="Draw a graph as a text tree, as Mermaid, DOT (Graphviz) or SVG, with the types on its edges; the "
+        "tree tells what is guaranteed on each path from a source to a sink, and the step that weakens it.",
     )
     parser.add_argument("graph", help="a YAML file, or the name of a shipped graph")
     parser.add_argument("--format", choices=["text", "mermaid", "dot", "svg"], default="text", help="default: text")
+    parser.add_argument("--json", action="store_true", help="print steps, types and guarantees as one JSON object")
+    parser.add_argument("--code", action="store_true", help="print the loops that record-wise steps are fused into")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="set a parameter of the graph")
 
 
@@ -21,8 +26,25 @@ def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     from rxpipe.language.config import load  # noqa: PLC0415  # each command imports only what it needs
     from rxpipe.language.values import read_sets  # noqa: PLC0415
-    from rxpipe.views.show import show  # noqa: PLC0415
+    from rxpipe.views.show import as_json, show  # noqa: PLC0415
 
     graph = load(args.graph, sets=args.set)
-    print(show(graph.plan(**read_sets(graph, args.set)), args.format))
+    plan = graph.plan(**read_sets(graph, args.set))
+    if args.code:
+        from rxpipe.views.code import text  # noqa: PLC0415
+
+        _print_code(text(plan))
+    else:
+        print(as_json(plan) if args.json else show(plan, args.format))
     return 0
+
+
+def _print_code(code: str) -> None:
+    """Print Python, coloured on a terminal."""
+    if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        print(code)
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.syntax import Syntax  # noqa: PLC0415
+
+    Console().print(Syntax(code, "python", background_color="default", word_wrap=True))

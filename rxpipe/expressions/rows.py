@@ -55,11 +55,13 @@ class Fusible(NamedTuple):
         rows: The step on its own.
         write: What it does to one record of a loop: the same, but it raises where the step on its own would reject.
         prepare: Called before each list of rows; the code is written anew when what it gives has changed.
+        takes: The type of the rows, where it takes only one.
     """
 
     rows: RowsFunction
     write: Write
     prepare: Callable[[], Hashable] | None = None
+    takes: type | None = None
 
 
 ValuesFunction = Callable[[list[Row], Reject], tuple[list[Row], list[Any]]]

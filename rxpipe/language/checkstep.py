@@ -73,6 +73,7 @@ class StepChecker:
             parameters: Mapping[str, Any] | None = {}
             shown: Any = dict(spec.parameters)
             outputs: dict[str, Any] = {}
+            fields = known.names
             bindings: Bindings = {}
             if found.known:
                 self._outputs_read(spec, found, name, index)
@@ -103,6 +104,7 @@ class StepChecker:
                     function=spec.function,
                     accepts=flowing,
                     emits=emits,
+                    fields=fields,
                     outputs=outputs,
                     fingerprint=step_fingerprint(spec.operator, shown),
                     place=spec.places.at(()),

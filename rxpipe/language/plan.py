@@ -32,6 +32,7 @@ class PlannedStep(msgspec.Struct, frozen=True):
         reads: For the `from` step: the stream read.
         accepts: The element type that flows in, for drawing; None for a source.
         emits: The element type that flows out.
+        fields: The fields of the records that flow in, as far as they are known.
         outputs: The element types of the outputs beside that one, by name.
         fingerprint: The step's operator and parameters as text, with secrets hidden: what its state depends on.
     """
@@ -45,6 +46,7 @@ class PlannedStep(msgspec.Struct, frozen=True):
     function: Callable[[Observable[Any]], Observable[Any]] | Observable[Any] | None = None
     accepts: Any = None
     emits: Any = None
+    fields: tuple[str, ...] | None = None
     outputs: Mapping[str, Any] = msgspec.field(default_factory=dict)
     fingerprint: str = ""
     place: Place | None = None

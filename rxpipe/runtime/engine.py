@@ -33,6 +33,7 @@ from rxpipe.runtime.wiring import Wiring
 from rxpipe.table import Table
 
 if TYPE_CHECKING:
+    from rxpipe.fused import Run
     from rxpipe.language.plan import Plan, PlannedStream
     from rxpipe.runtime.state import StateFile
 
@@ -92,6 +93,7 @@ class Engine:
         errors: The built-in stream `errors`.
         written: The files that the run writes.
         contexts: The contexts of all steps, each behind those that it reads from.
+        runs: The runs of record-wise steps, each with the step that subscribed it.
         tables: The latest table that left each stream, or output of one.
     """
 
@@ -114,6 +116,7 @@ class Engine:
         self.state: State = "new"
         self.failure: Exception | None = None
         self.contexts: list[StepContext] = []
+        self.runs: list[tuple[str, Run]] = []
         self.tables: dict[str, Table] = {}
         self.errors = DeadLetters(options.watch)
         self.written = Written()

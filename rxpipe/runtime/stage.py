@@ -149,6 +149,10 @@ class StepContext(Context):
         """Expose a detail."""
         self.meter.details[name] = read
 
+    def note_run(self, run: Any, behind: str) -> None:
+        """Let the engine know."""
+        self._engine.runs.append((behind, run))
+
     def status(self) -> Any:
         """The run's status."""
         return self._engine.status(whole=False)
