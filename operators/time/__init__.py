@@ -1,1 +1,1 @@
-"""When elements pass: debounce, throttle, interval."""
+"""When elements pass: debounce, throttle, rate, sample, delay, timeout; and clocks: interval, at."""
