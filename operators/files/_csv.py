@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
-CsvType = Literal["str", "int", "float", "bool"]
-"""What a field may be converted to."""
-
-_TRUTHS = {"true": True, "false": False, "1": True, "0": False}
+from rxpipe.casting import CastType, caster
+from rxpipe.errors import ParameterError, ParameterProblem
 
 Record = tuple[int, bytes]
 """A record's offset in its block, and its bytes with the line break at its end."""
+
+
+def require_form(
+    operator: str, delimiter: str, quote: str, columns: Sequence[str] | None, types: Iterable[str]
+) -> None:
+    """Check the parameters that say how CSV is written.
+
+    Raises:
+        ParameterError: Of the operator, that they are not as they must be.
+    """
+    problems = [
+        ParameterProblem((name,), f"must be one ASCII character, and no line break; got {text!r}")
+        for name, text in (("delimiter", delimiter), ("quote", quote))
+        if len(text) != 1 or not text.isascii() or text in "\r\n"
+    ]
+    unknown = [] if columns is None else [name for name in types if name not in columns]
+    problems += [ParameterProblem(("types", name), f"must be one of 'columns'; got {name!r}") for name in unknown]
+    if problems:
+        raise ParameterError(operator, problems)
 
 
 def record_end(data: bytes, quote: bytes) -> int:
@@ -57,35 +74,50 @@ def fields_of(data: bytes, delimiter: str, quote: str) -> Iterator[list[str]]:
     return csv.reader(lines, delimiter=delimiter, quotechar=quote, strict=True)
 
 
-def converter(kind: CsvType) -> Callable[[str], Any]:
-    """A function from a field to a value; an empty field is null, unless it is a text.
+def rows_of(
+    data: bytes, names: Sequence[str], types: Mapping[str, CastType], delimiter: str, quote: str
+) -> list[dict[str, Any]]:
+    r"""Whole records as dicts of their columns' names, texts unless a type says otherwise.
+
+    Raises:
+        csv.Error: A quote stands where it cannot.
+        ValueError: A record has another number of fields, a field another type, or it is no UTF-8.
 
     Example:
-        >>> converter("int")("12"), converter("bool")("True"), converter("float")("")
-        (12, True, None)
+        >>> rows_of(b"a,1\nb,\n", ["name", "n"], {"n": "int"}, ",", '"')
+        [{'name': 'a', 'n': 1}, {'name': 'b', 'n': None}]
     """
-    return _CONVERTERS[kind]
+    count = len(names)
+    rows = []
+    for fields in fields_of(data, delimiter, quote):
+        if len(fields) == count:
+            rows.append(dict(zip(names, fields, strict=True)))
+        elif fields:
+            msg = f"must have {count} fields; got {len(fields)}"
+            raise ValueError(msg)
+    for name, kind in types.items():
+        if kind != "str":
+            cast = caster(kind)
+            for row in rows:
+                row[name] = cast(row[name])
+    return rows
 
 
-def _int(text: str) -> int | None:
-    if "_" in text:
-        msg = f"must be a whole number; got {text!r}"
+def column_names(data: bytes, delimiter: str, quote: str, types: Iterable[str]) -> list[str]:
+    """The names of the columns that the first record has.
+
+    Raises:
+        ValueError: They are none, or not those that have types.
+    """
+    try:
+        names = next(fields_of(data, delimiter, quote), [])
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
+    if len(set(names)) < len(names) or not all(names):
+        msg = f"each must have a name of its own; got {names}"
         raise ValueError(msg)
-    return int(text) if text else None
-
-
-def _float(text: str) -> float | None:
-    if "_" in text:
-        msg = f"must be a number; got {text!r}"
+    unknown = [name for name in types if name not in names]
+    if unknown:
+        msg = f"there is no column {unknown[0]!r} for 'types'; there are {', '.join(map(repr, names))}"
         raise ValueError(msg)
-    return float(text) if text else None
-
-
-def _bool(text: str) -> bool | None:
-    if text and text.lower() not in _TRUTHS:
-        msg = f"must be true or false; got {text!r}"
-        raise ValueError(msg)
-    return _TRUTHS[text.lower()] if text else None
-
-
-_CONVERTERS: dict[CsvType, Callable[[str], Any]] = {"str": str, "int": _int, "float": _float, "bool": _bool}
+    return names

@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import msgspec
 from reactivex.abc import ObserverBase
 
+from rxpipe.casting import CastType
 from rxpipe.context import Change, Context
 from rxpipe.elements import Batch
 from rxpipe.lease import Lease
-from rxpipe.operators.files._csv import CsvType, converter, fields_of, record_end, records
+from rxpipe.operators.files._csv import column_names, record_end, records, rows_of
 from rxpipe.operators.files._tail import Row, Tail, open_file
 
 _BOM = b"\xef\xbb\xbf"
@@ -25,7 +26,7 @@ class CsvForm(NamedTuple):
     delimiter: str
     quote: str
     columns: list[str] | None
-    types: dict[str, CsvType]
+    types: dict[str, CastType]
 
 
 class _Refused(NamedTuple):
@@ -150,18 +151,7 @@ class CsvReader:
         _, record = next(records(head.removeprefix(_BOM), self._quote), (0, b""))
         if not record or (not record.endswith(b"\n") and self._follow):
             return False
-        try:
-            names = next(fields_of(record, self._form.delimiter, self._form.quote), [])
-        except csv.Error as error:
-            raise ValueError(str(error)) from error
-        if len(set(names)) < len(names) or not all(names):
-            msg = f"each must have a name of its own; got {names}"
-            raise ValueError(msg)
-        unknown = [name for name in self._form.types if name not in names]
-        if unknown:
-            msg = f"there is no column {unknown[0]!r} for 'types'; there are {', '.join(map(repr, names))}"
-            raise ValueError(msg)
-        self._names = names
+        self._names = column_names(record, self._form.delimiter, self._form.quote, self._form.types)
         if tail.offset == 0:
             tail.advance(tail.fd, len(record) + (len(_BOM) if head.startswith(_BOM) else 0))
         return True
@@ -169,31 +159,17 @@ class CsvReader:
     def _parse(self, data: bytes, start: int) -> tuple[list[dict[str, Any]], list[_Refused]]:
         """The rows of whole records; one by one where the block as a whole has a fault."""
         try:
-            return self._rows(data), []
+            return self._rows_of(data), []
         except (csv.Error, ValueError):
             pass
         rows: list[dict[str, Any]] = []
         refused = []
         for at, record in records(data, self._quote):
             try:
-                rows += self._rows(record)
+                rows += self._rows_of(record)
             except (csv.Error, ValueError) as error:
                 refused.append(_Refused(start + at, start + at + len(record), f"no valid record: {error}", record))
         return rows, refused
 
-    def _rows(self, data: bytes) -> list[dict[str, Any]]:
-        names = self._names or []
-        count = len(names)
-        rows = []
-        for fields in fields_of(data, self._form.delimiter, self._form.quote):
-            if len(fields) == count:
-                rows.append(dict(zip(names, fields, strict=True)))
-            elif fields:
-                msg = f"must have {count} fields; got {len(fields)}"
-                raise ValueError(msg)
-        for name, kind in self._form.types.items():
-            if kind != "str":
-                convert = converter(kind)
-                for row in rows:
-                    row[name] = convert(row[name])
-        return rows
+    def _rows_of(self, data: bytes) -> list[dict[str, Any]]:
+        return rows_of(data, self._names or [], self._form.types, self._form.delimiter, self._form.quote)

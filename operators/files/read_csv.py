@@ -7,11 +7,11 @@ from typing import Annotated
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
+from rxpipe.casting import CastType
 from rxpipe.context import current
 from rxpipe.elements import Batch
-from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.operator import operator
-from rxpipe.operators.files._csv import CsvType
+from rxpipe.operators.files._csv import require_form
 from rxpipe.operators.files._csvreader import CsvForm, CsvReader
 from rxpipe.operators.files._paths import expanded
 from rxpipe.operators.files._rounds import Rounds
@@ -23,7 +23,7 @@ from rxpipe.units import Duration, Size, nbytes, seconds
 def read_csv(
     path: str,
     columns: list[str] | None = None,
-    types: dict[str, CsvType] = {},  # noqa: B006  # never changed; shown as the default
+    types: dict[str, CastType] = {},  # noqa: B006  # never changed; shown as the default
     delimiter: str = ",",
     quote: str = '"',
     every: Annotated[Duration, Gt(0)] | None = None,
@@ -45,7 +45,7 @@ def read_csv(
     Args:
         path: The file; `~` is expanded.
         columns: The names of the columns; by default the first record has them.
-        types: What columns are converted to: int, float, bool (true, false, 1, 0) or str.
+        types: What columns are converted to: int, float, number, bool (true, false, 1, 0), timestamp or str.
         delimiter: The character between fields.
         quote: The character around fields that have delimiters, quotes or line breaks in them.
         every: The time between two looks; one by default, and in a run that reads once.
@@ -60,15 +60,7 @@ def read_csv(
 
     State: the offset behind the last record emitted, and how to know the file again.
     """
-    for name, text in (("delimiter", delimiter), ("quote", quote)):
-        if len(text) != 1 or not text.isascii() or text in "\r\n":
-            problem = ParameterProblem((name,), f"must be one ASCII character, and no line break; got {text!r}")
-            raise ParameterError("read_csv", [problem])  # noqa: EM101  # the operator's name, no message
-
-    unknown = [] if columns is None else [name for name in types if name not in columns]
-    if unknown:
-        problem = ParameterProblem(("types", unknown[0]), f"must be one of 'columns'; got {unknown[0]!r}")
-        raise ParameterError("read_csv", [problem])  # noqa: EM101  # the operator's name, no message
+    require_form("read_csv", delimiter, quote, columns, types)
 
     def subscribe(observer: ObserverBase[Batch], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = current()

@@ -103,7 +103,7 @@ def at(cron: Cron, zone: Zone = "UTC") -> Observable[float]:
 class _Times:
     """One subscription.
 
-    `_due` is the next time, `_passed` one that has come and waits for the run, `_seen` the latest that the clock showed.
+    `_due` is the next time, `_passed` one that came and waits for the run, `_seen` the latest that the clock showed.
     """
 
     def __init__(

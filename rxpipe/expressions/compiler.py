@@ -43,7 +43,7 @@ _GLOBALS: Mapping[str, Any] = {
 
 
 class Compiler:
-    """Writes the source of expressions over rows of one type; the row is the variable `_r`.
+    """Writes the source of expressions over rows of one type.
 
     Args:
         row_type: `dict`, a msgspec struct, or a named tuple.
@@ -52,10 +52,13 @@ class Compiler:
         columns: Columns computed before, which stand in for fields of their names.
         names: The fields that were used.
         fields: The declared fields with their types; none for a dict.
+        row: The variable that the row is in.
 
     Raises:
         TypeError: It is no type of rows.
     """
+
+    row = "_r"
 
     def __init__(self, row_type: type) -> None:
         self.columns: dict[str, Code] = {}
@@ -157,10 +160,10 @@ class Compiler:
     def read(self, name: str) -> Code:
         """The source of a field of the row."""
         if issubclass(self._row_type, dict):
-            return Code(f"_r.get({name!r})")
+            return Code(f"{self.row}.get({name!r})")
         if name in DICT_NAMES:  # a dict among the rows must fail here, not give its method of that name
-            return Code(f"{self.keep(getattr(self._row_type, name).__get__)}(_r)", self.fields[name])
-        return Code(f"_r.{name}", self.fields[name])
+            return Code(f"{self.keep(getattr(self._row_type, name).__get__)}({self.row})", self.fields[name])
+        return Code(f"{self.row}.{name}", self.fields[name])
 
     def _write_attribute(self, node: ast.Attribute) -> Code:
         value = self.part(node.value)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from rxpipe.expressions.compiler import Compiler
-from rxpipe.expressions.fields import row_struct
+from rxpipe.expressions.fields import field_types, row_struct
 from rxpipe.expressions.syntax import Code
 
 if TYPE_CHECKING:
@@ -133,10 +133,8 @@ class Loop:
 
     def only(self, names: Sequence[str]) -> None:
         """Leave the record these of its fields."""
-        self._changed = True
         columns = self._compiler.columns
-        self._compiler.columns = {name: columns[name] for name in names}
-        self._compiler.closed = True
+        self.replace({name: columns[name] for name in names})
 
     def begin(self, fields: Mapping[str, Code], made_by: type) -> None:
         """The record is of these fields, not of those of the row; unless that changes, `made_by` takes them all."""
@@ -144,6 +142,35 @@ class Loop:
         self._compiler.closed = True
         self._row_type = made_by
         self._made_by = made_by
+
+    @property
+    def of_dicts(self) -> bool:
+        """Whether the record is a dict, which may lack any field."""
+        return issubclass(self._row_type, dict)
+
+    @property
+    def fields(self) -> dict[str, Code] | None:
+        """The record's fields, in order; None where it is a dict, of whose fields no more is known."""
+        compiler = self._compiler
+        if not compiler.closed and self.of_dicts:
+            return None
+        return self._compiler.columns if compiler.closed else self._own_fields()
+
+    def replace(self, fields: Mapping[str, Code]) -> None:
+        """The record has these fields from here on, in this order, and no others."""
+        self._changed = True
+        self._compiler.columns = dict(fields)
+        self._compiler.closed = True
+
+    def remake(self, function: Callable[[Row], Row], row_type: type) -> None:
+        """Make the record here, and have a function make another of it, of a type of rows."""
+        _, made = self._materialized()
+        row = self.variable()
+        self.line(f"{row} = {self.keep(function)}({made})")
+        self._compiler.restart(row_type, row)
+        self._row_type = row_type
+        self._made_by = None
+        self._changed = False
 
     def end_step(self) -> None:
         """A step is written: count the records that come through it."""
@@ -175,13 +202,13 @@ class Loop:
     def _materialized(self) -> tuple[type, str]:
         """The type of the record, and the source that builds it."""
         columns = self._compiler.columns
-        if issubclass(self._row_type, dict):
+        if self.of_dicts:
             items = "".join(f"{name!r}: {code.text}, " for name, code in columns.items())
             if not self._changed:
-                return dict, "_r"
-            return dict, f"{{{items}}}" if self._compiler.closed else f"{{**_r, {items}}}"
+                return dict, self._compiler.row
+            return dict, f"{{{items}}}" if self._compiler.closed else f"{{**{self._compiler.row}, {items}}}"
         if not self._changed and self._made_by is None:
-            return self._row_type, "_r"
+            return self._row_type, self._compiler.row
         if not self._compiler.closed:
             columns = self._own_fields()
         arguments = ", ".join(code.text for code in columns.values())
@@ -239,6 +266,14 @@ class _FieldCompiler(Compiler):
         super().__init__(row_type)
         self.closed = False
         self._lazy = lazy
+
+    def restart(self, row_type: type, row: str) -> None:
+        """Write over another record from here on."""
+        self.columns = {}
+        self.closed = False
+        self.fields = field_types(row_type)
+        self.row = row
+        self._row_type = row_type
 
     def read(self, name: str) -> Code:
         if not self.closed:

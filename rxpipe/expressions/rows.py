@@ -24,7 +24,7 @@ from rxpipe.elements import Row
 from rxpipe.expressions import Expression
 from rxpipe.expressions.compiler import Compiler
 from rxpipe.expressions.fields import field_types, fields_of, row_struct
-from rxpipe.expressions.loop import Loop, Write
+from rxpipe.expressions.loop import Loop, Write, compile_loop
 from rxpipe.expressions.syntax import Code
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "deriving",
     "fields_of",
     "filtering",
+    "looping",
     "row_struct",
 ]
 
@@ -119,6 +120,22 @@ def deriving(columns: Mapping[str, Expression], *, only: bool = False) -> Fusibl
             loop.only([*columns])
 
     return Fusible(compile_derive(columns, only=only), write)
+
+
+def looping(write: Write) -> Fusible:
+    """A step that is what it writes into a loop, no more: on its own it has a loop to itself."""
+
+    @cache
+    def loops(row_type: type) -> _Loops:
+        call = compile_loop([write], row_type).call
+        return _Loops(lambda rows: call(rows)[0], lambda row: call([row])[0])
+
+    def made(rows: list[Row], reject: Reject) -> list[Row]:
+        uniform = not rows or countOf(map(type, rows), type(rows[0])) == len(rows)
+        whole = _attempt(loops, rows) if uniform else None
+        return [row for own in _one_by_one(loops, rows, reject)[1] for row in own] if whole is None else whole
+
+    return Fusible(made, write)
 
 
 def compile_derive(columns: Mapping[str, Expression], *, only: bool = False) -> RowsFunction:

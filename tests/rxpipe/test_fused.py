@@ -43,6 +43,13 @@ STEPS: list[Any] = [
     ops.explode("items", into="b", keep=True),
     enrich("a", table={"2": {"price": 5}, "4": {"price": 7, "b": "four"}}),
     enrich("b", table={"x": 1}, on="b", prefix="of_"),
+    ops.rename(a="b", b="a"),
+    ops.rename(items="b"),
+    ops.cast(a="number", b="str"),
+    ops.cast(otherwise=None, b="int", a="bool"),
+    ops.flatten(),
+    ops.mask(patterns=["y+", "(f)our"]),
+    ops.mask(patterns=["y"], fields=["b"], into="partial"),
 ]
 
 values = st.fixed_dictionaries(

@@ -1,0 +1,146 @@
+"""Where texts have personal data and secrets in them: patterns by name, and the checks that tell them from look-alikes.
+
+Each pattern looks at a text in time that grows with its length: what begins a match is not tried again inside it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+SecretKind = Literal["email", "iban", "card", "token", "ipv4", "ipv6", "phone"]
+
+Spans = Callable[[str], Iterator[tuple[int, int]]]
+"""Where a text has what is looked for: starts and ends, in order, none inside another."""
+
+_SHORTEST_IBAN = 15
+_FEWEST_COLONS = 2
+_CARD_DIGITS = range(13, 20)
+
+
+def spans_of(pattern: str) -> Spans:
+    """Where a text matches a pattern of one's own: its first group, if it has one that took part, or all of it.
+
+    Raises:
+        ValueError: It is no regular expression.
+    """
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        msg = f"must be a regular expression; got {pattern!r}: {error}"
+        raise ValueError(msg) from error
+    group = min(compiled.groups, 1)
+
+    def spans(text: str) -> Iterator[tuple[int, int]]:
+        for match in compiled.finditer(text):
+            span = match.span(group) if match[group] is not None else match.span()
+            if span[0] < span[1]:
+                yield span
+
+    return spans
+
+
+def _ibans(text: str) -> Iterator[tuple[int, int]]:
+    """The longest beginning whose check digits are right: what follows may look like more of it."""
+    for end in range(len(text), _SHORTEST_IBAN - 1, -1):
+        plain = text[:end].replace(" ", "")
+        if text[end - 1] != " " and len(plain) >= _SHORTEST_IBAN and _iban(plain):
+            yield 0, end
+            return
+
+
+def _iban(plain: str) -> bool:
+    return int("".join(str(int(char, 36)) for char in plain[4:] + plain[:4])) % 97 == 1
+
+
+def _cards(text: str) -> Iterator[tuple[int, int]]:
+    """Groups of digits that together have a right check digit, among others that do not belong to them."""
+    groups = [match.span() for match in re.finditer(r"\d+", text)]
+    first = 0
+    while first < len(groups):
+        start = groups[first][0]
+        digits = ""
+        found = first
+        for last in range(first, len(groups)):
+            digits += text[slice(*groups[last])]
+            if len(digits) in _CARD_DIGITS and digits[0] in "23456" and _luhn(digits):
+                found = last + 1
+                break
+            if len(digits) >= _CARD_DIGITS.stop:
+                break
+        if found > first:
+            yield start, groups[found - 1][1]
+        first = max(found, first + 1)
+
+
+def _luhn(digits: str) -> bool:
+    doubled = sum(sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
+    return (doubled + sum(map(int, digits[-1::-2]))) % 10 == 0
+
+
+def _addresses(text: str) -> Iterator[tuple[int, int]]:
+    """An address of version 6, without the punctuation around it."""
+    start = 0 if text.startswith("::") else len(text) - len(text.lstrip(":."))
+    end = len(text.rstrip("."))
+    end = end if text[:end].endswith("::") else len(text.rstrip(".:"))
+    if text.count(":", start, end) < _FEWEST_COLONS:
+        return
+    try:
+        ipaddress.IPv6Address(text[start:end])
+    except ValueError:
+        return
+    yield start, end
+
+
+def _within(pattern: str, parts: Spans) -> Spans:
+    """What `parts` finds in each match of a pattern."""
+    whole = spans_of(pattern)
+
+    def spans(text: str) -> Iterator[tuple[int, int]]:
+        for start, end in whole(text):
+            yield from ((start + begin, start + until) for begin, until in parts(text[start:end]))
+
+    return spans
+
+
+_OCTET = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
+
+SECRETS: dict[SecretKind, tuple[Spans, ...]] = {
+    "email": (spans_of(r"(?<![\w.%+-])[\w.%+-]++@[A-Za-z0-9](?:[A-Za-z0-9-]*\.)+[A-Za-z0-9-]*[A-Za-z0-9]"),),
+    "iban": (_within(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{1,4}){2,9}\b", _ibans),),
+    "card": (_within(r"\d+(?:[ -]\d+)*", _cards),),
+    "token": (
+        spans_of(r"(?i:\b(?:bearer|basic)\s+)([\w.~+/-]{8,}+=*)"),
+        spans_of(
+            r"(?i:(?:api|access|auth|private|secret)[_-]?key|token|secret|passw(?:or)?d|pwd)[\\\"']*\s*[:=]\s*"
+            r"[\\\"']*((?<=\")[^\\\"]+|(?<=')[^\\']+|[^\s\\\"'&,;]+)"
+        ),
+        spans_of(
+            r"\b(?:sk-[\w-]{16,}|gh[opsru]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abeoprs]-[\w-]{10,}"
+            r"|AKIA[0-9A-Z]{16}|AIza[\w-]{35}|eyJ[\w-]+\.[\w-]+\.[\w-]*)"
+        ),
+    ),
+    "ipv4": (spans_of(rf"(?<![\w.])(?:{_OCTET}\.){{3}}{_OCTET}(?!\w|\.\d)"),),
+    "ipv6": (_within(r"[0-9A-Fa-f:.]{3,}+", _addresses),),
+    "phone": (
+        spans_of(r"(?<![\w+])(?:\+|00)[1-9](?:[ ()./-]{0,2}\d){6,14}(?!\d)"),
+        spans_of(r"(?<![\w+(])\(?\d{3}\)?[ .-]{1,2}\d{3}[ .-]\d{4}(?!\w)"),
+    ),
+}
+"""What can be looked for by name."""
+
+
+def finder(all_spans: list[Spans]) -> Spans:
+    """Where any of them finds something; what overlaps is one."""
+
+    def spans(text: str) -> Iterator[tuple[int, int]]:
+        found = sorted(span for each in all_spans for span in each(text))
+        while found:
+            start, end = found.pop(0)
+            while found and found[0][0] < end:
+                end = max(end, found.pop(0)[1])
+            yield start, end
+
+    return spans

@@ -1,0 +1,193 @@
+"""Lines of text into batches of records, by a regular expression or as logfmt."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from pydantic import AfterValidator
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+
+from rxpipe.casting import HINTS, CastType, caster
+from rxpipe.context import current
+from rxpipe.elements import Batch, LineDelta, Row
+from rxpipe.errors import ParameterError, ParameterProblem, did_you_mean, nearest
+from rxpipe.expressions.known import KnownFields
+from rxpipe.expressions.rows import row_struct
+from rxpipe.operator import fields_of, operator
+from rxpipe.operators.records._lines import Parse, parsed
+
+LOGFMT = "logfmt"
+
+_PAIR = re.compile(r'\s*+([^\s="]++)(?:=(?:"((?:[^"\\]|\\.)*+)"|([^\s"]*+)))?(?=\s|$)')
+_ESCAPE = re.compile(r"\\(.)")
+_ESCAPED = {"n": "\n", "t": "\t", "r": "\r"}
+_LOOKS_BEYOND = re.compile(r"\(\?(?:<?[=!]|\(|[aiLmsux-]*:)|\\[AZ]")
+"""What may tell a line in its block from the line alone: lookarounds, conditions, flags of a part, begin and end."""
+
+_FLAGS = re.compile(r"\(\?[aiLu]+\)")
+"""Flags in front of an expression that hold for all of it."""
+
+
+def _pattern(text: str) -> str:
+    if text == LOGFMT:
+        return text
+    try:
+        names = re.compile(text).groupindex
+    except re.error as error:
+        msg = f"must be 'logfmt' or a regular expression; got {text!r}: {error}"
+        raise ValueError(msg) from error
+    if not names:
+        msg = f"must have a named group, (?P<name>…), for each field; got {text!r}"
+        raise ValueError(msg)
+    row_struct("Row", dict.fromkeys(names, str))
+    return text
+
+
+Pattern = Annotated[str, AfterValidator(_pattern)]
+"""A regular expression with named groups, or `logfmt`."""
+
+
+@operator
+def parse_text(
+    source: Observable[LineDelta],
+    pattern: Pattern,
+    types: dict[str, CastType] = {},  # noqa: B006  # never changed; shown as the default
+) -> Observable[Batch]:
+    r"""Turn blocks of text lines into batches of records, one batch a block.
+
+    With a regular expression, which must match a whole line, the named groups are the fields of a typed struct; a group
+    that takes no part is null. With `logfmt` a record is a dict of a line's `key=value` pairs; a value with spaces
+    stands in double quotes, where a backslash escapes; a key alone is true; of one key twice the last counts.
+
+    Values are texts, unless `types` says otherwise; see `cast`. A line that does not match, is no UTF-8, or has a value
+    of another type goes to `errors` with its path and byte range; the lines around it are not harmed. Empty lines, a
+    byte order mark at the start of a file, a carriage return at the end of a line, and an unfinished last line that
+    does not match (see `read_lines`) are passed over. Completion and errors pass through; nothing is held back.
+
+    An expression runs over the whole block, unless it looks beyond a line (lookarounds, `\A`, `\Z`, flags such
+    as `m` or `s`): then, and where a line of a block does not match, over each line.
+
+    Args:
+        pattern: A regular expression with named groups, or `logfmt`.
+        types: What fields are: int, float, number, bool, timestamp or str.
+
+    Example:
+        >>> lines = LineDelta("a.log", "1", 0, 24, b"GET /a 200\nPOST /b 404\n\n")
+        >>> parse = parse_text(r"(?P<method>\w+) (?P<path>\S+) (?P<status>\d+)", types={"status": "int"})
+        >>> rx.of(lines).pipe(parse).run().rows[1]
+        Row(method='POST', path='/b', status=404)
+
+    Raises:
+        ParameterError: A type is given for what is no group.
+    """
+    parse = _logfmt(types) if pattern == LOGFMT else _matching(pattern, types)
+
+    def subscribe(observer: ObserverBase[Batch], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        context = current()
+
+        def on_next(element: Any) -> None:
+            made = parsed(element, parse, context) if isinstance(element, LineDelta) else element
+            if made is not None:
+                observer.on_next(made)
+
+        return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+
+    return Observable(subscribe)
+
+
+@fields_of(parse_text)
+def _fields(known: KnownFields, /, pattern: str, **_: object) -> KnownFields:
+    return known.unknown() if pattern == LOGFMT else known.only(*re.compile(pattern).groupindex)
+
+
+def _matching(pattern: str, types: dict[str, CastType]) -> Parse:
+    """Rows of what an expression matches."""
+    compiled = re.compile(pattern)
+    names = [*compiled.groupindex]
+    for name in types:
+        if name not in names:
+            message = f"must be a group of the pattern; got {name!r}{did_you_mean(nearest(name, names))}"
+            raise ParameterError("parse_text", [ParameterProblem(("types", name), message, on_name=True)])  # noqa: EM101  # the operator's name
+    row_type: Any = row_struct("Row", {name: HINTS[types[name]] if name in types else str for name in names})
+    groups = [*compiled.groupindex.values(), 0]
+    casts = [(number, name, caster(types[name])) for number, name in enumerate(names) if name in types]
+    whole = _over_blocks(compiled)
+
+    def parse(data: bytes) -> list[Row]:
+        text = data.decode()
+        if "\n" in text:
+            found = [] if whole is None else [match.group(*groups) for match in whole.finditer(text)]
+        else:
+            match = compiled.fullmatch(text)
+            if match is None:
+                msg = f"a line must match {pattern!r}"
+                raise ValueError(msg)
+            found = [match.group(*groups)]
+        columns: list[Any] = [*zip(*found, strict=True)][:-1]
+        for number, name, make in casts if found else ():
+            columns[number] = _column(name, make, columns[number])
+        return [row_type(*values) for values in zip(*columns, strict=True)]
+
+    return parse
+
+
+def _over_blocks(line: re.Pattern[str]) -> re.Pattern[str] | None:
+    """The expression for one line as one for many; None where it might tell a line from one among others.
+
+    It may still match several lines at once, but then there are fewer matches than lines, whereas as many as there are
+    (none of them empty) can only be one for each.
+    """
+    if _LOOKS_BEYOND.search(line.pattern) or line.flags & (re.MULTILINE | re.DOTALL | re.VERBOSE):
+        return None
+    return re.compile(f"^(?:{_FLAGS.sub('', line.pattern, count=1)})$", line.flags | re.MULTILINE)
+
+
+def _column(name: str, make: Callable[[Any], Any], values: list[Any]) -> list[Any]:
+    """Values of a type, with the field's name in the error of one that is none."""
+    try:
+        return list(map(make, values))
+    except (ValueError, OverflowError) as error:
+        msg = f"{name!r} {error}"
+        raise ValueError(msg) from error
+
+
+def _logfmt(types: dict[str, CastType]) -> Parse:
+    """Rows of `key=value` pairs."""
+    casts = [(name, caster(kind)) for name, kind in types.items()]
+
+    def parse(data: bytes) -> list[Row]:
+        rows = [_pairs(line) for line in data.decode().split("\n")]
+        for name, make in casts:
+            having = [row for row in rows if name in row]
+            for row, value in zip(having, _column(name, make, [row[name] for row in having]), strict=True):
+                row[name] = value
+        return rows
+
+    return parse
+
+
+def _pairs(line: str) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    at = 0
+    end = len(line.rstrip())
+    while at < end:
+        match = _PAIR.match(line, at)
+        if match is None:
+            msg = f"must be key=value; got {line[at:].lstrip()!r:.80}"
+            raise ValueError(msg)
+        key, quoted, plain = match.groups()
+        made[key] = plain if quoted is None else _ESCAPE.sub(_unescaped, quoted) if "\\" in quoted else quoted
+        if plain is None and quoted is None:
+            made[key] = True
+        at = match.end()
+    if not made:
+        msg = f"must have a key=value; got {line!r:.80}"
+        raise ValueError(msg)
+    return made
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    return _ESCAPED.get(escape[1], escape[1])
