@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NoReturn
 
 from rxpipe.expressions.times import timestamp
@@ -34,6 +35,21 @@ def caster(kind: CastType) -> Cast:
         (12, True, None, 1000.0)
     """
     return _CASTS[kind]
+
+
+def cast_texts(kind: CastType, texts: Sequence[str | None]) -> list[Any]:
+    """Many texts as values of a type; numbers at once, where all are.
+
+    Example:
+        >>> cast_texts("int", ["1", "", None])
+        [1, None, None]
+    """
+    read: Callable[[Any], Any] | None = {"int": int, "float": float}.get(kind)
+    if read is not None:
+        with contextlib.suppress(ValueError, TypeError):
+            if "_" not in "".join(texts):  # type: ignore[arg-type]  # a null is refused
+                return [*map(read, texts)]
+    return [*map(_CASTS[kind], texts)]
 
 
 def _str(value: Any) -> str | None:

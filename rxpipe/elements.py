@@ -188,5 +188,8 @@ def error_record(
 def _shorten(record: object, limit: int = 1000) -> str:
     if isinstance(record, bytes):
         record = record[:limit].decode("utf-8", "replace")
-    text = record if isinstance(record, str) else repr(record)
+    try:
+        text = record if isinstance(record, str) else repr(record)
+    except RecursionError:
+        text = f"a {type(record).__name__} that is nested too deep to be shown"
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rxpipe.casting import CastType, caster
+from rxpipe.casting import CastType, cast_texts
 from rxpipe.errors import ParameterError, ParameterProblem
 
 Record = tuple[int, bytes]
@@ -97,9 +97,8 @@ def rows_of(
             raise ValueError(msg)
     for name, kind in types.items():
         if kind != "str":
-            cast = caster(kind)
-            for row in rows:
-                row[name] = cast(row[name])
+            for row, value in zip(rows, cast_texts(kind, [row[name] for row in rows]), strict=True):
+                row[name] = value
     return rows
 
 

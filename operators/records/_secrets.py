@@ -17,11 +17,16 @@ Spans = Callable[[str], Iterator[tuple[int, int]]]
 
 _SHORTEST_IBAN = 15
 _FEWEST_COLONS = 2
+_HEXADECIMAL = re.compile(r"[0-9A-Fa-f:.]{3,}+")
 _CARD_DIGITS = range(13, 20)
 
 
-def spans_of(pattern: str) -> Spans:
-    """Where a text matches a pattern of one's own: its first group, if it has one that took part, or all of it.
+def spans_of(pattern: str, *needles: str) -> Spans:
+    """Where a text matches a pattern: its first group, if it has one that took part, or all of it.
+
+    Args:
+        pattern: The pattern.
+        needles: Texts of which one is in all that matches, if there are such: they are found faster.
 
     Raises:
         ValueError: It is no regular expression.
@@ -34,6 +39,8 @@ def spans_of(pattern: str) -> Spans:
     group = min(compiled.groups, 1)
 
     def spans(text: str) -> Iterator[tuple[int, int]]:
+        if needles and not any(needle in text for needle in needles):
+            return
         for match in compiled.finditer(text):
             span = match.span(group) if match[group] is not None else match.span()
             if span[0] < span[1]:
@@ -80,18 +87,28 @@ def _luhn(digits: str) -> bool:
     return (doubled + sum(map(int, digits[-1::-2]))) % 10 == 0
 
 
-def _addresses(text: str) -> Iterator[tuple[int, int]]:
-    """An address of version 6, without the punctuation around it."""
-    start = 0 if text.startswith("::") else len(text) - len(text.lstrip(":."))
-    end = len(text.rstrip("."))
-    end = end if text[:end].endswith("::") else len(text.rstrip(".:"))
-    if text.count(":", start, end) < _FEWEST_COLONS:
-        return
+def _ipv6(text: str) -> Iterator[tuple[int, int]]:
+    """Addresses of version 6, without the punctuation around them and the names of other things."""
+    for match in _HEXADECIMAL.finditer(text) if text.count(":") >= _FEWEST_COLONS else ():
+        start, end = match.span()
+        if text[end : end + 1].isalnum():
+            continue
+        if start and text[start - 1].isalnum():
+            start = text.find(":", start, end) + 1 or end
+        if not text.startswith("::", start):
+            start += len(text[start:end]) - len(text[start:end].lstrip(":."))
+        while text[start:end].endswith((".", ":")) and not text[start:end].endswith("::"):
+            end -= 1
+        if text.count(":", start, end) >= _FEWEST_COLONS and _is_address(text[start:end]):
+            yield start, end
+
+
+def _is_address(text: str) -> bool:
     try:
-        ipaddress.IPv6Address(text[start:end])
+        ipaddress.IPv6Address(text)
     except ValueError:
-        return
-    yield start, end
+        return False
+    return True
 
 
 def _within(pattern: str, parts: Spans) -> Spans:
@@ -108,25 +125,27 @@ def _within(pattern: str, parts: Spans) -> Spans:
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
 
 SECRETS: dict[SecretKind, tuple[Spans, ...]] = {
-    "email": (spans_of(r"(?<![\w.%+-])[\w.%+-]++@[A-Za-z0-9](?:[A-Za-z0-9-]*\.)+[A-Za-z0-9-]*[A-Za-z0-9]"),),
+    "email": (spans_of(r"(?<![\w.%+-])[\w.%+-]++@[A-Za-z0-9](?:[A-Za-z0-9-]*\.)+[A-Za-z0-9-]*[A-Za-z0-9]", "@"),),
     "iban": (_within(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{1,4}){2,9}\b", _ibans),),
-    "card": (_within(r"\d+(?:[ -]\d+)*", _cards),),
+    "card": (_within(r"(?<!\d)\d(?:[ -]?\d){12,}+", _cards),),
     "token": (
         spans_of(r"(?i:\b(?:bearer|basic)\s+)([\w.~+/-]{8,}+=*)"),
         spans_of(
             r"(?i:(?:api|access|auth|private|secret)[_-]?key|token|secret|passw(?:or)?d|pwd)[\\\"']*\s*[:=]\s*"
-            r"[\\\"']*((?<=\")[^\\\"]+|(?<=')[^\\']+|[^\s\\\"'&,;]+)"
+            r"[\\\"']*((?<=\")[^\\\"]+|(?<=')[^\\']+|[^\s\\\"'&,;]+)",
+            *":=",
         ),
         spans_of(
             r"\b(?:sk-[\w-]{16,}|gh[opsru]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abeoprs]-[\w-]{10,}"
-            r"|AKIA[0-9A-Z]{16}|AIza[\w-]{35}|eyJ[\w-]+\.[\w-]+\.[\w-]*)"
+            r"|AKIA[0-9A-Z]{16}|AIza[\w-]{35}|eyJ[\w-]+\.[\w-]+\.[\w-]*)",
+            *("sk-", "gh", "glpat-", "xox", "AKIA", "AIza", "eyJ"),
         ),
     ),
-    "ipv4": (spans_of(rf"(?<![\w.])(?:{_OCTET}\.){{3}}{_OCTET}(?!\w|\.\d)"),),
-    "ipv6": (_within(r"[0-9A-Fa-f:.]{3,}+", _addresses),),
+    "ipv4": (spans_of(rf"(?<![\w.])(?:{_OCTET}\.){{3}}{_OCTET}(?!\w|\.\d)", "."),),
+    "ipv6": (_ipv6,),
     "phone": (
-        spans_of(r"(?<![\w+])(?:\+|00)[1-9](?:[ ()./-]{0,2}\d){6,14}(?!\d)"),
-        spans_of(r"(?<![\w+(])\(?\d{3}\)?[ .-]{1,2}\d{3}[ .-]\d{4}(?!\w)"),
+        spans_of(r"(?<![\w+])(?:\+|00)[1-9](?:[ ()./-]{0,2}\d){6,14}(?!\d)", "+", "00"),
+        spans_of(r"(?<![\w+])(?:\(\d{3}\)|\d{3})[ .-]{1,2}\d{3}[ .-]\d{4}(?!\w)"),
     ),
 }
 """What can be looked for by name."""

@@ -31,7 +31,8 @@ def parse_csv(
     A record is a dict with the columns as its fields, texts unless `types` says otherwise; see `cast`. Without
     `columns` the first line of each file names them. A line with another number of fields, a quote where none can be,
     or a field of another type goes to `errors` with its path and byte range; the lines around it are not harmed. So
-    does the line of a quoted field that goes on in the next: where fields have line breaks in them, take `read_csv`.
+    does the line at which a quoted field begins that goes on in the next, which counts as a line of its own: where
+    fields have line breaks in them, take `read_csv`.
     Empty lines, a byte order mark at the start of a file, and an unfinished last line that is no record yet (see
     `read_lines`) are passed over. Completion and errors pass through; nothing is held back.
 

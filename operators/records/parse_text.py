@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import AfterValidator
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
-from rxpipe.casting import HINTS, CastType, caster
+from rxpipe.casting import HINTS, CastType, cast_texts
 from rxpipe.context import current
 from rxpipe.elements import Batch, LineDelta, Row
-from rxpipe.errors import ParameterError, ParameterProblem, did_you_mean, nearest
+from rxpipe.errors import ParameterError, ParameterProblem, RxpipeError, did_you_mean, nearest
 from rxpipe.expressions.known import KnownFields
 from rxpipe.expressions.rows import row_struct
 from rxpipe.operator import fields_of, operator
@@ -42,7 +42,10 @@ def _pattern(text: str) -> str:
     if not names:
         msg = f"must have a named group, (?P<name>…), for each field; got {text!r}"
         raise ValueError(msg)
-    row_struct("Row", dict.fromkeys(names, str))
+    try:
+        row_struct("Row", dict.fromkeys(names, str))
+    except RxpipeError as error:
+        raise ValueError(str(error)) from error
     return text
 
 
@@ -113,7 +116,7 @@ def _matching(pattern: str, types: dict[str, CastType]) -> Parse:
             raise ParameterError("parse_text", [ParameterProblem(("types", name), message, on_name=True)])  # noqa: EM101  # the operator's name
     row_type: Any = row_struct("Row", {name: HINTS[types[name]] if name in types else str for name in names})
     groups = [*compiled.groupindex.values(), 0]
-    casts = [(number, name, caster(types[name])) for number, name in enumerate(names) if name in types]
+    casts = [(number, name, types[name]) for number, name in enumerate(names) if name in types]
     whole = _over_blocks(compiled)
 
     def parse(data: bytes) -> list[Row]:
@@ -127,8 +130,8 @@ def _matching(pattern: str, types: dict[str, CastType]) -> Parse:
                 raise ValueError(msg)
             found = [match.group(*groups)]
         columns: list[Any] = [*zip(*found, strict=True)][:-1]
-        for number, name, make in casts if found else ():
-            columns[number] = _column(name, make, columns[number])
+        for number, name, kind in casts if found else ():
+            columns[number] = _column(name, kind, columns[number])
         return [row_type(*values) for values in zip(*columns, strict=True)]
 
     return parse
@@ -145,10 +148,10 @@ def _over_blocks(line: re.Pattern[str]) -> re.Pattern[str] | None:
     return re.compile(f"^(?:{_FLAGS.sub('', line.pattern, count=1)})$", line.flags | re.MULTILINE)
 
 
-def _column(name: str, make: Callable[[Any], Any], values: list[Any]) -> list[Any]:
+def _column(name: str, kind: CastType, values: Sequence[Any]) -> list[Any]:
     """Values of a type, with the field's name in the error of one that is none."""
     try:
-        return list(map(make, values))
+        return cast_texts(kind, values)
     except (ValueError, OverflowError) as error:
         msg = f"{name!r} {error}"
         raise ValueError(msg) from error
@@ -156,13 +159,12 @@ def _column(name: str, make: Callable[[Any], Any], values: list[Any]) -> list[An
 
 def _logfmt(types: dict[str, CastType]) -> Parse:
     """Rows of `key=value` pairs."""
-    casts = [(name, caster(kind)) for name, kind in types.items()]
 
     def parse(data: bytes) -> list[Row]:
         rows = [_pairs(line) for line in data.decode().split("\n")]
-        for name, make in casts:
+        for name, kind in types.items():
             having = [row for row in rows if name in row]
-            for row, value in zip(having, _column(name, make, [row[name] for row in having]), strict=True):
+            for row, value in zip(having, _column(name, kind, [row[name] for row in having]), strict=True):
                 row[name] = value
         return rows
 
