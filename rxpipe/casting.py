@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, TypeVar
 
 from rxpipe.expressions.times import timestamp
+
+N = TypeVar("N", int, float)
 
 CastType = Literal["str", "int", "float", "number", "bool", "timestamp"]
 """What a value may be made: a number is whole where it can be; a timestamp is seconds since the epoch."""
@@ -37,7 +39,7 @@ def caster(kind: CastType) -> Cast:
     return _CASTS[kind]
 
 
-def cast_texts(kind: CastType, texts: Sequence[str | None]) -> list[Any]:
+def cast_texts(kind: CastType, texts: Sequence[Any]) -> list[Any]:
     """Many texts as values of a type; numbers at once, where all are.
 
     Example:
@@ -47,7 +49,7 @@ def cast_texts(kind: CastType, texts: Sequence[str | None]) -> list[Any]:
     read: Callable[[Any], Any] | None = {"int": int, "float": float}.get(kind)
     if read is not None:
         with contextlib.suppress(ValueError, TypeError):
-            if "_" not in "".join(texts):  # type: ignore[arg-type]  # a null is refused
+            if "_" not in "".join(texts):
                 return [*map(read, texts)]
     return [*map(_CASTS[kind], texts)]
 
@@ -106,7 +108,7 @@ def _scalar(value: Any, must: str) -> Any:
     return value
 
 
-def _read(read: Callable[[str], Any], text: str, must: str) -> Any:
+def _read(read: Callable[[str], N], text: str, must: str) -> N | None:
     """A number of a text, which Python would allow underscores."""
     try:
         return read(text) if "_" not in text else _refuse(text, must)

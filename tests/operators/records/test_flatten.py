@@ -84,10 +84,10 @@ def test_nothing_is_lost(row: dict[str, Any], depth: int) -> None:
     for step in (flatten("."), flatten(".", depth=depth)):
         seen: list[Any] = []
         source: Subject[Any] = Subject()
-        source.pipe(step).subscribe(lambda batch, seen=seen: seen.extend(batch.rows))
+        source.pipe(step).subscribe(seen.append)
         source.on_next(Batch([row]))
         made: dict[str, Any] = {}
-        for name, value in seen[0].items():
+        for name, value in seen[0].rows[0].items():
             inner = made
             *path, last = name.split(".")
             for part in path:

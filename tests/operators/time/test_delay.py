@@ -139,7 +139,7 @@ class Stateless(TestContext):
 
     def state(self, *args: Any, **more: Any) -> Any:
         saved = super().state(*args, **more)
-        saved.persistent = False  # type: ignore[misc]  # of this one
+        saved.persistent = False
         return saved
 
 
