@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from rxpipe.expressions import Expression
 from rxpipe.expressions.aggregation import KINDS, Aggregation
 from rxpipe.expressions.fields import may_be_null
+from rxpipe.expressions.groupcode import names_of
+from rxpipe.expressions.keepers import KEEPERS
 
 if TYPE_CHECKING:
     from rxpipe.expressions.loop import Loop
@@ -16,8 +18,9 @@ if TYPE_CHECKING:
 def write_groups(loop: Loop, by: Sequence[Expression], aggregations: Mapping[str, Aggregation]) -> None:
     """Write into a loop that each record is added to its group.
 
-    The loop takes the groups and gives those that change: copies, in which each slot is then changed in place. So a
-    record that fails, and ends the loop, has changed nothing.
+    The loop takes the groups and gives those that change: copies, in which each slot is then changed in place. A slot
+    that is an object holds in the copy what is to be added to it, see `Store.gather`. So a record that fails, and ends
+    the loop, has changed nothing.
     """
     loop.parameters.append("_groups")
     loop.before += ["_changed = {}", "_get = _changed.get", "_old = _groups.get"]
@@ -27,23 +30,28 @@ def write_groups(loop: Loop, by: Sequence[Expression], aggregations: Mapping[str
         loop.named(loop.value(made.expression)) if made.expression is not None else None
         for made in aggregations.values()
     ]
-    fresh, updates = ["0"], []
+    keepers = loop.keep(KEEPERS)
+    fresh, copied, updates = ["0"], ["_g[0]"], []
     for made, value in zip(aggregations.values(), values, strict=True):
         if value is None:
             continue  # how many records there are is known of every group
         kind = KINDS[made.kind]
         slots = [f"_g[{len(fresh) + number}]" for number in range(len(kind.fresh))]
-        fresh += kind.fresh
-        names = {"s": slots[0], "s2": slots[-1], "v": value.text}
-        update = "; ".join(f"{slot} = {text.format(**names)}" for slot, text in zip(slots, kind.add, strict=True))
+        names = names_of(slots, value.text)
+        container, gathering = (text.format(k=keepers, **names) for text in kind.gather)
+        fresh += [container] if kind.keeper else kind.fresh
+        copied += [container] if kind.keeper else slots
+        after = ", ".join(text.format(**names) for text in kind.add)
+        update = gathering or f"{', '.join(slots)} = {after}"
         conditions = [f"{value.text} is not None"] if may_be_null(value.hint) else []
         conditions += [f"({kind.when.format(**names)})"] if kind.when else []
         updates.append(f"if {' and '.join(conditions)}: {update}" if conditions else update)
+    old = f"[{', '.join(copied)}]" if any(KINDS[made.kind].keeper for made in aggregations.values()) else "[*_g]"
     loop.line(f"_key = {keys[0]}" if len(keys) == 1 else f"_key = ({', '.join(keys)})")
     loop.line("_g = _get(_key)")
     loop.line("if _g is None:")
     loop.line("    _g = _old(_key)")
-    loop.line(f"    _changed[_key] = _g = [{', '.join(fresh)}] if _g is None else [*_g]")
+    loop.line(f"    _changed[_key] = _g = [{', '.join(fresh)}] if _g is None else {old}")
     loop.line("_g[0] += 1")
     for update in updates:
         loop.line(update)

@@ -62,7 +62,7 @@ class Groups:
         return changed
 
     def _taken(self, folded: Fold) -> bool:
-        self._store.take(folded.result)
+        self._store.gather(folded.result)
         self._stale.update(folded.result)
         return True
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from operator import length_hint
 from typing import Any
 
 from rxpipe.context import Change
 from rxpipe.elements import Batch, Row
 from rxpipe.expressions.aggregation import KINDS, Aggregation
-from rxpipe.expressions.groupcode import Group, Key, Update, compile_groups
-from rxpipe.expressions.keepers import keep, load
+from rxpipe.expressions.groupcode import Column, Group, Key, Update, compile_groups
+from rxpipe.expressions.keepers import KEEPERS
 from rxpipe.expressions.packing import canonical, pack, unpack
 from rxpipe.expressions.rows import Reject
 
@@ -103,7 +104,8 @@ class Store:
             self._compile()
         for shared, exact, number, slots, *own in saved:
             key = own[0] if own else shared
-            self.groups[key] = self._loaded(slots) if exact or not self.exact else self._with_keepers(tuple(slots))
+            group = self._loaded(slots, self._kinds if exact else self._plain)
+            self.groups[key] = self._with_keepers(group) if self.exact and not exact else group
             self._numbers[key] = self._last = number
 
     def _update(self, update: Update, rows: Sequence[Row], values: Sequence[Any], reject: Reject) -> Changed:
@@ -133,13 +135,27 @@ class Store:
                     self._last += 1
                     self._numbers[key] = self._last
 
+    def gather(self, changed: dict[Key, Any]) -> None:
+        """Take in groups that a loop changed; slots that are objects hold there what is to be added to them."""
+        if self._kept:
+            for key, group in changed.items():
+                old = self.groups.get(key)
+                for at, keeper in self._kept:
+                    slot = KEEPERS[keeper]() if old is None else old[at]
+                    slot.take(group[at])
+                    group[at] = slot
+        self.take(changed)
+
     def _compile(self) -> None:
         """Generate the code; if rows are retracted, of the kinds that can take values back."""
-        self._kinds = [(self.exact and KINDS[made.kind].exact) or made.kind for made in self._aggregations.values()]
+        self._plain = [made.kind for made in self._aggregations.values()]
+        slots = [kind.keeper for name in self._plain for kind in [KINDS[name]] for _ in kind.fresh]
+        self._kept = [(at, keeper) for at, keeper in enumerate(slots, 1) if keeper]
+        self._kinds = [(self.exact and KINDS[kind].exact) or kind for kind in self._plain]
         self._code = compile_groups(
             self._by,
             tuple(
-                (name, kind, made.expression is not None)
+                Column(name, kind, made.expression is not None, made.argument)
                 for (name, made), kind in zip(self._aggregations.items(), self._kinds, strict=True)
             ),
         )
@@ -148,23 +164,22 @@ class Store:
         """A group of plain results, as it is where all values are kept."""
         slots = iter(group[1:])
         made = [group[0]]
-        for kind in self._kinds:
-            for _ in KINDS[kind].fresh:
-                slot = next(slots)
-                made.append(keep(kind, slot) if KINDS[kind].keeps else slot)
+        for plain, kind in zip(self._plain, self._kinds, strict=True):
+            own = [*islice(slots, len(KINDS[plain].fresh))]
+            made += own if kind == plain else [KEEPERS[KINDS[kind].keeper]().begun(*own)]
         return tuple(made)
 
     @staticmethod
     def _dumped(slot: Any) -> Any:
         return slot.dump() if hasattr(slot, "dump") else slot
 
-    def _loaded(self, saved: list[Any]) -> Group:
+    @staticmethod
+    def _loaded(saved: list[Any], kinds: list[str]) -> Group:
         slots = iter(saved[1:])
         made = [saved[0]]
-        for kind in self._kinds:
-            for _ in KINDS[kind].fresh:
-                slot = next(slots)
-                made.append(load(kind, slot) if KINDS[kind].keeps else slot)
+        for kind in map(KINDS.__getitem__, kinds):
+            own = islice(slots, len(kind.fresh))
+            made += [KEEPERS[kind.keeper]().restored(slot) for slot in own] if kind.keeper else own
         return tuple(made)
 
 

@@ -1,4 +1,4 @@
-"""A live table of groups: count, sum, min, max, mean, first and last of what arrives."""
+"""A live table of groups: counts, sums, extremes, means and quantiles of what arrives."""
 
 from __future__ import annotations
 
@@ -29,19 +29,23 @@ def aggregate(
 
     The table is emitted after every batch that changed it, always the same object; its rows, in order of each group's
     first record, are computed when read. Put `throttle` behind it to refresh a screen. Retracted records are taken
-    back; a group whose last record is taken back is gone. Where records may be retracted, min, max, first and last keep
-    all values of a group, elsewhere only one. Without `by` there is one group, and its row is there from the start. On
-    completion the table is emitted if it never was. After a restart with groups it is emitted at once. An error passes
-    through. All other elements end here: of a table nothing is known of origins.
+    back; a group whose last record is taken back is gone. Where records may be retracted, min, max, first, last,
+    distinct and approx_distinct (which is exact then) keep all values of a group; elsewhere only distinct does. Without
+    `by` there is one group, and its row is there from the start. On completion the table is emitted if it never was.
+    After a restart with groups it is emitted at once. An error passes through. All other elements end here: of a table
+    nothing is known of origins.
 
     Values that are null are left out; `count()` counts records, `count(x)` the values that are not null. A sum of
-    numbers with fractions is exact up to rounding, which depends on the order of arrival. A record for which an
-    expression fails, whose value does not fit the function (a text in a sum), or whose key is a list or an object, goes
-    to `errors` and changes nothing.
+    numbers with fractions is exact up to rounding, which depends on the order of arrival; variance and stddev, those of
+    a sample, are sound also where the numbers are large and near each other. A quantile is at most 1 % off (that of `q`
+    is the value with the rank `q * (n - 1)`, rounded down, counted from 0), and retractions leave nothing behind in it.
+    A record for which an expression fails, whose value does not fit the function (a text in a sum, a list in distinct),
+    or whose key is a list or an object, goes to `errors` and changes nothing.
 
     Args:
         by: Fields (or expressions) that make the key; each becomes a column named by its text.
-        columns: Each column's aggregation: count(), count(x), sum(x), min(x), max(x), mean(x), first(x), last(x).
+        columns: Each column's aggregation: count(), count(x), sum(x), min(x), max(x), mean(x), first(x), last(x),
+            variance(x), stddev(x), median(x), quantile(x, q), distinct(x), approx_distinct(x).
 
     Example:
         >>> rows = [{"model": "a", "n": 2}, {"model": "b", "n": 5}, {"model": "a", "n": 1}]
@@ -49,7 +53,7 @@ def aggregate(
         >>> table.dicts()
         [{'model': 'a', 'calls': 2, 'n': 3}, {'model': 'b', 'calls': 1, 'n': 5}]
 
-    State: the groups, one row each; a checkpoint writes those that changed.
+    State: the groups, one row each; a checkpoint writes those that changed, with distinct each whole.
 
     Raises:
         RxpipeError: A column has the name of a key.

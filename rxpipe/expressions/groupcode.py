@@ -1,7 +1,7 @@
 """Generated code for groups of records: the loops that add records and take them back, and the one that reads a group.
 
 A group is a sequence: how many records it has, then the slots of each aggregation. A loop makes of the old one a new
-tuple, so that a record for which a computation fails has changed nothing. Slots that keep all values are objects that
+tuple, so that a record for which a computation fails has changed nothing. Slots that keep values are objects that
 change in place; they are asked first whether they can, and told last.
 """
 
@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from rxpipe.expressions.aggregation import KINDS
-from rxpipe.expressions.keepers import Extreme, History
+from rxpipe.expressions.keepers import KEEPERS
 
 Key = Any
 """The value of the key's column if it is one, else a tuple."""
@@ -45,30 +45,50 @@ class GroupCode(NamedTuple):
     read: Callable[[Key, Group], dict[str, Any]]
 
 
+_SUMS = ("{s} + {o}", "{s2} + {o2}", "{s3} + {o3}")
+
+
+class Column(NamedTuple):
+    """An aggregated column: its name, its kind, whether it has an expression, and the function's argument."""
+
+    name: str
+    kind: str
+    has_value: bool
+    argument: float | None = None
+
+
+def names_of(slots: Sequence[str], value: str, argument: float | None = None) -> dict[str, str]:
+    """The names that the code of a kind uses, see `Kind`."""
+    numbered = {"s" if at == 1 else f"s{at}": slot for at, slot in enumerate(slots, 1)}
+    return {"s": "", **numbered, "v": value, "a": repr(argument)}
+
+
 @cache
-def compile_groups(by: tuple[str, ...], columns: tuple[tuple[str, str, bool], ...]) -> GroupCode:
+def compile_groups(by: tuple[str, ...], columns: tuple[Column, ...]) -> GroupCode:
     """Generate the code for groups.
 
     Args:
         by: The columns of the key.
-        columns: For each other column its name, its kind and whether it has an expression.
+        columns: The other columns.
     """
     fresh, reads = ["0"], []
     adds: list[_Part] = []
     retracts: list[_Part] = []
     joins = ["n + other[0]"]
-    for number, (name, kind_name, has_value) in enumerate(columns):
+    for number, (name, kind_name, has_value, argument) in enumerate(columns):
         kind = KINDS[kind_name]
         slots = [f"s{len(fresh) + n}" for n in range(len(kind.fresh))]
         fresh += kind.fresh
         value = f"v{number}" if has_value else ""
-        names = {"s": slots[0] if slots else "", "s2": slots[-1] if slots else "", "v": value}
-        others = [f"other[{len(fresh) - len(slots) + at}]" for at in range(len(slots))]
-        joins += [kind.join.format(s=slot, o=other) for slot, other in zip(slots, others, strict=True)]
+        names = names_of(slots, value, argument)
+        others = {
+            name.replace("s", "o"): f"other{slot.replace('s', '[')}]" for name, slot in names.items() if slot in slots
+        }
+        joins += [text.format(**names, **others) for text in kind.join or _SUMS[: len(slots)]]
         reads.append(f"{name!r}: {kind.read.format(**names)}")
         form = f"({{}}) if ({kind.when.format(**names)}) else {names['s']}" if kind.when else "{}"
-        adds.append(_Part(slots, [form.format(text.format(**names)) for text in kind.add], value, kind.keeps))
-        retracts.append(_Part(slots, [text.format(**names) for text in kind.retract], value, kind.keeps))
+        adds.append(_Part(slots, [form.format(text.format(**names)) for text in kind.add], value, bool(kind.keeper)))
+        retracts.append(_Part(slots, [text.format(**names) for text in kind.retract], value, bool(kind.keeper)))
     keys = [f"k{n}" for n in range(len(by))]
     key = keys[0] if len(keys) == 1 else f"({', '.join(keys)})"
     group = f"({', '.join(['n', *(slot for part in adds for slot in part.slots)])},)"
@@ -86,12 +106,7 @@ def compile_groups(by: tuple[str, ...], columns: tuple[tuple[str, str, bool], ..
         f"    {group} = group",
         f"    return {{{', '.join(items)}}}",
     ]
-    scope: dict[str, Any] = {
-        "least": lambda: Extreme(largest=False),
-        "largest": lambda: Extreme(largest=True),
-        "earliest": lambda: History(first=True),
-        "latest": lambda: History(first=False),
-    }
+    scope: dict[str, Any] = {"keepers": KEEPERS}
     exec(compile("\n".join(source), "<aggregate>", "exec"), scope)  # noqa: S102  # made above; of the user only names, quoted
     return GroupCode(scope["add"], scope["retract"], scope["join"], scope["fresh"], scope["read"])
 

@@ -1,10 +1,143 @@
-"""Slots of a group that keep all its values, for results that must survive retractions."""
+"""Slots of a group that are objects: they keep all its values, since some may be taken back, or a sketch of them.
+
+All can be asked, told, read, joined, saved and restored; see `Keeper`.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol
 
+from rxpipe.expressions.moments import Moments
 from rxpipe.expressions.packing import pack, unpack
+from rxpipe.expressions.sketches import Approximate, Sketch
+
+
+class Keeper(Protocol):
+    """A slot of a group that changes in place: it is asked whether it can take a value, then told.
+
+    One whose kind has a `gather` also has `take`, for what a loop gathered; one that replaces another kind has `begun`,
+    for the slots of a group that has values already, none of which will be taken back.
+    """
+
+    def may_add(self, value: Any) -> object:
+        """Raise whatever says that a value is none of those that can be added."""
+        ...
+
+    def add(self, value: Any) -> object:
+        """Add a value that `may_add` allows."""
+        ...
+
+    def may_retract(self, value: Any) -> object:
+        """Raise if a value is not there."""
+        ...
+
+    def retract(self, value: Any) -> object:
+        """Take a value back that is there."""
+        ...
+
+    def read(self) -> Any:
+        """The result."""
+        ...
+
+    def joined(self, other: Any) -> Any:
+        """One of the values of both, the other's being later."""
+        ...
+
+    def dump(self) -> Any:
+        """What is saved of it."""
+        ...
+
+    def restored(self, saved: Any) -> Any:
+        """Itself, new until now, as it was when it was saved."""
+        ...
+
+
+class Distinct(set[Any]):
+    """Different values, whose number is the result."""
+
+    __slots__ = ()
+
+    may_add = staticmethod(hash)
+
+    def may_retract(self, value: Any) -> None:
+        """Refuse: where records may be retracted, `Counts` is used."""
+        raise KeyError(value)
+
+    retract = may_retract
+    read = set.__len__
+    take = set.update
+
+    def joined(self, other: Distinct) -> Distinct:
+        """See `Keeper`."""
+        return Distinct(self | other)
+
+    def dump(self) -> list[Any]:
+        """See `Keeper`."""
+        return [*self]
+
+    def restored(self, saved: list[Any]) -> Distinct:
+        """See `Keeper`."""
+        self.update(saved)
+        return self
+
+
+class Counts:
+    """Different values, each with how often it is there; how many there are is the result."""
+
+    __slots__ = ("_counts",)
+
+    may_add = staticmethod(hash)
+
+    def __init__(self) -> None:
+        self._counts: dict[Any, int] = {}
+
+    def begun(self, values: set[Any]) -> Counts:
+        """See `Keeper`."""
+        self._counts = dict.fromkeys(values, 1)
+        return self
+
+    def add(self, value: Any) -> None:
+        """See `Keeper`."""
+        self._counts[value] = self._counts.get(value, 0) + 1
+
+    def may_retract(self, value: Any) -> None:
+        """See `Keeper`."""
+        if value not in self._counts:
+            raise KeyError(value)
+
+    def retract(self, value: Any) -> None:
+        """See `Keeper`."""
+        left = self._counts[value] - 1
+        if left:
+            self._counts[value] = left
+        else:
+            del self._counts[value]
+
+    def read(self) -> int:
+        """See `Keeper`."""
+        return len(self._counts)
+
+    def values(self) -> Iterable[Any]:
+        """The values, each once."""
+        return self._counts
+
+    def joined(self, other: Counts) -> Counts:
+        """See `Keeper`."""
+        made = Counts()
+        made._counts = dict(self._counts)
+        for value, count in other._counts.items():
+            made._counts[value] = made._counts.get(value, 0) + count
+        return made
+
+    def dump(self) -> list[Any]:
+        """See `Keeper`."""
+        return [*map(list, self._counts.items())]
+
+    def restored(self, saved: list[Any]) -> Counts:
+        """See `Keeper`."""
+        self._counts = {value: count for value, count in saved}  # noqa: C416  # the pairs are lists
+        return self
 
 
 class Extreme:
@@ -12,16 +145,26 @@ class Extreme:
 
     Args:
         largest: Whether the largest is the result.
-        saved: What `dump` gave; the values are unpacked when they are needed.
     """
 
     __slots__ = ("_counts", "_largest", "_saved", "_value")
 
-    def __init__(self, *, largest: bool, saved: tuple[Any, bytes] | None = None) -> None:
+    def __init__(self, *, largest: bool) -> None:
         self._largest = largest
-        self._value: Any = saved[0] if saved else None
-        self._saved: bytes | None = saved[1] if saved else None
+        self._value: Any = None
+        self._saved: bytes | None = None
         self._counts: dict[Any, int] = {}
+
+    def begun(self, value: Any) -> Extreme:
+        """See `Keeper`."""
+        if value is not None:
+            self.add(value)
+        return self
+
+    def restored(self, saved: list[Any]) -> Extreme:
+        """See `Keeper`; the values are unpacked when they are needed."""
+        self._value, self._saved = saved
+        return self
 
     def may_add(self, value: Any) -> None:
         """Raise TypeError if a value cannot be compared with those that are there."""
@@ -87,14 +230,24 @@ class History:
 
     Args:
         first: Whether the first is the result.
-        values: The values.
     """
 
     __slots__ = ("_first", "_values")
 
-    def __init__(self, *, first: bool, values: list[Any] | None = None) -> None:
+    def __init__(self, *, first: bool) -> None:
         self._first = first
-        self._values: list[Any] = [] if values is None else values
+        self._values: list[Any] = []
+
+    def begun(self, value: Any) -> History:
+        """See `Keeper`."""
+        if value is not None:
+            self.add(value)
+        return self
+
+    def restored(self, saved: list[Any]) -> History:
+        """See `Keeper`."""
+        self._values = saved
+        return self
 
     def may_add(self, value: Any) -> None:
         """Any value may be added."""
@@ -123,23 +276,23 @@ class History:
 
     def joined(self, other: History) -> History:
         """One of the values of both, the other's last."""
-        return History(first=self._first, values=self._values + other._values)
+        return History(first=self._first).restored(self._values + other._values)
 
     def dump(self) -> list[Any]:
         """The values as they are saved."""
         return self._values
 
 
-def load(kind: str, saved: Any) -> Any:
-    """A slot of one kind that keeps values, as it was saved."""
-    if kind in ("min*", "max*"):
-        return Extreme(largest=kind == "max*", saved=(saved[0], saved[1]))
-    return History(first=kind == "first*", values=saved)
-
-
-def keep(kind: str, value: Any) -> Any:
-    """A slot of one kind that has, of all values before it, only the result: they are never taken back."""
-    slot = Extreme(largest=kind == "max*") if kind in ("min*", "max*") else History(first=kind == "first*")
-    if value is not None:
-        slot.add(value)
-    return slot
+KEEPERS: dict[str, Callable[[], Any]] = {
+    "distinct": Distinct,
+    "approx_distinct": Approximate,
+    "quantile": Sketch,
+    "min*": lambda: Extreme(largest=False),
+    "max*": lambda: Extreme(largest=True),
+    "first*": lambda: History(first=True),
+    "last*": lambda: History(first=False),
+    "distinct*": Counts,
+    "approx_distinct*": lambda: Approximate(Counts()),
+    "variance*": Moments,
+}
+"""What makes a new slot, by the name of its kind; see `aggregation.KINDS`."""

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rxpipe.expressions.aggregation import FUNCTIONS as AGGREGATIONS
-from rxpipe.expressions.aggregation import KINDS
+from rxpipe.expressions.aggregation import KINDS, form
 from rxpipe.expressions.functions import FUNCTIONS
 from rxpipe.registry import built_in
 from rxpipe.views.reference import listing_markdown
@@ -52,7 +52,8 @@ def operators_page() -> str:
         lines.append(_row(f"`{function.signature}`", function.doc, f"`{function.example}`{result}"))
     lines += ["", "## Aggregations", "", _AGGREGATIONS, "", "| function | |", "|---|---|"]
     lines += [
-        _row("`count()`, `count(x)`" if name == "count" else f"`{name}(x)`", KINDS[name].text) for name in AGGREGATIONS
+        _row("`count()`, `count(x)`" if name == "count" else f"`{form(name)}`", KINDS[name].text)
+        for name in AGGREGATIONS
     ]
     return "\n".join(lines) + "\n"
 
@@ -76,8 +77,8 @@ _EXPRESSIONS = (
 )
 
 _AGGREGATIONS = (
-    "What a column of [`aggregate`](#aggregate) is computed by; `x` is an expression. Values that are null are left"
-    " out; without any, the result is null, if nothing else is said."
+    "What a column of [`aggregate`](#aggregate) is computed by; `x` is an expression, `q` a number from 0 to 1. Values"
+    " that are null are left out; without any, the result is null, if nothing else is said."
 )
 
 

@@ -12,10 +12,12 @@ from reactivex.subject import Subject
 
 from rxpipe import operators as ops
 from rxpipe.context import entered
-from rxpipe.elements import Batch
+from rxpipe.elements import Batch, Fold
 from rxpipe.expressions import parse
+from rxpipe.expressions.aggregation import FUNCTIONS, KINDS
 from rxpipe.expressions.loop import compile_loop
 from rxpipe.expressions.rows import Fusible, deriving, filtering
+from rxpipe.fused import Run
 from rxpipe.lift import Lifted, Stage
 from rxpipe.meter import Meter
 from rxpipe.table import Table
@@ -51,6 +53,13 @@ STEPS: list[Any] = [
     ops.mask(patterns=["y+", "(f)our"]),
     ops.mask(patterns=["y"], fields=["b"], into="partial"),
 ]
+
+FOLDED = {
+    "n": "count()", "a": "sum(a)", "most": "max(a)", "some": "count(a)", "average": "mean(a)", "spread": "variance(a)",
+    "middle": "median(a)", "kinds": "distinct(a)", "about": "approx_distinct(items)", "low": "quantile(a, 0.1)",
+    "deviation": "stddev(a)",
+}  # fmt: skip
+"""Of a list, which has no hash, the number of different values cannot be: records with one go to errors."""
 
 values = st.fixed_dictionaries(
     {
@@ -108,7 +117,7 @@ def rows_of(made: list[dict[str, Any]], *, structs: bool) -> list[Any]:
 def test_fused_or_not_nothing_differs(
     steps: list[Any], batches: list[list[dict[str, Any]]], structs: bool, folded: bool
 ) -> None:
-    tail = ops.aggregate(by=["b"], n="count()", a="sum(a)", most="max(a)", some="count(a)") if folded else None
+    tail = ops.aggregate(by=["b"], **FOLDED) if folded else None
     fused, single = (Outcome(steps, fuse=fuse, tail=tail) for fuse in (True, False))
     for outcome in (fused, single):
         try:
@@ -135,6 +144,42 @@ def test_each_step_can_be_in_one_loop(row_type: type) -> None:
         rows, counts = loop.call([row])
         assert rows == made.rows([row], refused)
         assert counts == (len(rows),)
+
+
+@pytest.mark.parametrize("row_type", [dict, Line])
+def test_groups_of_every_function_are_kept_in_the_loop(row_type: type) -> None:
+    """Where nothing fails, the loop is what gives the result: a failure of its own would go unnoticed."""
+    columns = {name: f"{name}(a, 0.9)" if KINDS[name].argument else f"{name}(a)" for name in FUNCTIONS}
+    step = ops.aggregate(by=["b"], **columns)
+    seen: list[list[Any]] = []
+    for fuse in (True, False):
+        outcome = Outcome([ops.derive(c="a")], fuse=fuse, tail=step)
+        for start in (0, 3, 5):
+            rows = [{"a": start + number, "b": "xy"[number % 2], "items": None} for number in range(4)]
+            rows = rows_of(rows, structs=row_type is Line)
+            outcome.source.on_next(Batch(rows))
+            if fuse:
+                seen.append(outcome.seen[-1].dicts())
+            else:
+                assert outcome.seen[-1].dicts() == seen.pop(0)
+    assert isinstance(run_into(step).apply(Batch(rows)), Fold)
+
+
+def run_into(tail: Any) -> Run:
+    """A run of one step that ends in an aggregation."""
+    derive: Any = ops.derive(c="a")
+    lifted = derive(Subject())
+    found: list[Lifted] = []
+
+    class Noting(Lifted):
+        def folded(self, tail: Any) -> Lifted:
+            found.append(super().folded(tail))
+            return found[0]
+
+    with entered(TestContext()):
+        Noting(lifted.source, lifted.stages).pipe(tail).subscribe()
+        [run] = found[0].runs()[1]
+    return run
 
 
 def test_the_loop_reads_a_field_once_and_builds_no_record_between() -> None:

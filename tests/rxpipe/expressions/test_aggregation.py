@@ -9,12 +9,12 @@ from hypothesis import strategies as st
 from rxpipe.errors import ExpressionError
 from rxpipe.expressions import parse
 from rxpipe.expressions.aggregation import FUNCTIONS, parse_aggregation
-from rxpipe.expressions.keepers import Extreme, History, load
+from rxpipe.expressions.keepers import KEEPERS, Extreme, History
 from rxpipe.expressions.packing import pack, unpack
 
 
 def test_parse() -> None:
-    assert FUNCTIONS == ("count", "sum", "mean", "min", "max", "first", "last")
+    assert FUNCTIONS[:7] == ("count", "sum", "mean", "min", "max", "first", "last")
     assert parse_aggregation("count()").expression is None
     for text in ("sum(a * (b + 1))", " sum ( a * (b + 1) ) "):
         assert parse_aggregation(text).function == "sum"
@@ -22,6 +22,38 @@ def test_parse() -> None:
     assert parse_aggregation("sum(a)").expression == parse("a")
     with pytest.raises(ExpressionError, match="valid syntax"):
         parse_aggregation("sum(a) + sum(b)")
+
+
+def test_a_function_of_an_expression_and_a_number() -> None:
+    made = parse_aggregation("quantile( get(a, 'x', 0) , 0.99 )")
+    assert (made.expression, made.argument) == (parse(" get(a, 'x', 0) "), 0.99)
+    assert parse_aggregation("quantile(n, 1)").argument == 1.0
+    assert parse_aggregation("median(n)").argument is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "column"),
+    [
+        ("quantile(n)", "'quantile' needs an expression and a fraction from 0 to 1, as .*; got 'n' alone", 9),
+        ("quantile(n, 99)", "a fraction from 0 to 1, as .*; got '99'", 12),
+        ("quantile(n, nan)", "a fraction from 0 to 1, as .*; got 'nan'", 12),
+        ("quantile(n,  q )", "a fraction from 0 to 1, as .*; got 'q'", 13),
+        ("quantile(n + , 0.5)", "valid syntax", 13),
+        ("quantile(lenn(n), 0.5)", "unknown function 'lenn', did you mean 'len'", 9),
+        ("quantile()", r"'quantile' needs an expression, as quantile\(tokens, 0.99\)", 9),
+    ],
+)
+def test_a_bad_argument(text: str, message: str, column: int) -> None:
+    with pytest.raises(ExpressionError, match=message) as caught:
+        parse_aggregation(text)
+    assert caught.value.column == column
+
+
+def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rxpipe.expressions.aggregation.find_spec", lambda _: None)
+    how = r"approx_distinct\(…\) needs the package 'datasketches': pip install 'rxpipe-graphs\[sketches\]'"
+    with pytest.raises(ExpressionError, match=how):
+        parse_aggregation.__wrapped__("approx_distinct(n)")
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5), st.booleans())), st.booleans())
@@ -40,7 +72,7 @@ def test_an_extreme_is_that_of_the_values_left(steps: list[tuple[bool, int, bool
             with pytest.raises(KeyError):
                 slot.may_retract(value)
         if restart:
-            slot = load("max*" if largest else "min*", unpack(pack(slot.dump())))
+            slot = KEEPERS["max*" if largest else "min*"]().restored(unpack(pack(slot.dump())))
         assert slot.read() == (max if largest else min)(left, default=None)
 
 

@@ -1,0 +1,208 @@
+"""Aggregations whose slots are objects or sketches: distinct, quantile, variance; with whatever is taken back."""
+
+from __future__ import annotations
+
+import math
+import random
+import statistics
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reactivex.subject import Subject
+
+from rxpipe import operators as ops
+from rxpipe.context import entered
+from rxpipe.elements import Batch
+from rxpipe.expressions.keepers import KEEPERS
+from rxpipe.expressions.moments import Moments
+from rxpipe.expressions.packing import pack, unpack
+from rxpipe.expressions.sketches import ACCURACY, Sketch
+from rxpipe.testing import TestContext
+
+ALL: dict[str, Any] = {
+    "different": "distinct(n)", "about": "approx_distinct(n)", "spread": "variance(n)", "deviation": "stddev(n)",
+    "middle": "median(n)", "low": "quantile(n, 0.1)", "most": "quantile(n, 1)",
+}  # fmt: skip
+
+
+class Fed:
+    """One subscription of a step, fed by hand."""
+
+    def __init__(self, step: Any, states: Sequence[Any] = ()) -> None:
+        self.step = step
+        self.context = TestContext(states)
+        self.source: Subject[Any] = Subject()
+        self.seen: list[Any] = []
+        with entered(self.context):
+            self.source.pipe(step).subscribe(self.seen.append, scheduler=self.context.virtual)
+        self.context.virtual.advance_by(0)
+
+    def feed(self, rows: Sequence[Any] = (), retracted: Sequence[Any] = (), *, retractable: bool = False) -> Fed:
+        self.source.on_next(Batch([*rows], [*retracted], retractable=retractable))
+        return self
+
+    def again(self) -> Fed:
+        return Fed(self.step, self.context.checkpoint())
+
+    @property
+    def rows(self) -> list[Any]:
+        return self.seen[-1].dicts() if self.seen else []
+
+
+def check(found: dict[str, Any], values: Sequence[float]) -> None:
+    """Hold a row of `ALL` against the values it is of."""
+    known = sorted(value for value in values if value is not None)
+    assert found["different"] == len({*known})
+    assert found["about"] == len({*known}), "exact as long as there are few"
+    wanted = statistics.variance(known) if len(known) > 1 else None
+    near(found["spread"], wanted, rel=1e-6, abs=1e-9)
+    near(found["deviation"], None if wanted is None else math.sqrt(wanted), rel=1e-6, abs=1e-4)
+    for name, fraction in (("middle", 0.5), ("low", 0.1), ("most", 1)):
+        exact = known[int(fraction * (len(known) - 1))] if known else None
+        near(found[name], exact, rel=ACCURACY * 1.000001)
+
+
+def near(found: Any, wanted: float | None, **how: Any) -> None:
+    assert found == (None if wanted is None else pytest.approx(wanted, **how))
+
+
+numbers = st.none() | st.integers(-5, 5) | st.floats(-1e6, 1e6, width=32) | st.sampled_from([1e9, 1e9 + 1, 1, 1.0])
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("ab"), numbers), max_size=20), st.integers(0, 20), st.data())
+def test_equals_a_computation_from_scratch(made: list[tuple[str, Any]], begin: int, data: st.DataObject) -> None:
+    """From batch `begin` on records may be retracted; those before it stay, and restarts change nothing."""
+    fed = Fed(ops.aggregate(by=["k"], **ALL))
+    left: list[dict[str, Any]] = []
+    before: list[dict[str, Any]] = []
+    for number, (key, value) in enumerate(made):
+        row = {"k": key, "n": value}
+        takes = bool(left) and data.draw(st.booleans())
+        taken = [left.pop(data.draw(st.integers(0, len(left) - 1)))] if takes else []
+        fed.feed([row], taken, retractable=number >= begin)
+        (left if number >= begin else before).append(row)
+        if data.draw(st.integers(0, 3)) == 0:
+            seen = fed.rows
+            fed = fed.again()
+            assert fed.rows == seen
+        for found in fed.rows:
+            check(found, [row["n"] for row in before + left if row["k"] == found["k"]])
+    assert fed.context.errors == []
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False, width=64).filter(lambda n: abs(n) < 1e150)), st.data())
+def test_moments_are_exact(values: list[float], data: st.DataObject) -> None:
+    """Whatever was added and taken back, however large, leaves nothing behind."""
+    moments, left = Moments(), list[float]()
+    for value in values:
+        moments.add(value)
+        left.append(value)
+        if data.draw(st.booleans()):
+            gone = left.pop(data.draw(st.integers(0, len(left) - 1)))
+            moments.may_retract(gone)
+            moments.retract(gone)
+    again = Moments().restored(unpack(pack(moments.dump())))
+    joined = Moments()
+    for value in left:
+        joined = joined.joined(alone(value))
+    for made in (moments, again, joined):
+        assert made.read() == (statistics.variance(left) if len(left) > 1 else None)
+        assert made.mean() == (float(statistics.mean(left)) if left else None)
+
+
+def alone(value: float) -> Moments:
+    made = Moments()
+    made.add(value)
+    return made
+
+
+def test_the_spread_of_large_numbers_that_are_near_each_other() -> None:
+    values = [1e9 + number for number in (4, 7, 13, 16)]
+    fed = Fed(ops.aggregate(spread="variance(n)"))
+    fed.feed([{"n": value} for value in values])
+    assert fed.rows == [{"spread": 30.0}]
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1), st.floats(0, 1))
+def test_a_quantile_is_near(values: list[float], fraction: float) -> None:
+    values = [0.0 if abs(value) < 1e-300 else value for value in values]  # below, floats have fewer digits than that
+    sketch = Sketch()
+    for value in values:
+        sketch.add(value)
+    exact = sorted(values)[math.floor(fraction * (len(values) - 1))]
+    found = sketch.read(fraction)
+    assert found is not None
+    assert abs(found - exact) <= abs(exact) * ACCURACY * 1.000001
+
+
+@pytest.mark.parametrize("kind", ["distinct", "approx_distinct", "quantile", "distinct*", "approx_distinct*"])
+def test_joined_is_one_of_all(kind: str) -> None:
+    random.seed(1)
+    values = [random.choice([1, 2.5, 7, 1e6]) for _ in range(50)]
+    parts, whole = [KEEPERS[kind]() for _ in range(2)], KEEPERS[kind]()
+    for number, value in enumerate(values):
+        whole.add(value)
+        parts[number % 2].add(value)
+    joined = KEEPERS[kind]().restored(unpack(pack(parts[0].joined(parts[1]).dump())))
+    arguments = (0.7,) if kind == "quantile" else ()
+    assert joined.read(*arguments) == whole.read(*arguments)
+    assert parts[0].read(*arguments) == KEEPERS[kind]().joined(parts[0]).read(*arguments), "it is a copy"
+
+
+def test_sessions_that_are_joined() -> None:
+    fed = Fed(ops.window(gap="10s", time="t", lateness="1h", **ALL))
+    rows = [{"t": time, "n": time * 1.5} for time in (0, 16, 8, 40)]  # the third makes one session of two
+    fed.feed(rows)
+    fed.source.on_completed()
+    first, second = fed.rows
+    check(first, [0, 24, 12])
+    check(second, [60])
+
+
+def test_many_different_values() -> None:
+    fed = Fed(ops.aggregate(about="approx_distinct(n)", exact="distinct(n)"))
+    fed.feed([{"n": f"user {number % 50_000}"} for number in range(100_000)])
+    fed = fed.again()
+    fed.feed([{"n": number} for number in range(50_000)])
+    [row] = fed.rows
+    assert row["exact"] == 100_000
+    assert row["about"] == pytest.approx(100_000, rel=0.05)
+    fed.feed([{"n": "new"}, {"n": "other"}], retractable=True).feed(retracted=[{"n": "new"}])
+    assert fed.rows[0]["exact"] == 100_001
+    assert fed.rows[0]["about"] == pytest.approx(100_001, rel=0.05), "what was there before stays"
+
+
+def test_equal_values_are_one() -> None:
+    fed = Fed(ops.aggregate(about="approx_distinct(n)", exact="distinct(n)"))
+    values = [1, 1.0, True, "1", "", (1, 2), (1.0, 2), 2**70, 2.0**70, -1, None, 0.5, math.inf]
+    fed.feed([{"n": value} for value in values])
+    assert fed.rows == [{"about": 8, "exact": 8}]
+
+
+@pytest.mark.parametrize("retractable", [False, True])
+@pytest.mark.parametrize("function", [*ALL.values()])
+def test_a_value_that_does_not_fit_goes_to_errors_and_changes_nothing(function: str, retractable: bool) -> None:
+    bad: Any = [1] if "distinct" in function else "text"
+    step = ops.aggregate(by=["k"], x=function, total="sum(m)")
+    fed = Fed(step).feed([{"k": 1, "n": 1, "m": 1}, {"k": 1, "n": 2, "m": 1}], retractable=retractable)
+    before = fed.rows
+    rows = [{"k": 1, "n": bad, "m": 1}, {"k": 1, "n": 3, "m": "text"}]
+    fed.feed(rows, retractable=retractable)
+    assert fed.rows == before
+    assert [error.reason.split(":")[0] for error in fed.context.errors] == ["TypeError", "TypeError"]
+    if retractable:
+        assert fed.feed(retracted=rows).rows == before
+
+
+def test_no_number() -> None:
+    fed = Fed(ops.aggregate(x="median(n)")).feed([{"n": math.nan}, {"n": math.inf}, {"n": -math.inf}, {"n": 10**400}])
+    assert len(fed.context.errors) == 4
+    assert fed.seen == []
+    fed = Fed(ops.aggregate(x="variance(n)")).feed([{"n": math.nan}, {"n": math.inf}], retractable=True)
+    assert len(fed.context.errors) == 2
