@@ -9,14 +9,14 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.context import Change, Context, current
-from rxpipe.elements import Batch, Row, as_dict
+from rxpipe.elements import Batch, Row
 from rxpipe.errors import RxpipeError
 from rxpipe.expressions import parse
 from rxpipe.expressions.known import KnownFields
 from rxpipe.expressions.packing import pack, pack_key, unpack
-from rxpipe.expressions.rows import Reject, compile_values
+from rxpipe.expressions.rows import compile_values
 from rxpipe.operator import Outputs, fields_of, operator
-from rxpipe.operators.records._wider import widened
+from rxpipe.operators.records._given import Given
 from rxpipe.params import Expr
 
 
@@ -115,19 +115,18 @@ class _Numbers:
     def __init__(self, context: Context, by: tuple[str, ...], into: str | None, of: str | None) -> None:
         self._context = context
         self._by = by
-        self._into = into
         self._of = of
         self._values = compile_values([parse(text) for text in (*by, of or "None")], tuples=True)
         self._last: dict[Any, tuple[int, int | None]] = {}
-        self._given: dict[bytes, list[int]] = {}
+        self._given = None if into is None else Given({into: int})
         self._dirty: dict[Any, None] = {}
-        self._dirty_given: dict[bytes, None] = {}
         self._missing = self._out_of_order = 0
         saved = context.state("operator", self._changes, f"numbers by {', '.join(by) or 'nothing'}")
         self._persistent = saved.persistent
         for row, part, value in saved.items():
             if part:
-                self._given[row] = unpack(value)
+                if self._given is not None:
+                    self._given.restore(row, value)
             else:
                 key, count, largest = unpack(value)
                 self._last[key] = (count, largest)
@@ -141,8 +140,10 @@ class _Numbers:
         def reject(row: Row, error: Exception) -> None:
             self._context.reject(f"{type(error).__name__}: {error}", row, leases=batch.leases)
 
-        into = self._into
-        retracted = batch.retracted if into is None else self._taken_back(batch.retracted, into, reject)
+        given = self._given
+        retracted = batch.retracted
+        if given is not None:
+            retracted = given.taken_back(self._values(retracted, _ignore)[0], reject)
         kept, values = self._values(batch.rows, reject)
         rows: list[Row] = []
         numbers: list[tuple[int]] = []
@@ -154,17 +155,11 @@ class _Numbers:
                 reject(row, error)
             else:
                 rows.append(row)
-        if into is None:
+        if given is None:
             return batch.replace(rows, retracted), gaps
         if batch.retractable or batch.retracted:
-            self._remember(rows, numbers)
-        return batch.replace(widened(rows, {into: int}, numbers), retracted), gaps
-
-    def _remember(self, rows: list[Row], numbers: list[tuple[int]]) -> None:
-        for row, (number,) in zip(rows, numbers, strict=True):
-            content = pack(as_dict(row))
-            self._given.setdefault(content, []).append(number)
-            self._dirty_given[content] = None
+            given.remember(rows, numbers)
+        return batch.replace(given.widened(rows, numbers), retracted), gaps
 
     def _number(self, value: tuple[Any, ...], gaps: list[Row]) -> int:
         """The number of a record; notes the gap before it, if there is one."""
@@ -186,31 +181,12 @@ class _Numbers:
             self._dirty[key] = None
         return count + 1
 
-    def _taken_back(self, rows: list[Row], into: str, reject: Reject) -> list[Row]:
-        """Retracted records as they went on: with their numbers."""
-        known: list[Row] = []
-        numbers: list[tuple[int]] = []
-        for row in self._values(rows, _ignore)[0]:
-            content = pack(as_dict(row))
-            given = self._given.get(content)
-            if given is None:
-                reject(row, LookupError("it is retracted, and no record like it has a number"))
-                continue
-            known.append(row)
-            numbers.append((given.pop(),))
-            if not given:
-                del self._given[content]
-            self._dirty_given[content] = None
-        return widened(known, {into: int}, numbers)
-
     def _changes(self) -> Iterable[Change]:
         for key in self._dirty:
             yield pack_key(key), "", pack([key, *self._last[key]])
-        for content in self._dirty_given:
-            numbers = self._given.get(content)
-            yield content, "given", None if numbers is None else pack(numbers)
         self._dirty.clear()
-        self._dirty_given.clear()
+        if self._given is not None:
+            yield from self._given.changes()
 
 
 def _ignore(row: Row, error: Exception) -> None:

@@ -51,6 +51,14 @@ class KnownFields:
         except ExpressionError as error:
             self.problems.append(ParameterProblem(path, str(error), column + error.column))
 
+    def of_history(self, of: str, by: list[str] | None, time: str | None = None) -> KnownFields:
+        """Check the expressions of a value, its key and its time, by the parameters that these are given as."""
+        self.check(of, "of")
+        for index, text in enumerate(by or []):
+            self.check(text, "by", index)
+        self.check(time, "time")
+        return self
+
     def plus(self, *names: str) -> KnownFields:
         """With more fields."""
         return KnownFields(None if self.names is None else (*self.names, *names), self.problems)

@@ -109,7 +109,7 @@ def test_a_retraction_has_the_number_of_its_record() -> None:
         Batch([], [{"n": 1, "sequence": 1}]),
     ]
     assert [error.reason for error in fed.context.errors] == [
-        "LookupError: it is retracted, and no record like it has a number"
+        "LookupError: it is retracted, and no record like it was given sequence"
     ]
     last = fed.again().give(retracted=[{"n": 2}, {"n": 3}])
     assert last.batches == [Batch([], [{"n": 2, "sequence": 2}, {"n": 3, "sequence": 4}])]
