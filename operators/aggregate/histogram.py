@@ -46,8 +46,8 @@ def histogram(
     bounds are two neighbours among `buckets`, and null for `low` below the first or `high` above the last; or two
     neighbouring multiples of `width`; or two neighbouring powers of `factor`, which keeps the buckets few however far
     apart the values are (0 then has a bucket of its own, and those of values below it are mirrored: from `low`, without
-    that, up to `high`). Buckets without values have no row. The rows are in order of each key's first record, then of
-    the buckets.
+    that, up to `high`). Buckets without values have no row. The rows of a key stand together, in order of the
+    buckets.
 
     Values that are null are left out. A record whose value is no finite number, or for which an expression fails, goes
     to `errors`. Retracted records are taken back. The table is emitted as by `aggregate`. (To see quantiles, aggregate

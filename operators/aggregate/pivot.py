@@ -65,8 +65,8 @@ def pivot(
     def make(_: Context) -> RowsFunction:
         return _Pivot([parse(text) for text in (*keys, on)], keys, made, prefix, fill)
 
-    def keyed(table: Table) -> Table:
-        return table.map(lambda rows: rows, key=key)
+    def keyed(element: Any) -> Any:
+        return element.map(lambda rows: rows, key=key) if isinstance(element, Table) else element
 
     return lift(source, make).pipe(rxo.map(keyed))
 

@@ -11,45 +11,17 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reactivex.subject import Subject
 
 from rxpipe import operators as ops
-from rxpipe.context import entered
-from rxpipe.elements import Batch
 from rxpipe.expressions.keepers import KEEPERS
 from rxpipe.expressions.moments import Moments
 from rxpipe.expressions.packing import pack, unpack
 from rxpipe.expressions.sketches import ACCURACY, Sketch
-from rxpipe.testing import TestContext
 
 ALL: dict[str, Any] = {
     "different": "distinct(n)", "about": "approx_distinct(n)", "spread": "variance(n)", "deviation": "stddev(n)",
     "middle": "median(n)", "low": "quantile(n, 0.1)", "most": "quantile(n, 1)",
 }  # fmt: skip
-
-
-class Fed:
-    """One subscription of a step, fed by hand."""
-
-    def __init__(self, step: Any, states: Sequence[Any] = ()) -> None:
-        self.step = step
-        self.context = TestContext(states)
-        self.source: Subject[Any] = Subject()
-        self.seen: list[Any] = []
-        with entered(self.context):
-            self.source.pipe(step).subscribe(self.seen.append, scheduler=self.context.virtual)
-        self.context.virtual.advance_by(0)
-
-    def feed(self, rows: Sequence[Any] = (), retracted: Sequence[Any] = (), *, retractable: bool = False) -> Fed:
-        self.source.on_next(Batch([*rows], [*retracted], retractable=retractable))
-        return self
-
-    def again(self) -> Fed:
-        return Fed(self.step, self.context.checkpoint())
-
-    @property
-    def rows(self) -> list[Any]:
-        return self.seen[-1].dicts() if self.seen else []
 
 
 def check(found: dict[str, Any], values: Sequence[float]) -> None:
@@ -74,24 +46,26 @@ numbers = st.none() | st.integers(-5, 5) | st.floats(-1e6, 1e6, width=32) | st.s
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("ab"), numbers), max_size=20), st.integers(0, 20), st.data())
-def test_equals_a_computation_from_scratch(made: list[tuple[str, Any]], begin: int, data: st.DataObject) -> None:
+def test_equals_a_computation_from_scratch(
+    fed: Any, made: list[tuple[str, Any]], begin: int, data: st.DataObject
+) -> None:
     """From batch `begin` on records may be retracted; those before it stay, and restarts change nothing."""
-    fed = Fed(ops.aggregate(by=["k"], **ALL))
+    run = fed(ops.aggregate(by=["k"], **ALL))
     left: list[dict[str, Any]] = []
     before: list[dict[str, Any]] = []
     for number, (key, value) in enumerate(made):
         row = {"k": key, "n": value}
         takes = bool(left) and data.draw(st.booleans())
         taken = [left.pop(data.draw(st.integers(0, len(left) - 1)))] if takes else []
-        fed.feed([row], taken, retractable=number >= begin)
+        run.feed([row], taken, retractable=number >= begin)
         (left if number >= begin else before).append(row)
         if data.draw(st.integers(0, 3)) == 0:
-            seen = fed.rows
-            fed = fed.again()
-            assert fed.rows == seen
-        for found in fed.rows:
+            seen = run.rows
+            run = run.again()
+            assert run.rows == seen
+        for found in run.rows:
             check(found, [row["n"] for row in before + left if row["k"] == found["k"]])
-    assert fed.context.errors == []
+    assert run.context.errors == []
 
 
 @settings(deadline=None)
@@ -121,11 +95,11 @@ def alone(value: float) -> Moments:
     return made
 
 
-def test_the_spread_of_large_numbers_that_are_near_each_other() -> None:
+def test_the_spread_of_large_numbers_that_are_near_each_other(fed: Any) -> None:
     values = [1e9 + number for number in (4, 7, 13, 16)]
-    fed = Fed(ops.aggregate(spread="variance(n)"))
-    fed.feed([{"n": value} for value in values])
-    assert fed.rows == [{"spread": 30.0}]
+    run = fed(ops.aggregate(spread="variance(n)"))
+    run.feed([{"n": value} for value in values])
+    assert run.rows == [{"spread": 30.0}]
 
 
 @settings(deadline=None)
@@ -155,54 +129,56 @@ def test_joined_is_one_of_all(kind: str) -> None:
     assert parts[0].read(*arguments) == KEEPERS[kind]().joined(parts[0]).read(*arguments), "it is a copy"
 
 
-def test_sessions_that_are_joined() -> None:
-    fed = Fed(ops.window(gap="10s", time="t", lateness="1h", **ALL))
+def test_sessions_that_are_joined(fed: Any) -> None:
+    run = fed(ops.window(gap="10s", time="t", lateness="1h", **ALL))
     rows = [{"t": time, "n": time * 1.5} for time in (0, 16, 8, 40)]  # the third makes one session of two
-    fed.feed(rows)
-    fed.source.on_completed()
-    first, second = fed.rows
+    run.feed(rows)
+    run.source.on_completed()
+    first, second = run.rows
     check(first, [0, 24, 12])
     check(second, [60])
 
 
-def test_many_different_values() -> None:
-    fed = Fed(ops.aggregate(about="approx_distinct(n)", exact="distinct(n)"))
-    fed.feed([{"n": f"user {number % 50_000}"} for number in range(100_000)])
-    fed = fed.again()
-    fed.feed([{"n": number} for number in range(50_000)])
-    [row] = fed.rows
+def test_many_different_values(fed: Any) -> None:
+    run = fed(ops.aggregate(about="approx_distinct(n)", exact="distinct(n)"))
+    run.feed([{"n": f"user {number % 50_000}"} for number in range(100_000)])
+    run = run.again()
+    run.feed([{"n": number} for number in range(50_000)])
+    [row] = run.rows
     assert row["exact"] == 100_000
     assert row["about"] == pytest.approx(100_000, rel=0.05)
-    fed.feed([{"n": "new"}, {"n": "other"}], retractable=True).feed(retracted=[{"n": "new"}])
-    assert fed.rows[0]["exact"] == 100_001
-    assert fed.rows[0]["about"] == pytest.approx(100_001, rel=0.05), "what was there before stays"
+    run.feed([{"n": "new"}, {"n": "other"}], retractable=True).feed(retracted=[{"n": "new"}])
+    assert run.rows[0]["exact"] == 100_001
+    assert run.rows[0]["about"] == pytest.approx(100_001, rel=0.05), "what was there before stays"
 
 
-def test_equal_values_are_one() -> None:
-    fed = Fed(ops.aggregate(about="approx_distinct(n)", exact="distinct(n)"))
+def test_equal_values_are_one(fed: Any) -> None:
+    run = fed(ops.aggregate(about="approx_distinct(n)", exact="distinct(n)"))
     values = [1, 1.0, True, "1", "", (1, 2), (1.0, 2), 2**70, 2.0**70, -1, None, 0.5, math.inf]
-    fed.feed([{"n": value} for value in values])
-    assert fed.rows == [{"about": 8, "exact": 8}]
+    run.feed([{"n": value} for value in values])
+    assert run.rows == [{"about": 8, "exact": 8}]
 
 
 @pytest.mark.parametrize("retractable", [False, True])
 @pytest.mark.parametrize("function", [*ALL.values()])
-def test_a_value_that_does_not_fit_goes_to_errors_and_changes_nothing(function: str, retractable: bool) -> None:
+def test_a_value_that_does_not_fit_goes_to_errors_and_changes_nothing(
+    fed: Any, function: str, retractable: bool
+) -> None:
     bad: Any = [1] if "distinct" in function else "text"
     step = ops.aggregate(by=["k"], x=function, total="sum(m)")
-    fed = Fed(step).feed([{"k": 1, "n": 1, "m": 1}, {"k": 1, "n": 2, "m": 1}], retractable=retractable)
-    before = fed.rows
+    run = fed(step).feed([{"k": 1, "n": 1, "m": 1}, {"k": 1, "n": 2, "m": 1}], retractable=retractable)
+    before = run.rows
     rows = [{"k": 1, "n": bad, "m": 1}, {"k": 1, "n": 3, "m": "text"}]
-    fed.feed(rows, retractable=retractable)
-    assert fed.rows == before
-    assert [error.reason.split(":")[0] for error in fed.context.errors] == ["TypeError", "TypeError"]
+    run.feed(rows, retractable=retractable)
+    assert run.rows == before
+    assert [error.reason.split(":")[0] for error in run.context.errors] == ["TypeError", "TypeError"]
     if retractable:
-        assert fed.feed(retracted=rows).rows == before
+        assert run.feed(retracted=rows).rows == before
 
 
-def test_no_number() -> None:
-    fed = Fed(ops.aggregate(x="median(n)")).feed([{"n": math.nan}, {"n": math.inf}, {"n": -math.inf}, {"n": 10**400}])
-    assert len(fed.context.errors) == 4
-    assert fed.seen == []
-    fed = Fed(ops.aggregate(x="variance(n)")).feed([{"n": math.nan}, {"n": math.inf}], retractable=True)
-    assert len(fed.context.errors) == 2
+def test_no_number(fed: Any) -> None:
+    run = fed(ops.aggregate(x="median(n)")).feed([{"n": math.nan}, {"n": math.inf}, {"n": -math.inf}, {"n": 10**400}])
+    assert len(run.context.errors) == 4
+    assert run.seen == []
+    run = fed(ops.aggregate(x="variance(n)")).feed([{"n": math.nan}, {"n": math.inf}], retractable=True)
+    assert len(run.context.errors) == 2

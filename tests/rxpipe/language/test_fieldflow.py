@@ -45,10 +45,25 @@ CASES = {
     "buffer": ("buffer: {count: 3, urgent: leve == 'x'}", f"buffer: urgent: {UNKNOWN}", "leve == 'x'"),
     "aggregate by": ("aggregate: {by: [leve]}", f"aggregate: by.0: {UNKNOWN}", "leve]}"),
     "aggregate": ("aggregate: {by: [level], n: 'sum(n + leve)'}", f"aggregate: n: {UNKNOWN}", "leve)'"),
+    "a quantile": ("aggregate: {by: [level], p: 'quantile(leve, 0.9)'}", f"aggregate: p: {UNKNOWN}", "leve, 0.9"),
+    "moving_average": ("moving_average: {of: n + leve, count: 2}", f"moving_average: of: {UNKNOWN}", "leve, count"),
+    "delta": ("delta: {of: n, by: [level, leve]}", f"delta: by.1: {UNKNOWN}", "leve]}"),
+    "per_second": ("per_second: {of: n, time: leve}", f"per_second: time: {UNKNOWN}", "leve}"),
+    "anomaly": ("anomaly: {of: leve, count: 50}", f"anomaly: of: {UNKNOWN}", "leve, count"),
+    "histogram": ("histogram: {of: leve, width: 1}", f"histogram: of: {UNKNOWN}", "leve, width"),
     "a quoted text": ('where: "n > 1 and leve"', f"where: condition: {UNKNOWN}", 'leve"'),
     "a folded text": ("where: >-\n        n > 1\n        and leve", f"where: condition: {UNKNOWN}", ">-"),
     "nothing near": ("where: zzz", "where: condition: unknown field 'zzz'; there are level, text, n", "zzz"),
 }
+
+
+def test_an_unknown_field_of_a_table() -> None:
+    made = found(f"{LEVELS}    - aggregate: {{by: [level]}}\n    - pivot: {{on: leve, value: sum(n), by: [levl]}}\n")
+    assert [(problem.where, problem.message.split(";")[0]) for problem in made] == [
+        ("s[4]", f"pivot: on: {UNKNOWN}"),
+        ("s[4]", "pivot: value: unknown field 'n'"),
+        ("s[4]", "pivot: by.0: unknown field 'levl', did you mean 'level'?"),
+    ]
 
 
 @pytest.mark.parametrize("case", CASES)
