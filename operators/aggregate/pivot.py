@@ -30,7 +30,7 @@ def pivot(
     value: AggregationExpr,
     by: list[Expr] | None = None,
     prefix: str = "",
-    fill: str | float | None = None,
+    fill: str | int | float | None = None,  # noqa: PYI041  # else a whole number given here became a float
 ) -> Observable[Table]:
     """Make of a table one with a column for each value of `on`, and a row for each value of `by`.
 

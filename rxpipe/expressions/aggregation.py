@@ -100,7 +100,7 @@ def _spread(text: str, read: str, exact: str) -> Kind:
     )
 
 
-_GATHERED_SKETCH = ("{k}['quantile']()", "{s}.add({v})")
+_GATHERED_SKETCH = ("[]", "{s}.append({k}['quantile'].may_add({v}))")
 
 KINDS: dict[str, Kind] = {
     "rows": Kind("", (), read="n"),

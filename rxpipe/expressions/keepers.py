@@ -136,7 +136,7 @@ class Counts:
 
     def restored(self, saved: list[Any]) -> Counts:
         """See `Keeper`."""
-        self._counts = {value: count for value, count in saved}  # noqa: C416  # the pairs are lists
+        self._counts = dict(saved)
         return self
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import sys
+from collections import Counter
 from collections.abc import Iterable
+from math import ceil, log
 from typing import TYPE_CHECKING, Any
 
 from rxpipe.expressions.packing import canonical
@@ -16,7 +17,7 @@ ACCURACY = 0.01
 """How far a quantile may be off, as a part of itself."""
 
 _GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
-_SCALE = 1 / math.log(_GAMMA)
+_SCALE = 1 / log(_GAMMA)
 _MIDDLE = 2 * _GAMMA / (1 + _GAMMA)
 _ZERO = 1 << 20
 """Above all numbers of buckets, so that the keys of positive and negative values do not meet."""
@@ -36,16 +37,16 @@ class Sketch:
     __slots__ = ("_counts",)
 
     def __init__(self) -> None:
-        self._counts: dict[int, int] = {}
+        self._counts: Counter[int] = Counter()
 
     @staticmethod
     def may_add(value: Any) -> int:
         """The key of a value's bucket; keys are ordered as the values are. Raises if it is no finite number."""
         number = value + 0.0
         if number > 0:
-            return _ZERO + math.ceil(math.log(number) * _SCALE)
+            return _ZERO + ceil(log(number) * _SCALE)
         if number < 0:
-            return -_ZERO - math.ceil(math.log(-number) * _SCALE)
+            return -_ZERO - ceil(log(-number) * _SCALE)
         if number == 0:
             return 0
         msg = f"a quantile must be of numbers; got {value!r}"
@@ -53,8 +54,7 @@ class Sketch:
 
     def add(self, value: Any) -> None:
         """Add a number; raises as `may_add`."""
-        key = self.may_add(value)
-        self._counts[key] = self._counts.get(key, 0) + 1
+        self._counts[self.may_add(value)] += 1
 
     def may_retract(self, value: Any) -> None:
         """Raise if there is no number in a value's bucket."""
@@ -68,11 +68,9 @@ class Sketch:
         if not self._counts[key]:
             del self._counts[key]
 
-    def take(self, other: Sketch) -> None:
-        """Add the values of another."""
-        counts = self._counts
-        for key, count in other._counts.items():
-            counts[key] = counts.get(key, 0) + count
+    def take(self, keys: Iterable[int]) -> None:
+        """Add values by the keys of their buckets."""
+        self._counts.update(keys)
 
     def read(self, fraction: float) -> float | None:
         """The value at a fraction of the way from the least to the largest, None without values."""
@@ -87,8 +85,7 @@ class Sketch:
     def joined(self, other: Sketch) -> Sketch:
         """See `keepers.Keeper`."""
         made = Sketch()
-        made.take(self)
-        made.take(other)
+        made._counts = self._counts + other._counts
         return made
 
     def dump(self) -> list[Any]:
@@ -97,7 +94,7 @@ class Sketch:
 
     def restored(self, saved: list[Any]) -> Sketch:
         """See `keepers.Keeper`."""
-        self._counts = {key: count for key, count in saved}  # noqa: C416  # the pairs are lists
+        self._counts = Counter(dict(saved))
         return self
 
 

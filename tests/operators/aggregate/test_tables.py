@@ -18,6 +18,12 @@ from rxpipe.errors import ParameterError, RxpipeError
 from rxpipe.table import Table
 from rxpipe.testing import run_marbles
 
+
+def table(rows: list[Any], *key: str, name: str = "t") -> Table:
+    """A table of these rows."""
+    return Table(name, key, lambda: rows, lambda: 0)
+
+
 finite = st.integers(-(10**6), 10**6) | st.floats(-1e12, 1e12) | st.sampled_from([0.1, 0.3, 8, 1000, 1e-9, 0.7, 0])
 
 
@@ -114,7 +120,7 @@ def test_changes_add_up_to_the_table(
     for state in states:
         rows = [{"k": key if has_key else "-", "n": value} for key, value in state.items()]
         run.seen.clear()
-        run.source.on_next(Table("t", ("k",) if has_key else (), lambda rows=rows: rows, lambda: 0))
+        run.source.on_next(table(rows, *(["k"] if has_key else [])))
         wanted = Counter((row["k"], row["n"]) for row in rows)
         assert bool(run.seen) == (wanted != held)
         held = read_on(held, run.seen)
@@ -138,7 +144,7 @@ def read_on(held: Counter[Any], batches: list[Batch]) -> Counter[Any]:
 def test_changes_of_several_tables(fed: Any) -> None:
     run = fed(ops.changes())
     for name, value in (("a", 1), ("b", 1), ("a", 2)):
-        run.source.on_next(Table(name, (), lambda value=value: [{"n": value}], lambda: 0))
+        run.source.on_next(table([{"n": value}], name=name))
     assert run.seen == [Batch([{"n": 1}]), Batch([{"n": 1}]), Batch([{"n": 2}], [{"n": 1}])]
     assert run.context.flow.blocks == 3, "as long as somebody holds the batches"
     run.seen.clear()
@@ -167,7 +173,7 @@ cells = st.lists(
 @given(cells, st.booleans())
 def test_pivot(fed: Any, rows: list[dict[str, Any]], by: bool) -> None:
     run = fed(ops.pivot("c", value="sum(n)", by=["k"] if by else None, prefix="of ", fill=-1))
-    run.source.on_next(Table("t", (), lambda: rows, lambda: 0))
+    run.source.on_next(table(rows))
     wanted: dict[Any, dict[str, Any]] = {}
     names = list(dict.fromkeys(f"of {'null' if row['c'] is None else row['c']}" for row in rows))
     for row in rows:
@@ -184,7 +190,7 @@ def test_pivot(fed: Any, rows: list[dict[str, Any]], by: bool) -> None:
 def test_rows_that_cannot_be_pivoted_are_told_once(fed: Any) -> None:
     rows = [{"k": 1, "c": "k", "n": 1}, {"k": 1, "c": "a", "n": "text"}, {"k": [1], "c": "a", "n": 1}]
     run = fed(ops.pivot("c", value="sum(n)", by=["k"]))
-    run.source.on_next(Table("t", (), lambda: [*rows, {"k": 1, "c": "a", "n": 2}], lambda: 0))
+    run.source.on_next(table([*rows, {"k": 1, "c": "a", "n": 2}]))
     for _ in range(2):
         assert run.rows == [{"k": 1, "a": 2}]
     assert len(run.reasons) == 3
