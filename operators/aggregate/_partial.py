@@ -23,9 +23,9 @@ def partial_groups(source: Observable[Any], /, by: list[str] | None = None, **co
         groups.part()
 
         def on_next(element: Any) -> None:
-            if isinstance(element, Fold):
-                observer.on_next(Partial(element.result, element.leases))
-            elif isinstance(element, Batch) and not (element.retractable or element.retracted):
+            if isinstance(element, Fold) or (
+                isinstance(element, Batch) and not (element.retractable or element.retracted)
+            ):
                 if groups.apply(element):
                     observer.on_next(Partial(groups.part(), element.leases))
             else:

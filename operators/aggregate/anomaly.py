@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import Annotated, Any
 
-from annotated_types import Ge, Gt
 from reactivex import Observable
 
 from rxpipe.elements import Batch
@@ -16,7 +15,7 @@ from rxpipe.expressions.known import KnownFields
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.aggregate._past import remembering
 from rxpipe.operators.aggregate._recent import Length, Recent
-from rxpipe.params import Expr
+from rxpipe.params import Expr, Ge, Gt
 from rxpipe.units import Duration
 
 _MEDIAN_DEVIATION = 1.482602

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 from bisect import bisect_right
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated, Any
 
-from annotated_types import Gt
 from reactivex import Observable
 from reactivex import operators as rxo
 
@@ -22,7 +22,7 @@ from rxpipe.lift import Reject, RowsFunction, lift
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.aggregate.aggregate import aggregate
 from rxpipe.operators.records._wider import widened
-from rxpipe.params import Expr
+from rxpipe.params import Expr, Gt
 from rxpipe.table import Table
 
 _BOUNDS = ("low", "high")
@@ -45,9 +45,9 @@ def histogram(
     The rows have the key, `low`, `high` and `count`; a bucket has the values from `low` up to `high`, without that. Its
     bounds are two neighbours among `buckets`, and null for `low` below the first or `high` above the last; or two
     neighbouring multiples of `width`; or two neighbouring powers of `factor`, which keeps the buckets few however far
-    apart the values are (0 then has a bucket of its own, and those of values below it are mirrored: from `low`, without
-    that, up to `high`). Buckets without values have no row. The rows of a key stand together, in order of the
-    buckets.
+    apart the values are (0, with what is nearer to it than 2e-308, then has a bucket of its own, and those of values
+    below it are mirrored: from `low`, without that, up to `high`). Buckets without values have no row. The rows of a
+    key stand together, in order of the buckets.
 
     Values that are null are left out. A record whose value is no finite number, or for which an expression fails, goes
     to `errors`. Retracted records are taken back. The table is emitted as by `aggregate`. (To see quantiles, aggregate
@@ -142,7 +142,7 @@ def _multiples(value: Any, width: float) -> tuple[float, float]:
 
 def _powers(value: Any, factor: float) -> tuple[float, float]:
     size = abs(_finite(value))
-    if size == 0:
+    if size < sys.float_info.min:
         return 0, 0
     power = math.floor(math.log(size) / math.log(factor))
     power += factor ** (power + 1) <= size

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from annotated_types import Ge, Gt
 from reactivex import Observable
 
 from rxpipe.elements import Batch
@@ -13,7 +12,7 @@ from rxpipe.expressions.moments import Moments
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.aggregate._past import remembering
 from rxpipe.operators.aggregate._recent import Length, Recent
-from rxpipe.params import Expr
+from rxpipe.params import Expr, Ge, Gt
 from rxpipe.units import Duration
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import Any
 
 
@@ -21,7 +20,12 @@ class Moments:
         self._sum = self._squares = self._bits = 0
 
     def begun(self, count: int, mean: float, squares: float) -> Moments:
-        """See `keepers.Keeper`: of the count, the mean, and the sum of the squares of the distances from it."""
+        """See `keepers.Keeper`: of the count, the mean, and the sum of the squares of the distances from it.
+
+        Where that is no finite number, nothing can be told of those before.
+        """
+        if not math.isfinite(squares):
+            return self
         distances, unit = squares.as_integer_ratio()
         value, bits = _ratio(mean)
         self._refine(max(bits, unit.bit_length() // 2))
@@ -49,18 +53,23 @@ class Moments:
         self._change(-1, value)
 
     def mean(self) -> float | None:
-        """The mean, None without numbers."""
-        return float(Fraction(self._sum, self.count << self._bits)) if self.count else None
+        """The mean, None without numbers; correctly rounded, as a quotient of whole numbers is."""
+        return self._sum / (self.count << self._bits) if self.count else None
 
     def read(self) -> float | None:
         """The sample variance, None below two numbers."""
-        made = self._variance()
-        return None if made is None else float(made)
+        if self.count < 2:  # noqa: PLR2004  # one number has no spread
+            return None
+        above = self.count * self._squares - self._sum * self._sum
+        try:
+            return above / (self.count * (self.count - 1) << 2 * self._bits)
+        except OverflowError:  # of numbers whose squares are no floats
+            return math.inf
 
     def deviation(self) -> float | None:
         """The sample standard deviation, None below two numbers."""
-        made = self._variance()
-        return None if made is None else math.sqrt(made)
+        variance = self.read()
+        return None if variance is None else math.sqrt(variance)
 
     def joined(self, other: Moments) -> Moments:
         """See `keepers.Keeper`."""
@@ -82,12 +91,6 @@ class Moments:
         """See `keepers.Keeper`."""
         self.count, self._sum, self._squares, self._bits = saved
         return self
-
-    def _variance(self) -> Fraction | None:
-        if self.count < 2:  # noqa: PLR2004  # one number has no spread
-            return None
-        above = self.count * self._squares - self._sum * self._sum
-        return Fraction(above, self.count * (self.count - 1) << 2 * self._bits)
 
     def _change(self, sign: int, value: float) -> None:
         number, bits = _ratio(value)

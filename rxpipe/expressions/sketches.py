@@ -175,17 +175,28 @@ class Approximate:
 
     def dump(self) -> list[Any]:
         """See `keepers.Keeper`."""
-        estimate = None if self._estimate is None else self._estimate.serialize_compact()
-        return [estimate, None if self._counts is None else self._counts.dump()]
+        return [self._saved(), None if self._counts is None else self._counts.dump()]
 
     def restored(self, saved: list[Any]) -> Approximate:
         """See `keepers.Keeper`."""
         estimate, counts = saved
-        if estimate is not None:
-            self._estimate = _sketches().hll_sketch.deserialize(estimate)
+        self._estimate = _loaded(estimate)
         if self._counts is not None:
             self._counts.restored(counts)
         return self
+
+    def _saved(self) -> bytes | None:
+        return None if self._estimate is None else self._estimate.serialize_compact()
+
+    def __getstate__(self) -> tuple[bytes | None, Counts | None]:
+        return self._saved(), self._counts
+
+    def __setstate__(self, state: tuple[bytes | None, Counts | None]) -> None:
+        self._estimate, self._counts = _loaded(state[0]), state[1]
+
+
+def _loaded(saved: bytes | None) -> Any:
+    return None if saved is None else _sketches().hll_sketch.deserialize(saved)
 
 
 def _estimated(estimate: Any) -> int:
@@ -204,7 +215,7 @@ def _new() -> Any:
 
 
 def _copy(estimate: Any) -> Any:
-    return _sketches().hll_sketch.deserialize(estimate.serialize_compact())
+    return _loaded(estimate.serialize_compact())
 
 
 def _union(*estimates: Any) -> Any:

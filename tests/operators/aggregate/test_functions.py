@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import random
 import statistics
 from collections.abc import Sequence
@@ -126,6 +127,8 @@ def test_joined_is_one_of_all(kind: str) -> None:
     joined = KEEPERS[kind]().restored(unpack(pack(parts[0].joined(parts[1]).dump())))
     arguments = (0.7,) if kind == "quantile" else ()
     assert joined.read(*arguments) == whole.read(*arguments)
+    sent = pickle.loads(pickle.dumps(parts[1]))
+    assert parts[0].joined(sent).read(*arguments) == whole.read(*arguments), "from another process"
     assert parts[0].read(*arguments) == KEEPERS[kind]().joined(parts[0]).read(*arguments), "it is a copy"
 
 
@@ -182,3 +185,8 @@ def test_no_number(fed: Any) -> None:
     assert run.seen == []
     run = fed(ops.aggregate(x="variance(n)")).feed([{"n": math.nan}, {"n": math.inf}], retractable=True)
     assert len(run.context.errors) == 2
+    run = fed(ops.aggregate(x="variance(n)")).feed([{"n": math.inf}, {"n": 1}])
+    assert math.isnan(run.rows[0]["x"])
+    run.feed([{"n": 1}, {"n": 3}], retractable=True)
+    assert run.rows == [{"x": 2.0}]
+    assert run.feed([{"n": 1e200}], retractable=True).rows == [{"x": math.inf}]

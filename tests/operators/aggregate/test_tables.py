@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
 from itertools import pairwise
 from typing import Any
@@ -63,7 +64,11 @@ def histogrammed(fed: Any, values: list[float], **parameters: Any) -> list[dict[
         low = -math.inf if row["low"] is None else row["low"]
         high = math.inf if row["high"] is None else row["high"]
         if "factor" in parameters and high <= 0:
-            inside = [value for value in values if low < value <= high] if low < high else [v for v in values if v == 0]
+            inside = (
+                [value for value in values if low < value <= high]
+                if low < high
+                else [v for v in values if abs(v) < sys.float_info.min]
+            )
         else:
             inside = [value for value in values if low <= value < high]
         assert row["count"] == len(inside) > 0

@@ -107,6 +107,10 @@ COLUMNS = {
     "most": "max(half)",
     "early": "first(half)",
     "late": "last(n)",
+    "kinds": "distinct(n)",
+    "about": "approx_distinct(n)",
+    "middle": "median(n)",
+    "high": "quantile(n, 0.9)",
 }
 
 
