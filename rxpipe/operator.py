@@ -142,6 +142,10 @@ class Operator:
         """The element type that an input takes."""
         return element_type(self.hints[name])
 
+    def objection(self, arriving: Any) -> str:  # noqa: ARG002  # for subclasses
+        """Why elements of a type cannot come in though the annotation takes them; empty if they can."""
+        return ""
+
     @property
     def emits(self) -> Any:
         """The element type that the operator emits."""

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 ENTRY_POINTS = "rxpipe.operators"
 
+REACTIVE = "rx."
+"""What the names of reactivex's operators begin with in a graph."""
+
 
 class Registry:
     """All operators known so far, by name. Built-in ones are imported when they are first asked for."""
@@ -43,7 +46,11 @@ class Registry:
         self._operators[operator.name] = operator
 
     def get(self, name: str) -> Operator | None:
-        """The operator of this name, or None."""
+        """The operator of this name, or None; `rx.NAME` is one of reactivex."""
+        if name.startswith(REACTIVE):
+            from rxpipe.reactive import operators as reactive  # noqa: PLC0415  # read only where one is named
+
+            return reactive.find(name)
         if name not in self._operators and name in built_in():
             importlib.import_module(built_in()[name])
         if name not in self._operators:
@@ -51,9 +58,21 @@ class Registry:
         return self._operators.get(name)
 
     def names(self) -> list[str]:
-        """All names that can be used, sorted."""
+        """All names that can be used, sorted, but for those of reactivex."""
         self._load_entry_points()
         return sorted({*built_in(), *self._operators})
+
+    def reactive_names(self) -> list[str]:
+        """The names of reactivex's operators that can be used, `rx.NAME`, sorted."""
+        from rxpipe.reactive import operators as reactive  # noqa: PLC0415  # reads all their signatures
+
+        return reactive.names()
+
+    def reactive_refusals(self) -> dict[str, str]:
+        """Why reactivex's other operators cannot be used, by their names `rx.NAME`."""
+        from rxpipe.reactive import operators as reactive  # noqa: PLC0415  # likewise
+
+        return reactive.refusals()
 
     def all(self) -> list[Operator]:
         """All operators, imported, sorted by name."""

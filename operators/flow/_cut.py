@@ -9,7 +9,7 @@ from rxpipe.meter import lines_in
 
 
 def units(element: Any) -> int:
-    """How many there are in an element: the records of a batch, the lines of a block; else one, of `OriginGone` none."""
+    """How many an element has: a batch its records, a block its lines, `OriginGone` none, anything else one."""
     if isinstance(element, Batch):
         return len(element.rows)
     if isinstance(element, LineDelta):

@@ -1,36 +1,17 @@
-"""What the combining operators share: records put together, and what stands for the latest of a stream."""
+"""The latest record of each key."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from operator import itemgetter
 from typing import Any
 
 from rxpipe.context import Change, Context
-from rxpipe.elements import Batch, Row
 from rxpipe.expressions.packing import pack, pack_key, unpack
-
-RETRACTED = "retracted: what was made of it stays; put this step before the one that retracts"
-
-
-def combined(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """One record of several: their fields in order, of one name the first."""
-    made: dict[str, Any] = {}
-    for row in rows:
-        for name, value in row.items():
-            made.setdefault(name, value)
-    return made
-
-
-def kept_rows(batch: Batch, context: Context) -> list[Row]:
-    """The records of a batch; those that are retracted are rejected."""
-    for row in batch.retracted:
-        context.reject(RETRACTED, row, leases=batch.leases)
-    return batch.rows
 
 
 class Latest:
-    """The latest record of each stream, and what changed of them since the last checkpoint.
+    """The latest record of each key, the one that came last at the end; what changed since the last checkpoint.
 
     Args:
         context: The step's context.

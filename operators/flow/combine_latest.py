@@ -6,14 +6,14 @@ from typing import Any
 
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
-from reactivex.disposable import CompositeDisposable
 
 from rxpipe.context import Context, current
 from rxpipe.elements import Batch, as_dict
 from rxpipe.errors import RxpipeError
 from rxpipe.lift import Records
 from rxpipe.operator import operator
-from rxpipe.operators.flow._latest import Latest, combined, kept_rows
+from rxpipe.operators.flow._latest import Latest
+from rxpipe.operators.flow._together import combined, kept_rows, subscribe_each
 from rxpipe.table import Table
 
 
@@ -57,17 +57,7 @@ def combine_latest(source: Observable[Records], *others: Observable[Records]) ->
     def subscribe(observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
         streams = (source, *others)
         combining = _Combining(current(), observer, len(streams))
-        subscriptions = CompositeDisposable()
-        for number, stream in enumerate(streams):
-            subscriptions.add(
-                stream.subscribe(
-                    lambda element, number=number: combining.take(element, number),
-                    observer.on_error,
-                    lambda number=number: combining.end(number),
-                    scheduler=scheduler,
-                )
-            )
-        return subscriptions
+        return subscribe_each(streams, combining.take, combining.end, observer, scheduler)
 
     return Observable(subscribe)
 

@@ -13,6 +13,7 @@ from rxpipe.context import current
 from rxpipe.elements import Batch, OriginGone
 from rxpipe.errors import RxpipeError
 from rxpipe.operator import operator
+from rxpipe.operators.flow._together import subscribe_each
 from rxpipe.operators.flow._waiting import Waiting
 
 
@@ -23,9 +24,9 @@ def concat(
     """Emit all of the first stream, when it is complete all of the next, and so on.
 
     All streams are subscribed from the beginning, since those of a graph run anyway; what comes of one before its turn
-    waits, in order and without holding a checkpoint. If more than `limit` records wait, the stream ends in an error, for
-    none must be lost. So this is for what is told first and then goes on: files read to their end (`list_files`, or any
-    source of a run with `once`), then what is live. A first stream that never completes never gives way.
+    waits, in order and without holding a checkpoint. If more than `limit` records wait, the stream ends in an error,
+    for none must be lost. So this is for what is told first and then goes on: files read to their end (`list_files`, or
+    any source of a run with `once`), then what is live. A first stream that never completes never gives way.
 
     Completes when all streams have; an error of one ends all at once, and what waits is dropped. Of a stream that waits
     elements other than batches and `OriginGone` pass at once.
@@ -70,17 +71,8 @@ def concat(
             if turn == len(streams):
                 observer.on_completed()
 
-        subscriptions = CompositeDisposable(Disposable(waiting.clear))
-        for number, stream in enumerate(streams):
-            subscriptions.add(
-                stream.subscribe(
-                    lambda element, number=number: on_next(element, number),
-                    observer.on_error,
-                    lambda number=number: on_completed(number),
-                    scheduler=scheduler,
-                )
-            )
-        return subscriptions
+        upstream = subscribe_each(streams, on_next, on_completed, observer, scheduler)
+        return CompositeDisposable(upstream, Disposable(waiting.clear))
 
     return Observable(subscribe)
 

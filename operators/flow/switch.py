@@ -15,7 +15,7 @@ from rxpipe.expressions import parse
 from rxpipe.expressions.packing import pack, unpack
 from rxpipe.expressions.rows import compile_values
 from rxpipe.operator import operator
-from rxpipe.operators.flow._latest import RETRACTED
+from rxpipe.operators.flow._together import kept_rows, subscribe_each
 from rxpipe.params import Expr
 from rxpipe.table import Table
 
@@ -55,20 +55,9 @@ def switch(source: Observable[Batch], *streams: Observable[T], by: Expr = "value
 
     def subscribe(observer: ObserverBase[T], scheduler: SchedulerBase | None = None) -> DisposableBase:
         switching = _Switching(current(), observer, numbers_of, len(streams))
-        subscriptions = CompositeDisposable()
-        subscriptions.add(
-            source.subscribe(switching.choose, observer.on_error, lambda: switching.end(None), scheduler=scheduler)
-        )
-        for number, stream in enumerate(streams):
-            subscriptions.add(
-                stream.subscribe(
-                    lambda element, number=number: switching.take(element, number),
-                    observer.on_error,
-                    lambda number=number: switching.end(number),
-                    scheduler=scheduler,
-                )
-            )
-        return subscriptions
+        first = source.subscribe(switching.choose, observer.on_error, lambda: switching.end(None), scheduler=scheduler)
+        others = subscribe_each(streams, switching.take, switching.end, observer, scheduler)
+        return CompositeDisposable(first, others)
 
     return Observable(subscribe)
 
@@ -96,13 +85,13 @@ class _Switching:
             if isinstance(element, OriginGone):
                 self._observer.on_next(element)
             return
-        self._retracted(element)
+        rows = kept_rows(element, self._context)
 
         def reject(row: Any, error: Exception) -> None:
             self._context.reject(f"{type(error).__name__}: {error}", row, leases=element.leases)
 
         before = chosen = self._chosen
-        for row, number in zip(*self._numbers_of(element.rows, reject), strict=True):
+        for row, number in zip(*self._numbers_of(rows, reject), strict=True):
             if number is None or (isinstance(number, int) and number in self._streams):
                 chosen = None if number is None else int(number)
             else:
@@ -118,8 +107,7 @@ class _Switching:
         if isinstance(element, Table):
             self._tables[number] = element
         if isinstance(element, Batch) and element.retracted:
-            self._retracted(element)
-            element = element.replace(element.rows)
+            element = element.replace(kept_rows(element, self._context), row_type=element.row_type)
         if number == self._chosen or isinstance(element, OriginGone):
             self._observer.on_next(element)
         else:
@@ -132,12 +120,8 @@ class _Switching:
 
     def _end_if_over(self) -> None:
         nothing_more = None not in self._open and self._chosen not in self._open
-        if nothing_more or not self._open.intersection(self._streams):
+        if nothing_more or (self._streams and self._open <= {None}):
             self._observer.on_completed()
-
-    def _retracted(self, batch: Batch) -> None:
-        for row in batch.retracted:
-            self._context.reject(RETRACTED, row, leases=batch.leases)
 
     def _changes(self) -> Iterable[Change]:
         if self._chosen != self._saved:

@@ -34,8 +34,8 @@ def take(source: Observable[T], count: Annotated[int, Ge(0)]) -> Observable[T]:
         count: How many to emit.
 
     Example:
-        >>> rx.of(Batch([{"n": 1}, {"n": 2}]), Batch([{"n": 3}, {"n": 4}])).pipe(take(3), ops.to_list()).run()
-        [Batch([{'n': 1}, {'n': 2}]), Batch([{'n': 3}])]
+        >>> rx.of(Batch([{"n": n} for n in range(100)])).pipe(take(20), ops.map(len)).run()
+        20
 
     State: how many were emitted; when it is all of them, the next run completes at once.
     """

@@ -15,7 +15,8 @@ from rxpipe.elements import Batch, Row, as_dict
 from rxpipe.expressions import parse
 from rxpipe.expressions.rows import compile_values
 from rxpipe.operator import operator
-from rxpipe.operators.flow._latest import Latest, combined, kept_rows
+from rxpipe.operators.flow._latest import Latest
+from rxpipe.operators.flow._together import combined, kept_rows
 from rxpipe.params import Expr
 from rxpipe.table import Table
 
@@ -31,15 +32,16 @@ def with_latest(
 ) -> Observable[Batch]:
     """Add to each record the fields of the latest record of another stream, or of the latest that has the same key.
 
-    They come under their names with `prefix`, unless the record has a field of that name. A table stands for its rows as
-    they are at that moment, of which the last one of a key counts. Where there is none yet, a record is left out and
+    They come under their names with `prefix`, unless the record has a field of that name. A table stands for its rows
+    as they are at that moment, of which the last one of a key counts. Where there is none yet, a record is left out and
     counted (the gauge `unmatched`); with `left` it is emitted with nulls, for the fields that are known. A null key is
     never the same as another.
 
     Of more than `limit` keys the one that has had no record for the longest time is let go of. A record that is
-    retracted, of either stream, goes to `errors`, and what was made of it stays: put this before the step that retracts.
-    So does a record for which the key fails, or is a list or an object. Completes when this stream has, whatever the
-    other does; an error of one ends all at once. All other elements of this stream pass, those of the other end here.
+    retracted, of either stream, goes to `errors`, and what was made of it stays: put this before the step that
+    retracts. So does a record for which the key fails, or is a list or an object. Completes when this stream has,
+    whatever the other does; an error of one ends all at once. All other elements of this stream pass, those of the
+    other end here.
 
         source                    -a---a-b-|
         other                     --c---d---

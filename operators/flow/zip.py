@@ -9,11 +9,11 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
 
-from rxpipe.context import current
-from rxpipe.elements import Batch, as_dict
+from rxpipe.context import Context, current
+from rxpipe.elements import Batch, Row, as_dict
 from rxpipe.errors import RxpipeError
 from rxpipe.operator import operator
-from rxpipe.operators.flow._latest import combined, kept_rows
+from rxpipe.operators.flow._together import combined, kept_rows, subscribe_each
 from rxpipe.operators.flow._waiting import Waiting
 
 
@@ -27,9 +27,9 @@ def zip(  # noqa: A001  # the name it has in Rx
     each other stream has one, without holding a checkpoint. If more than `limit` wait, one stream is that far ahead,
     and the stream ends in an error: a pair must not be lost.
 
-    Completes when a stream is complete and none of its records wait; an error of one ends all at once, and what waits is
-    dropped. A record that is retracted goes to `errors`, since its place in the order is not known any more: put this
-    before the step that retracts. All other elements pass.
+    Completes when a stream is complete and none of its records wait; an error of one ends all at once, and what waits
+    is dropped. A record that is retracted goes to `errors`, since its place in the order is not known any more: put
+    this before the step that retracts. All other elements pass.
 
         source         -a---b-|
         other          --c----d--|
@@ -54,48 +54,50 @@ def zip(  # noqa: A001  # the name it has in Rx
     """
 
     def subscribe(observer: ObserverBase[Batch], scheduler: SchedulerBase | None = None) -> DisposableBase:
-        context = current()
         streams = (source, *others)
-        numbers = range(len(streams))
-        waiting = Waiting(context, len(streams), limit)
-        complete = [False] * len(streams)
-
-        def end() -> bool:
-            return any(complete[number] and not waiting[number] for number in numbers)
-
-        def on_next(element: Any, number: int) -> None:
-            if not isinstance(element, Batch):
-                observer.on_next(element)
-                return
-            rows = []
-            for row in kept_rows(element, context):
-                try:
-                    waiting.add(number, as_dict(row))
-                except RxpipeError as error:
-                    observer.on_error(error)
-                    return
-                if all(waiting[each] for each in numbers):
-                    rows.append(combined([waiting.take(each) for each in numbers]))
-            if rows:
-                observer.on_next(Batch(rows, leases=element.leases))
-            if end():
-                observer.on_completed()
-
-        def on_completed(number: int) -> None:
-            complete[number] = True
-            if end():
-                observer.on_completed()
-
-        subscriptions = CompositeDisposable(Disposable(waiting.clear))
-        for number, stream in enumerate(streams):
-            subscriptions.add(
-                stream.subscribe(
-                    lambda element, number=number: on_next(element, number),
-                    observer.on_error,
-                    lambda number=number: on_completed(number),
-                    scheduler=scheduler,
-                )
-            )
-        return subscriptions
+        zipping = _Zipping(current(), observer, len(streams), limit)
+        upstream = subscribe_each(streams, zipping.take, zipping.end, observer, scheduler)
+        return CompositeDisposable(upstream, Disposable(zipping.waiting.clear))
 
     return Observable(subscribe)
+
+
+class _Zipping:
+    """One subscription."""
+
+    def __init__(self, context: Context, observer: ObserverBase[Any], streams: int, limit: int) -> None:
+        self._context = context
+        self._observer = observer
+        self._streams = range(streams)
+        self._complete: set[int] = set()
+        self.waiting = Waiting(context, streams, limit)
+
+    def take(self, element: Any, number: int) -> None:
+        """Have the records of a stream wait, and emit those that have all others."""
+        if not isinstance(element, Batch):
+            self._observer.on_next(element)
+            return
+        try:
+            rows = [made for row in kept_rows(element, self._context) for made in self._made(row, number)]
+        except RxpipeError as error:
+            self._observer.on_error(error)
+            return
+        if rows:
+            self._observer.on_next(Batch(rows, leases=element.leases))
+        self._end_if_over()
+
+    def end(self, number: int) -> None:
+        """A stream is complete."""
+        self._complete.add(number)
+        self._end_if_over()
+
+    def _made(self, row: Row, number: int) -> list[dict[str, Any]]:
+        """What a record completes: one record, or none."""
+        self.waiting.add(number, as_dict(row))
+        if not all(self.waiting[each] for each in self._streams):
+            return []
+        return [combined([self.waiting.take(each) for each in self._streams])]
+
+    def _end_if_over(self) -> None:
+        if any(not self.waiting[number] for number in self._complete):
+            self._observer.on_completed()

@@ -12,7 +12,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="list the operators, or explain one",
         description="List the operators by family, or explain one: what it does, what goes in and out, its parameters.",
     )
-    parser.add_argument("name", nargs="?", help="an operator")
+    parser.add_argument("name", nargs="?", help="an operator; 'rx' lists those of reactivex")
     parser.add_argument("--markdown", action="store_true", help="write Markdown")
     parser.add_argument(
         "--plugins", action="append", default=[], metavar="FOLDER", help="a folder with further operators"
@@ -24,7 +24,7 @@ def execute(args: argparse.Namespace) -> int:
     from pathlib import Path  # noqa: PLC0415  # each command imports only what it needs
 
     from rxpipe.errors import RxpipeError  # noqa: PLC0415
-    from rxpipe.registry import registry  # noqa: PLC0415
+    from rxpipe.registry import REACTIVE, registry  # noqa: PLC0415
     from rxpipe.views import reference  # noqa: PLC0415
 
     for folder in args.plugins:
@@ -34,6 +34,8 @@ def execute(args: argparse.Namespace) -> int:
         registry.load_folder(Path(folder))
     if args.name is None:
         print(reference.listing_markdown() if args.markdown else reference.listing())
+    elif args.name == REACTIVE.rstrip("."):
+        print(reference.reactive_listing())
     else:
         operator = reference.find(args.name)
         print(reference.markdown(operator) if args.markdown else reference.text(operator))

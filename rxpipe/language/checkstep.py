@@ -272,6 +272,8 @@ class StepChecker:
         for name, arriving, origin, path in incoming:
             accepted = operator.accepts(name)
             if fits(arriving, accepted, bindings):
+                if objection := operator.objection(arriving):
+                    self._note(objection, spec.places.at(path), stream, index)
                 continue
             which = "" if name == operator.inputs[0] else f" as {name!r}"
             message = f"{operator.name} takes {type_name(accepted)}{which}, got {type_name(arriving)} from {origin}"

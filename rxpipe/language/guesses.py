@@ -8,11 +8,16 @@ from typing import Any
 from rxpipe.errors import did_you_mean, nearest
 from rxpipe.graph import FROM
 from rxpipe.language.edges import Bindings, emitted, fits
-from rxpipe.registry import registry
+from rxpipe.registry import REACTIVE, registry
+
+
+_LISTED = "; 'rxpipe operators rx' lists all"
 
 
 def unknown_operator(name: str) -> str:
     """The message for an operator that does not exist; names the plugins that could not be loaded."""
+    if name.startswith(REACTIVE):
+        return _unknown_reactive(name)
     guess = nearest(name, [*registry.names(), FROM])
     message = f"unknown operator {name!r}{did_you_mean(guess)}"
     failures = registry.failures()
@@ -22,6 +27,14 @@ def unknown_operator(name: str) -> str:
     elif guess is None:
         message += "; 'rxpipe operators' lists all"
     return message
+
+
+def _unknown_reactive(name: str) -> str:
+    refusal = registry.reactive_refusals().get(name)
+    if refusal is not None:
+        return f"operator {name!r} of reactivex has no place in a graph: {refusal}"
+    guess = did_you_mean(nearest(name, registry.reactive_names()))
+    return f"unknown operator {name!r}{guess or _LISTED}"
 
 
 def between(arriving: Any, accepted: Any) -> str:

@@ -14,8 +14,9 @@ from typing import Any
 
 from rxpipe.errors import RxpipeError, did_you_mean, nearest, shortened
 from rxpipe.language.edges import type_name
+from rxpipe.language.guesses import unknown_operator
 from rxpipe.operator import Operator, marked
-from rxpipe.registry import registry
+from rxpipe.registry import REACTIVE, registry
 
 _HEADING = re.compile(r"^([A-Z][A-Za-z -]*):(?:\s+(.*))?$")
 _STARS: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
@@ -64,6 +65,8 @@ def find(name: str) -> Operator:
         RxpipeError: There is none; the nearest name is suggested.
     """
     found = registry.get(name)
+    if found is None and name.startswith(REACTIVE):
+        raise RxpipeError(unknown_operator(name))
     if found is None:
         guess = nearest(name, registry.names())
         msg = f"unknown operator {name!r}{did_you_mean(guess)}"
@@ -102,6 +105,15 @@ def listing() -> str:
         lines += [name, *(f"  {operator.name:{width}}  {_first_line(operator.summary)}" for operator in operators), ""]
     lines += [f"could not be loaded: {where}: {reason}" for where, reason in registry.failures().items()]
     return "\n".join(lines).rstrip("\n")
+
+
+def reactive_listing() -> str:
+    """The operators of reactivex that a graph can name, one line each, and why it cannot name the others."""
+    offered = [found for name in registry.reactive_names() if (found := registry.get(name)) is not None]
+    refused = registry.reactive_refusals()
+    width = max(map(len, [*(operator.name for operator in offered), *refused]))
+    lines = ["rx", *(f"  {operator.name:{width}}  {_first_line(operator.summary)}" for operator in offered)]
+    return "\n".join([*lines, "", "not in a graph", *(f"  {name:{width}}  {why}" for name, why in refused.items())])
 
 
 def listing_markdown() -> str:
