@@ -6,16 +6,16 @@ import os
 import sys
 from typing import Any, Literal, TextIO, TypeVar
 
-import orjson
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxpipe.context import current
-from rxpipe.elements import LineDelta, Row
+from rxpipe.elements import LineDelta
 from rxpipe.operator import operator
 from rxpipe.operators.sinks._outbox import Outbox
-from rxpipe.operators.sinks._records import OPTION, as_record, json_lines, plain, records_of
+from rxpipe.operators.sinks._records import json_lines, records_of
+from rxpipe.operators.sinks._text import escaped, pairs
 
 T = TypeVar("T")
 
@@ -92,27 +92,7 @@ def _text(element: Any) -> bytes:
     if isinstance(element, LineDelta):
         return element.data
     if isinstance(element, str):
-        return f"{_escaped(element)}\n".encode("utf-8", "replace")
+        return f"{escaped(element)}\n".encode("utf-8", "replace")
     taken, rows = records_of(element)
-    lines = [f"{_pairs(row)} _retracted=true\n" for row in taken] + [f"{_pairs(row)}\n" for row in rows]
+    lines = [f"{pairs(row)} _retracted=true\n" for row in taken] + [f"{pairs(row)}\n" for row in rows]
     return "".join(lines).encode("utf-8", "replace")
-
-
-def _pairs(row: Row) -> str:
-    record = as_record(row)
-    fields = record if isinstance(record, dict) else plain(record)
-    return " ".join(f"{_escaped(str(name))}={_shown(value)}" for name, value in fields.items())
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, str):
-        bare = value.isprintable() and value and not any(char in value for char in ' "=')
-        return value if bare else orjson.dumps(value.encode("utf-8", "replace").decode()).decode()
-    try:
-        return orjson.dumps(value, default=plain, option=OPTION).decode()
-    except (TypeError, ValueError, RecursionError):
-        return orjson.dumps(repr(value).encode("utf-8", "replace").decode()).decode()
-
-
-def _escaped(text: str) -> str:
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
