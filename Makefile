@@ -1,6 +1,7 @@
 # The commands of this project; `.ci/run` calls the same ones.
 PYTHON ?= python3
 VENV := .venv
+PEERS := .venv-bench
 BIN := $(VENV)/bin
 
 .PHONY: run test check bench docs clean
@@ -17,15 +18,15 @@ check: $(VENV)/check.stamp  ## Lint, format and type checks
 	$(BIN)/mypy
 	$(BIN)/pyright
 
-bench: $(VENV)/test.stamp  ## Benchmarks with their peers in the same run
-	$(BIN)/python tests/benchmarks
+bench: $(VENV)/test.stamp $(PEERS)/peers.stamp  ## Benchmarks with their peers in the same run; BENCH="events --size 100MB" chooses
+	$(BIN)/python tests/benchmarks $(BENCH)
 
 docs: $(VENV)/run.stamp  ## Generate the operator reference, the operators' type stubs and the picture of the screen
 	$(BIN)/python -m rxpipe.views.pages --write
 	$(BIN)/python docs/make_screen.py
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rxpipe needs Python 3.11 or later; found " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
@@ -42,4 +43,12 @@ $(VENV)/test.stamp: $(VENV)/run.stamp
 
 $(VENV)/check.stamp: $(VENV)/test.stamp
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test,check]'
+	touch $@
+
+$(PEERS)/peers.stamp: tests/benchmarks/peers.txt
+	$(PYTHON) -m venv $(PEERS)
+	while read -r peer; do \
+		$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check "$$peer" || echo "$$peer: left out, it cannot be installed here"; \
+	done < tests/benchmarks/peers.txt
+	npm install --silent --no-audit --no-fund --prefix $(PEERS) ccusage@20.0.24 @ccusage/ccusage-linux-x64@20.0.24 || echo "ccusage: left out, it cannot be installed here"
 	touch $@

@@ -1,7 +1,8 @@
-"""Benchmarks with their peers in the same run: `python tests/benchmarks [--size 1GB] [--files 3200] [NAME ...]`.
+"""Benchmarks with their peers in the same run: `python tests/benchmarks [--size 1GB] [--runs 5] [NAME ...]`.
 
-Every figure is CPU time or memory of whole processes, as the kernel counts them; peers that are not installed are named
-and left out. Machines are shared and noisy: each pair is run alternately and the medians are shown.
+Every figure is CPU time or memory of whole processes, as the kernel counts them, or the ratio of two loops in one
+process; peers that are not installed are named and left out. Machines are shared and noisy: what is compared is run
+alternately and the medians are shown.
 """
 
 from __future__ import annotations
@@ -9,31 +10,54 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import startup  # the benchmarks stand beside this file, which is run as a folder
+import events  # the benchmarks stand beside this file, which is run as a folder
+import startup
 import usage_cold
 import usage_live
+from make_logs import bytes_of
 from measure import make_history
-
-BENCHMARKS = {"cold": usage_cold.measure, "live": usage_live.measure, "startup": startup.measure}
 
 
 def main() -> None:
     """Run the benchmarks named, or all."""
+    with tempfile.TemporaryDirectory(prefix="rxpipe-bench-") as made:
+        folder = Path(made)
+        arguments = _parser().parse_args()
+        runs = arguments.runs
+
+        @cache
+        def history() -> Path:
+            return arguments.history or make_history(folder / "history", arguments.size, arguments.files)
+
+        benchmarks: dict[str, Callable[[], None]] = {
+            "events": lambda: events.measure(folder, int(bytes_of(arguments.size)), runs),
+            "cold": lambda: usage_cold.measure(history(), folder, runs),
+            "live": lambda: usage_live.measure(history(), folder, runs),
+            "startup": lambda: startup.measure(history(), folder, runs),
+        }
+        unknown = [name for name in arguments.names if name not in benchmarks]
+        if unknown:
+            sys.exit(f"benchmarks: must be of {', '.join(benchmarks)}; got {', '.join(unknown)}")
+        for name in arguments.names or benchmarks:
+            benchmarks[name]()
+
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*BENCHMARKS, []], help="which ones; all by default")
-    parser.add_argument("--size", default="1GB", help="size of the history that is made")
-    parser.add_argument("--files", type=int, default=3200, help="number of its files")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="which ones; all by default")
+    parser.add_argument(
+        "--size", default="1GB", help="size of the events, and of the history of sessions, that are made"
+    )
+    parser.add_argument("--files", type=int, default=3200, help="number of the history's files")
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each command")
     parser.add_argument("--history", type=Path, help="a config folder to read instead of a made one")
-    arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="rxpipe-bench-") as folder:
-        history = arguments.history or make_history(Path(folder) / "history", arguments.size, arguments.files)
-        for name in arguments.names or BENCHMARKS:
-            BENCHMARKS[name](history, Path(folder), arguments.runs)
+    return parser
 
 
 if __name__ == "__main__":

@@ -122,7 +122,8 @@ def _uuid(rng: Random) -> str:
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 
-def _bytes(text: str) -> float:
+def bytes_of(text: str) -> float:
+    """A size as people write it."""
     found = re.fullmatch(r"([\d.]+) ?([KMG]?I?B?)", text.upper())
     if not found or found[2] not in UNITS:
         raise argparse.ArgumentTypeError(f"size must be like 1GB or 300MB; got {text!r}")
@@ -133,7 +134,7 @@ def main() -> None:
     """Read the command line and write."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, metavar="DIR")
-    parser.add_argument("--size", type=_bytes, default=1e9)
+    parser.add_argument("--size", type=bytes_of, default=1e9)
     parser.add_argument("--files", type=int, default=3200)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()

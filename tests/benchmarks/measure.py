@@ -6,12 +6,17 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).parent
 RXPIPE = [sys.executable, "-m", "rxpipe"]
+PEERS = HERE.parents[1] / ".venv-bench"
+"""The environment of the peers, which `make bench` makes."""
+PEER_PYTHON = str(PEERS / "bin" / "python")
 
 
 class Cost(NamedTuple):
@@ -41,37 +46,72 @@ def make_history(folder: Path, size: str, files: int) -> Path:
     return folder
 
 
-def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> Cost:
+class Job(NamedTuple):
+    """A command to measure.
+
+    Attributes:
+        command: The command.
+        environment: What it finds in its environment besides this process's own.
+        megabytes: How much it reads; 0 where that says nothing.
+        prepare: Called before each run.
+        check: Called after each run with what it printed; raises where that is wrong.
+    """
+
+    command: Sequence[str]
+    environment: Mapping[str, str] = {}
+    megabytes: float = 0.0
+    prepare: Callable[[], None] = lambda: None
+    check: Callable[[bytes], None] = lambda _: None
+
+
+def run(job: Job) -> Cost:
     """Run a command to its end and measure it."""
-    import time
+    job.prepare()
+    with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as told:
+        started = time.perf_counter()
+        process = subprocess.Popen(job.command, stdout=printed, stderr=told, env={**os.environ, **job.environment})
+        _, status, usage = os.wait4(process.pid, 0)
+        elapsed = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        for file in (printed, told):
+            file.seek(0)
+        if process.returncode:
+            sys.exit(f"{' '.join(job.command)} ended with {process.returncode}:\n{told.read().decode()}")
+        job.check(printed.read())
+    return Cost(usage.ru_utime + usage.ru_stime, elapsed, usage.ru_maxrss / 1024)
 
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env={**os.environ, **(environment or {})}
-    )
-    assert process.stderr is not None
-    message = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    process.stderr.close()
-    if process.returncode:
-        sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{message.decode()}")
-    return Cost(usage.ru_utime + usage.ru_stime, time.perf_counter() - started, usage.ru_maxrss / 1024)
 
-
-def compare(title: str, commands: Mapping[str, tuple[Sequence[str], Mapping[str, str]]], runs: int) -> None:
-    """Run several commands in turn, after a warm-up each, and print medians and ratios to the first."""
-    costs: dict[str, list[Cost]] = {name: [] for name in commands}
+def compare(title: str, jobs: Mapping[str, Job], runs: int) -> None:
+    """Run several commands in turn, after a warm-up each, and print medians and what each costs to the first's 1."""
+    costs: dict[str, list[Cost]] = {name: [] for name in jobs}
     for number in range(runs + 1):
-        for name, (command, environment) in commands.items():
-            cost = run(command, environment)
+        for name, job in jobs.items():
+            cost = run(job)
             if number:
                 costs[name].append(cost)
-    print(f"\n{title} (median of {runs})\n{'':44}{'CPU s':>8}{'ratio':>8}{'elapsed s':>11}{'peak MB':>9}")
-    first = statistics.median(cost.cpu for cost in next(iter(costs.values())))
+    speeds = any(job.megabytes for job in jobs.values())
+    print(f"\n{title} (median of {runs})\n{'':48}{'CPU s':>8}{'ratio':>8}{'elapsed s':>11}{'peak MB':>9}", end="")
+    print(f"{'MB per CPU s':>14}" if speeds else "")
+    first = 0.0
     for name, made in costs.items():
         cpu, elapsed, peak = (statistics.median(values) for values in zip(*made, strict=True))
-        print(f"{name:44}{cpu:8.2f}{cpu / first:8.2f}{elapsed:11.2f}{peak:9.0f}")
+        each = cpu / (jobs[name].megabytes or 1.0)
+        first = first or each
+        print(f"{name:48}{cpu:8.2f}{each / first:8.2f}{elapsed:11.2f}{peak:9.0f}", end="")
+        print(f"{jobs[name].megabytes / cpu:14.0f}" if speeds else "")
+
+
+def installed(modules: Sequence[str]) -> set[str]:
+    """Which of these modules the environment of the peers has; the others are named."""
+    look = "import sys, importlib.util; print(*[m for m in sys.argv[1:] if importlib.util.find_spec(m)])"
+    found: set[str] = set()
+    if os.path.exists(PEER_PYTHON):
+        told = subprocess.run([PEER_PYTHON, "-c", look, *modules], check=True, capture_output=True, text=True)
+        found = set(told.stdout.split())
+    for module in modules:
+        if module not in found:
+            print(f"{module}: not installed in {PEERS.name}, left out")
+    return found
 
 
 def cpu_of(pid: int) -> float:

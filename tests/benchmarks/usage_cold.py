@@ -6,23 +6,23 @@ import shutil
 import sys
 from pathlib import Path
 
-from measure import HERE, RXPIPE, compare
+from measure import HERE, PEERS, RXPIPE, Job, compare
 
 
 def measure(history: Path, folder: Path, runs: int) -> None:
     """Compare `rxpipe run usage --once --json` with its peers."""
     environment = {"CLAUDE_CONFIG_DIR": str(history), "HOME": str(folder), "XDG_STATE_HOME": str(folder / "state")}
     loops = [sys.executable, str(HERE / "plain_loops.py"), str(history)]
-    commands: dict[str, tuple[list[str], dict[str, str]]] = {
-        "rxpipe run usage --once --json": ([*RXPIPE, "run", "usage", "--once", "--json"], environment),
-        "loop over lines, orjson (parses, no counting)": ([*loops, "orjson"], {}),
-        "loop over lines, json (parses, no counting)": ([*loops, "json"], {}),
-        "block search and msgspec typed (parses only)": ([*loops, "search"], {}),
+    jobs = {
+        "rxpipe run usage --once --json": Job([*RXPIPE, "run", "usage", "--once", "--json"], environment),
+        "loop over lines, orjson (parses, no counting)": Job([*loops, "orjson"]),
+        "loop over lines, json (parses, no counting)": Job([*loops, "json"]),
+        "block search and msgspec typed (parses only)": Job([*loops, "search"]),
     }
-    ccusage = shutil.which("ccusage")
+    ccusage = shutil.which(PEERS / "node_modules" / ".bin" / "ccusage") or shutil.which("ccusage")
     if ccusage is None:
-        print("ccusage: not on the PATH, left out (npm install --global ccusage)")
+        print(f"ccusage: neither in {PEERS.name} nor on the PATH, left out")
     else:
-        commands["ccusage daily --json --offline"] = ([ccusage, "daily", "--json", "--offline"], environment)
-        commands["ccusage session --json --offline"] = ([ccusage, "session", "--json", "--offline"], environment)
-    compare("Cold read of the history", commands, runs)
+        for report in ("daily", "session"):
+            jobs[f"ccusage {report} --json --offline"] = Job([ccusage, report, "--json", "--offline"], environment)
+    compare("Cold read of the history", jobs, runs)

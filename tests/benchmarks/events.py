@@ -1,0 +1,145 @@
+"""The events job: a file of service events, grouped by service and model, beside other tools and hand-written loops."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+from events_peers import Groups
+from measure import HERE, PEER_PYTHON, RXPIPE, Job, compare, installed
+
+SLOW_MB = 100
+"""What the slow peers read at most; their throughput is that of this much."""
+PEERS = {
+    "msgspec typed blocks, hand-written loop": "handwritten",
+    "plain loop, orjson per line": "plain",
+    "Polars streaming, all cores": "polars",
+    "DuckDB, one thread": "duckdb",
+}
+SLOW_PEERS = {
+    "RxPY, one item per line": "rxpy",
+    "Bytewax, blocks of lines": "bytewax",
+    "streamz, one item per line": "streamz",
+    "Pathway": "pathway",
+}
+MODULES = {"handwritten": "msgspec", "plain": "orjson", "rxpy": "reactivex"}
+"""The module a peer needs, where it does not bear its name."""
+EVENTS_PEERS = [sys.executable, str(HERE / "events_peers.py")]
+PARALLEL = """
+graph: events
+params: {paths: {type: list, default: []}, out: {type: str, default: ""}}
+streams:
+  costs:
+    - watch: {paths: "${paths}"}
+    - read_lines
+    - parallel:
+        workers: 2
+        steps:
+          - parse_json:
+              fields:
+                level: {path: level, type: str}
+                service: {path: service, type: str}
+                model: {path: model, type: str}
+                tokens_in: {path: tokens_in, type: int}
+                tokens_out: {path: tokens_out, type: int}
+          - where: level != 'DEBUG'
+          - derive: {cost: tokens_in * 3e-6 + tokens_out * 15e-6}
+          - aggregate: {by: [service, model], calls: count(), cost: sum(cost), dearest: max(cost)}
+    - throttle: 1Hz
+    - to_sqlite: {path: "${out}", table: costs}
+"""
+
+
+def measure(folder: Path, size: int, runs: int) -> None:
+    """Compare the shipped graph with its peers, then with a hand-written loop in this process, then in parallel."""
+    made = Events(folder, size)
+    whole, less = made.file("events", size), made.file("less", min(size, SLOW_MB * 1_000_000))
+    jobs = {"rxpipe run events (state, metrics, SQLite)": made.job("events", whole)}
+    peers = PEERS | SLOW_PEERS
+    found = installed([MODULES.get(peer, peer) for peer in peers.values()])
+    print("Fluent Bit: neither in Debian nor in a package index, left out")
+    for name, peer in peers.items():
+        if MODULES.get(peer, peer) in found:
+            jobs[name] = made.peer(peer, less if name in SLOW_PEERS else whole)
+    compare(f"Events job, {size / 1e6:,.0f} MB ({SLOW_MB} MB for the slow ones)", jobs, runs)
+    subprocess.run([sys.executable, str(HERE / "events_loop.py"), str(less), str(folder), str(runs)], check=True)
+    parallel = folder / "parallel.yaml"
+    parallel.write_text(PARALLEL, encoding="utf-8")
+    alone = "rxpipe run events, one process"
+    both = {alone: made.job("events", whole), "the same with `parallel: 2`": made.job(str(parallel), whole)}
+    compare("Events job in parallel; with two free cores look at the elapsed time", both, runs)
+
+
+class Events:
+    """The files of the job, and what must come out of each.
+
+    Args:
+        folder: Where everything is written.
+        size: Bytes of the whole file.
+    """
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self.folder = folder
+        self.size = size
+        self.out, self.state = folder / "costs.sqlite", folder / "events-state.sqlite"
+        self._expected: dict[Path, Groups] = {}
+
+    def file(self, name: str, size: int) -> Path:
+        """A file of events, in the page cache, and its result computed by the standard library."""
+        file = self.folder / name / "events.jsonl"
+        file.parent.mkdir(exist_ok=True)
+        subprocess.run([sys.executable, str(HERE / "make_events.py"), str(file), "--size", str(size)], check=True)
+        self._expected[file] = groups_of(subprocess.check_output([*EVENTS_PEERS, "independent", str(file)]))
+        return file
+
+    def job(self, graph: str, file: Path) -> Job:
+        """The graph with everything on: a checkpoint every second, metrics, a sink that gets each row exactly once."""
+        values = ["--set", f"paths={file}", "--set", f"out={self.out}"]
+        engine = ["--state", str(self.state), "--metrics", "127.0.0.1:0"]
+        command = [*RXPIPE, "run", graph, "--once", *values, *engine]
+        return Job(command, {}, file.stat().st_size / 1e6, self.clear, lambda _: self.check(file, written(self.out)))
+
+    def peer(self, peer: str, file: Path) -> Job:
+        """A peer."""
+
+        command = [PEER_PYTHON, EVENTS_PEERS[1], peer, str(file)]
+        return Job(command, {}, file.stat().st_size / 1e6, check=lambda printed: self.check(file, groups_of(printed)))
+
+    def clear(self) -> None:
+        """Remove what the last run left."""
+        for file in (self.out, self.state):
+            for left in self.folder.glob(f"{file.name}*"):
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
+
+    def check(self, file: Path, got: Groups) -> None:
+        """Hold a result against the independent one."""
+        if not agree(got, self._expected[file]):
+            sys.exit(f"the result is wrong: got {got}, expected {self._expected[file]}")
+
+
+def written(database: Path) -> Groups:
+    """The last row of each group in the graph's database."""
+    with contextlib.closing(sqlite3.connect(database)) as db:
+        rows = db.execute("SELECT service, model, calls, cost, dearest FROM costs ORDER BY _rowid")
+        return {(service, model): figures for service, model, *figures in rows}
+
+
+def agree(got: Groups, expected: Groups) -> bool:
+    """Whether two results are the same, but for the order in which floats were added."""
+    return got.keys() == expected.keys() and all(
+        math.isclose(one, other, rel_tol=1e-9)
+        for key, figures in expected.items()
+        for one, other in zip(got[key], figures, strict=True)
+    )
+
+
+def groups_of(printed: bytes) -> Groups:
+    """The result that a peer printed last."""
+    told = json.loads(printed.splitlines()[-1])
+    return {(service, model): figures for key, figures in told.items() for service, model in [key.split("/")]}
