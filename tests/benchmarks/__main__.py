@@ -17,6 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import events  # the benchmarks stand beside this file, which is run as a folder
+import latency
 import startup
 import usage_cold
 import usage_live
@@ -39,6 +40,7 @@ def main() -> None:
             "events": lambda: events.measure(folder, int(bytes_of(arguments.size)), runs),
             "cold": lambda: usage_cold.measure(history(), folder, runs),
             "live": lambda: usage_live.measure(history(), folder, runs),
+            "latency": lambda: latency.measure(folder, arguments.seconds, runs),
             "startup": lambda: startup.measure(history(), folder, runs),
         }
         unknown = [name for name in arguments.names if name not in benchmarks]
@@ -55,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
         "--size", default="1GB", help="size of the events, and of the history of sessions, that are made"
     )
     parser.add_argument("--files", type=int, default=3200, help="number of the history's files")
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long lines are written for `latency`")
     parser.add_argument("--runs", type=int, default=5, help="counted runs of each command")
     parser.add_argument("--history", type=Path, help="a config folder to read instead of a made one")
     return parser
