@@ -53,8 +53,8 @@ def execute(args: argparse.Namespace) -> int:
 
     from rxpipe.language.config import load  # noqa: PLC0415
     from rxpipe.language.lints import lint  # noqa: PLC0415
-    from rxpipe.log import logger  # noqa: PLC0415
     from rxpipe.language.values import read_sets  # noqa: PLC0415
+    from rxpipe.log import logger  # noqa: PLC0415
     from rxpipe.runtime.logs import configure  # noqa: PLC0415
     from rxpipe.runtime.memory import tune  # noqa: PLC0415
     from rxpipe.runtime.settings import load_settings  # noqa: PLC0415
