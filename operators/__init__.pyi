@@ -1,6 +1,13 @@
 # The operators by name. Made by `python -m rxpipe.views.pages --write`; do not edit.
 
 from rxpipe.operators.aggregate.aggregate import aggregate as aggregate
+from rxpipe.operators.aggregate.anomaly import anomaly as anomaly
+from rxpipe.operators.aggregate.changes import changes as changes
+from rxpipe.operators.aggregate.delta import delta as delta
+from rxpipe.operators.aggregate.histogram import histogram as histogram
+from rxpipe.operators.aggregate.moving_average import moving_average as moving_average
+from rxpipe.operators.aggregate.per_second import per_second as per_second
+from rxpipe.operators.aggregate.pivot import pivot as pivot
 from rxpipe.operators.aggregate.sessionize import sessionize as sessionize
 from rxpipe.operators.aggregate.top import top as top
 from rxpipe.operators.batching.buffer import buffer as buffer
@@ -11,6 +18,8 @@ from rxpipe.operators.files.read_csv import read_csv as read_csv
 from rxpipe.operators.files.read_lines import read_lines as read_lines
 from rxpipe.operators.files.read_table import read_table as read_table
 from rxpipe.operators.files.watch import watch as watch
+from rxpipe.operators.flow.combine_latest import combine_latest as combine_latest
+from rxpipe.operators.flow.concat import concat as concat
 from rxpipe.operators.flow.conflate import conflate as conflate
 from rxpipe.operators.flow.join import join as join
 from rxpipe.operators.flow.map_async import map_async as map_async
@@ -18,63 +27,108 @@ from rxpipe.operators.flow.merge import merge as merge
 from rxpipe.operators.flow.on_slow import on_slow as on_slow
 from rxpipe.operators.flow.parallel import parallel as parallel
 from rxpipe.operators.flow.route import route as route
+from rxpipe.operators.flow.skip import skip as skip
 from rxpipe.operators.flow.split import split as split
+from rxpipe.operators.flow.start_with import start_with as start_with
+from rxpipe.operators.flow.switch import switch as switch
+from rxpipe.operators.flow.take import take as take
 from rxpipe.operators.flow.tap import tap as tap
+from rxpipe.operators.flow.with_latest import with_latest as with_latest
+from rxpipe.operators.flow.zip import zip as zip
 from rxpipe.operators.records.call import call as call
+from rxpipe.operators.records.cast import cast as cast
 from rxpipe.operators.records.dedupe import dedupe as dedupe
 from rxpipe.operators.records.derive import derive as derive
 from rxpipe.operators.records.enrich import enrich as enrich
 from rxpipe.operators.records.explode import explode as explode
+from rxpipe.operators.records.flatten import flatten as flatten
+from rxpipe.operators.records.mask import mask as mask
 from rxpipe.operators.records.of_type import of_type as of_type
+from rxpipe.operators.records.parse_csv import parse_csv as parse_csv
 from rxpipe.operators.records.parse_json import parse_json as parse_json
+from rxpipe.operators.records.parse_text import parse_text as parse_text
+from rxpipe.operators.records.rename import rename as rename
 from rxpipe.operators.records.select import select as select
 from rxpipe.operators.records.sequence import sequence as sequence
 from rxpipe.operators.records.validate import validate as validate
 from rxpipe.operators.records.where import where as where
 from rxpipe.operators.sinks.to_callback import to_callback as to_callback
+from rxpipe.operators.sinks.to_csv import to_csv as to_csv
 from rxpipe.operators.sinks.to_jsonl import to_jsonl as to_jsonl
+from rxpipe.operators.sinks.to_log import to_log as to_log
 from rxpipe.operators.sinks.to_sqlite import to_sqlite as to_sqlite
 from rxpipe.operators.sinks.to_stdout import to_stdout as to_stdout
 from rxpipe.operators.sinks.to_terminal import to_terminal as to_terminal
 from rxpipe.operators.sinks.write_lines import write_lines as write_lines
+from rxpipe.operators.time.at import at as at
 from rxpipe.operators.time.debounce import debounce as debounce
+from rxpipe.operators.time.delay import delay as delay
 from rxpipe.operators.time.interval import interval as interval
+from rxpipe.operators.time.rate import rate as rate
+from rxpipe.operators.time.sample import sample as sample
 from rxpipe.operators.time.throttle import throttle as throttle
+from rxpipe.operators.time.timeout import timeout as timeout
 from rxpipe.operators.windows.window import window as window
 
 __all__ = [
     "aggregate",
+    "anomaly",
+    "at",
     "buffer",
     "call",
+    "cast",
+    "changes",
+    "combine_latest",
+    "concat",
     "conflate",
     "debounce",
     "dedupe",
+    "delay",
+    "delta",
     "derive",
     "enrich",
     "explode",
+    "flatten",
     "from_stdin",
+    "histogram",
     "interval",
     "join",
     "list_files",
     "map_async",
+    "mask",
     "merge",
+    "moving_average",
     "multiline",
     "of_type",
     "on_slow",
     "parallel",
+    "parse_csv",
     "parse_json",
+    "parse_text",
+    "per_second",
+    "pivot",
+    "rate",
     "read_csv",
     "read_lines",
     "read_table",
+    "rename",
     "route",
+    "sample",
     "select",
     "sequence",
     "sessionize",
+    "skip",
     "split",
+    "start_with",
+    "switch",
+    "take",
     "tap",
     "throttle",
+    "timeout",
     "to_callback",
+    "to_csv",
     "to_jsonl",
+    "to_log",
     "to_sqlite",
     "to_stdout",
     "to_terminal",
@@ -83,5 +137,7 @@ __all__ = [
     "watch",
     "where",
     "window",
+    "with_latest",
     "write_lines",
+    "zip",
 ]

@@ -61,7 +61,7 @@ def rate(source: Observable[T], least: Rate, most: Rate, by: Expr | None = None)
 
     def subscribe(observer: ObserverBase[T], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = current()
-        return _Refresh(observer, context, context.scheduler(scheduler), by, slow, fast).subscribe(source, scheduler)
+        return _Refresh(observer, context, context.scheduler(scheduler), by, slow, fast).subscribe_to(source, scheduler)
 
     return Observable(subscribe)
 
@@ -99,8 +99,8 @@ class _Refresh(Latest):
         self._changes = 0
         quiet = takewhile(lambda key: self._shown[key][0] + self._slow <= now, self._shown)
         for key in [key for key in quiet if key not in self.held]:
-            self.held[key] = self._shown[key][1]
-        for key, held in self.held.items():
+            self.held[key] = (now, self._shown[key][1])
+        for key, (_, held) in self.held.items():
             if isinstance(held, Table):
                 self._shown.pop(key, None)
                 self._shown[key] = (now, held)

@@ -60,7 +60,7 @@ def sample(
 
     def subscribe(observer: ObserverBase[T], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = current()
-        return _Sample(observer, context, context.scheduler(scheduler), by, step).subscribe(source, scheduler)
+        return _Sample(observer, context, context.scheduler(scheduler), by, step).subscribe_to(source, scheduler)
 
     return Observable(subscribe)
 

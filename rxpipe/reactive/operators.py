@@ -146,7 +146,7 @@ def refusals() -> dict[str, str]:
 
 @cache
 def _all() -> dict[str, str | None]:
-    """All operators of reactivex by their names `rx.NAME`, each with the reason why it is not offered, if there is one."""
+    """All operators of reactivex by their names `rx.NAME`, each with the reason why it is not offered, if any."""
     return {REACTIVE + name: REFUSED.get(name) or _unwritable(name) for name in reactivex.operators.__all__}
 
 

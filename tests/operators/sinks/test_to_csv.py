@@ -78,8 +78,10 @@ def test_a_record_with_other_columns_is_rejected(tmp_path: Path) -> None:
         "a record taken back cannot be taken out of a CSV file",
         "cannot be written as CSV: the first record must have fields, which make the header; it has none",
         "cannot be written as CSV: Type is not JSON serializable: object",
-        "cannot be written as CSV: 'utf-8' codec can't encode character '\\ud800' in position 2: "
-        "surrogates not allowed",
+        (
+            "cannot be written as CSV: 'utf-8' codec can't encode character '\\ud800' in position 2: "
+            "surrogates not allowed"
+        ),
         "cannot be written as CSV: the record must have the column 'b', which is in the header; it has none",
         "cannot be written as CSV: the record must have no fields but the columns of the header; got 'c'",
     ]
