@@ -98,7 +98,9 @@ def parse_json(
         return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
 
     decoded = Observable(subscribe)
-    return decoded if flatten is None else Lifted(decoded, [Stage(_flattening(flatten, paths, decoder), counted=False)])
+    if flatten is None or decoder is None:
+        return decoded
+    return Lifted(decoded, [Stage(_flattening(flatten, paths, decoder), counted=False)])
 
 
 @fields_of(parse_json)

@@ -6,7 +6,6 @@ A lint about an operator is declared beside it, with `rxpipe.promises.lints_of`;
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from rxpipe.errors import Problem
 from rxpipe.graph import FROM
@@ -18,8 +17,7 @@ UNUSED = "unused"
 """The lint of an entry of `allow:` that allows nothing; it cannot be allowed."""
 
 
-@dataclass(frozen=True)
-class Warned(Problem):
+class Warned(Problem, frozen=True):
     """A warning: a problem that does not keep the graph from running, with the name that allows it."""
 
     lint: str = ""

@@ -87,7 +87,7 @@ class Reactive(Operator):
     def _step(self, streams: tuple[Any, ...], given: Mapping[str, Any]) -> Callable[[Observable[Any]], Observable[Any]]:
         """The operator of reactivex with its parameters; expressions are functions now."""
         keywords = {k: v if v is None else self.forms[k].convert(v) for k, v in given.items()}
-        starred = keywords.pop(self._values, []) if self._values else []
+        starred: Any = keywords.pop(self._values, []) if self._values else []
         made: Callable[[Observable[Any]], Observable[Any]] = self.original(*streams, *starred, **keywords)
         return made
 

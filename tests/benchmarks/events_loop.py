@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -37,7 +38,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=sys.argv[2]) as made:
             out = Path(made, "costs.sqlite")
             loop, result = cpu_seconds(lambda: by_hand(file))
-            whole = cpu_seconds(lambda out=out: run(graph, file, out))[0]
+            whole = cpu_seconds(partial(run, graph, file, out))[0]
             if not agree(written(out), result):
                 sys.exit(f"the graph and the loop differ: {written(out)} and {result}")
         if number:

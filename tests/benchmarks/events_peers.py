@@ -66,7 +66,7 @@ def independent(path: str) -> Groups:
 def handwritten() -> Callable[[str], Groups]:
     """A loop over typed blocks, as one writes it who knows what is fast."""
     msgspec = import_module("msgspec")
-    event = msgspec.defstruct("Event", list(FIELDS.items()), gc=False)
+    event: Any = msgspec.defstruct("Event", list(FIELDS.items()), gc=False)
     decode = msgspec.json.Decoder(list[event]).decode
 
     def run(path: str) -> Groups:

@@ -14,7 +14,8 @@ from rxpipe import operators as ops
 from rxpipe.elements import Batch, FileEvent
 from rxpipe.errors import GraphError
 from rxpipe.graph import Graph, stream
-from rxpipe.language.config import dump, load_text
+from rxpipe.language.config import load_text
+from rxpipe.language.dump import dump
 from rxpipe.language.lints import lint
 from rxpipe.operator import operator
 from rxpipe.promises import Inflow, Lint, lints_of
