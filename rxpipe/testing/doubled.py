@@ -100,8 +100,8 @@ def _reading(spec: StepSpec, renamed: Mapping[str, str]) -> StepSpec:
     """A step that reads other streams in the place of outputs."""
     if not renamed or spec.function is not None:
         return spec
-    operator = registry.get(spec.operator)
-    inputs = ("stream",) if spec.operator == FROM else operator.inputs if operator is not None else ()
+    operator = None if spec.operator == FROM else registry.get(spec.operator)
+    inputs = ("stream",) if operator is None else operator.inputs
 
     def read(value: Any) -> Any:
         return [read(item) for item in value] if isinstance(value, list) else renamed.get(value, value)

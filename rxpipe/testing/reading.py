@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from rxpipe.errors import Problem, RxpipeError, did_you_mean, nearest
-from rxpipe.graph import Graph
+from rxpipe.graph import FROM, Graph
 from rxpipe.registry import registry
 from rxpipe.testing.cases import FILES
 from rxpipe.testing.marbles import TICK, Event, MarbleError, length, parse_marbles
@@ -151,6 +151,8 @@ class Reader:
 
 def is_sink(name: str) -> bool:
     """Whether an operator delivers something to somebody outside the graph."""
+    if name == FROM:
+        return False
     try:
         operator = registry.get(name)
     except Exception:  # noqa: BLE001  # an operator that cannot be imported is reported by the check
