@@ -232,7 +232,7 @@ def test_test(tested: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert why == f"    {tested}:10:20: rows: records differ; expected 1, got 1"
     assert last.startswith("2 tests, 1 failed, in ")
     assert main(["check", str(tested)]) == 0
-    assert capsys.readouterr().out == f"{tested}: good (2 streams, 5 steps, 2 tests)\n"
+    assert capsys.readouterr().out == f"{tested}: good (2 streams, 5 steps, 2 tests, 1 warning)\n"
 
 
 def test_test_selects(tested: Path, capsys: pytest.CaptureFixture[str]) -> None:
