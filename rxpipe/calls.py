@@ -58,7 +58,7 @@ def _refuse_module(call: str, module: str, error: BaseException) -> NoReturn:
     raise FunctionError(msg, column) from error
 
 
-Function = Annotated[str | F, Checked(kept(function_named))]
+Function = Annotated[str | F, Checked(kept(function_named), pattern="^[^:]+:[^:]+$")]
 """A function of the type in brackets, or `module:name` of one, which is looked for when the graph is checked."""
 
 

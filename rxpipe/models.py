@@ -9,7 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+)
 
 from rxpipe.errors import (
     ExpressionError,
@@ -47,7 +56,16 @@ def _secret(value: object) -> SecretStr:
     raise ValueError(msg)
 
 
-Secret = Annotated[SecretStr, BeforeValidator(_secret)]
+_SECRET_SCHEMA = {
+    "type": "object",
+    "description": "Where a secret is: {env: NAME} or {file: PATH}.",
+    "properties": {"env": {"type": "string"}, "file": {"type": "string"}},
+    "additionalProperties": False,
+    "minProperties": 1,
+    "maxProperties": 1,
+}
+
+Secret = Annotated[SecretStr, BeforeValidator(_secret), WithJsonSchema(_SECRET_SCHEMA)]
 """A secret given as `{env: NAME}` or `{file: PATH}`; never printed."""
 
 

@@ -17,7 +17,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pydantic import GetCoreSchemaHandler
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic_core import CoreSchema
 
 
@@ -43,11 +43,13 @@ class Checked(Reading):
     Args:
         function: Raises ValueError where the value is refused.
         before: Whether it is given the value as it is written, and gives one of the annotated type.
+        pattern: What a text must match, for editors; the function may ask for more.
     """
 
-    def __init__(self, function: Callable[[Any], Any], *, before: bool = False) -> None:
+    def __init__(self, function: Callable[[Any], Any], *, before: bool = False, pattern: str = "") -> None:
         self.function = function
         self._before = before
+        self._pattern = pattern
 
     def read(self, value: Any) -> Any:
         """What the function gives."""
@@ -59,6 +61,10 @@ class Checked(Reading):
         if self._before:
             return core_schema.no_info_before_validator_function(self.function, handler(source))
         return core_schema.no_info_after_validator_function(self.function, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        made = handler(schema)
+        return {**made, "pattern": self._pattern} if self._pattern else made
 
 
 def kept(check: Callable[[Any], object]) -> Callable[[Any], Any]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -180,10 +180,11 @@ def format_size(size: float) -> str:
 class _Quantity(Reading):
     """Tells how a quantity is read, and an editor how it is written."""
 
-    def __init__(self, read: Callable[[Any], float], must: str, examples: tuple[str, ...]) -> None:
+    def __init__(self, read: Callable[[Any], float], must: str, examples: tuple[str, ...], pattern: str) -> None:
         self._read = read
         self.must = must
         self.examples = examples
+        self.pattern = pattern
 
     def read(self, value: Any) -> float:
         return self._read(value)
@@ -195,16 +196,36 @@ class _Quantity(Reading):
 
     def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
         number = {"type": "integer" if self._read is nbytes else "number", "minimum": 0}
-        return {"anyOf": [{"type": "string"}, number], "description": self.must, "examples": list(self.examples)}
+        text = {"type": "string", "pattern": self.pattern}
+        return {"anyOf": [text, number], "description": self.must, "examples": list(self.examples)}
 
 
-Duration = Annotated[str | float | timedelta, _Quantity(seconds, _DURATION_MUST, ("100ms", "10s", "1h30m"))]
+_WRITTEN_NUMBER = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"
+
+
+def _pattern(units: Iterable[str], *, many: bool = False, per: Iterable[str] = ()) -> str:
+    """A pattern for editors: looser than what reads the text, in the regular expressions of JSON Schema."""
+    unit = rf"\s*({'|'.join(units)})"
+    quantity = rf"({_WRITTEN_NUMBER}({unit})?\s*)"
+    if many:
+        quantity = rf"({quantity}|({_WRITTEN_NUMBER}{unit}\s*)+)"
+    if per:
+        quantity = rf"({quantity}|{_WRITTEN_NUMBER}\s*/\s*({'|'.join(per)})\s*)"
+    return rf"^\s*{quantity}$"
+
+
+Duration = Annotated[
+    str | float | timedelta,
+    _Quantity(seconds, _DURATION_MUST, ("100ms", "10s", "1h30m"), _pattern(_DURATIONS, many=True)),
+]
 """A length of time; as a parameter it arrives in seconds."""
 
-Rate = Annotated[str | float, _Quantity(hertz, _RATE_MUST, ("0.75Hz", "60/min", "1000/day"))]
+Rate = Annotated[
+    str | float, _Quantity(hertz, _RATE_MUST, ("0.75Hz", "60/min", "1000/day"), _pattern(_RATES, per=_PERIODS))
+]
 """How often; as a parameter it arrives in hertz."""
 
-Size = Annotated[str | int, _Quantity(nbytes, _SIZE_MUST, ("512B", "64KB", "1GiB"))]
+Size = Annotated[str | int, _Quantity(nbytes, _SIZE_MUST, ("512B", "64KB", "1GiB"), _pattern(_SIZES))]
 """An amount of data; as a parameter it arrives in bytes."""
 
 

@@ -135,7 +135,7 @@ def _to_dicts(array: bytearray) -> list[Row]:
     return records if countOf(map(type, records), dict) == len(records) else []
 
 
-def _flattening(flatten: Callable[[Loop, Paths], None], paths: list[Paths], decoded: type) -> Make:
+def _flattening(flatten: Callable[[Loop, Paths], None], paths: list[Paths], decoded: Any) -> Make:
     """The step from decoded objects to rows."""
 
     def make(_: Context) -> Fusible:

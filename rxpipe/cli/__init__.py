@@ -1,4 +1,4 @@
-"""The command line: `rxpipe run|check|test|show|operators|state`.
+"""The command line: `rxpipe run|check|test|show|schema|operators|state`.
 
 Exit codes: 0 done, 1 a run or a test failed, 2 wrong usage, 78 a graph that is wrong, 130 ended by Ctrl-C.
 """
@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("run", "check", "test", "show", "operators", "state")
+COMMANDS = ("run", "check", "test", "show", "schema", "operators", "state")
 FAILED = 1
 USAGE = 2
 GRAPH_WRONG = 78

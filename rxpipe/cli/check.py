@@ -41,17 +41,18 @@ def execute(args: argparse.Namespace) -> int:
     problems: dict[str, Sequence[Problem]] = {}
     warnings: dict[str, Sequence[Problem]] = {}
     for source in args.graph:
-        problems[source], warnings[source] = (), ()
+        problems[source], warnings[source], good = (), (), ""
         try:
             graph = load(source, sets=args.set, tests=True)
             warnings[source] = _warnings(graph, args.set)
+            good = _good(source, graph, len(warnings[source]))
         except GraphError as error:
             problems[source] = error.problems
         if not args.json:
             for found in (*problems[source], *warnings[source]):
                 print(coloured(str(found)), file=sys.stderr)
-            if not problems[source]:
-                print(_good(source, graph, len(warnings[source])))
+            if good:
+                print(good)
     count = sum(map(len, problems.values()))
     if args.json:
         print(_json(problems, warnings))

@@ -18,8 +18,8 @@ from rxpipe.language.values import resolve
 from rxpipe.language.variables import Scope
 from rxpipe.registry import registry
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_GRAPH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+STREAM_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
+GRAPH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 def plan(graph: Graph, values: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Plan:
@@ -113,7 +113,7 @@ class _Checker:
 
     def _graph_parts(self) -> None:
         graph, at = self.graph, self.graph.places.at
-        if not _GRAPH_NAME.fullmatch(graph.name):
+        if not GRAPH_NAME.fullmatch(graph.name):
             must = "a graph's name is made of letters, digits, '_', '-' and '.', because it names a file"
             self.note(f"{must}; got {graph.name!r}", at(("graph",)))
         self._plugins()
@@ -127,7 +127,7 @@ class _Checker:
                 self.note(
                     f"{ERRORS!r} is the built-in stream of what could not be handled; name yours otherwise", place, name
                 )
-            elif not _NAME.fullmatch(name):
+            elif not STREAM_NAME.fullmatch(name):
                 self.note(f"a stream's name is made of letters, digits, '_' and '-'; got {name!r}", place)
             if not steps:
                 self.note("a stream needs at least one step; got none", place, name)

@@ -18,7 +18,7 @@ from rxpipe.language.yamltext import Node, compose
 from rxpipe.registry import registry
 
 _TOP = ("graph", "description", "params", "settings", "plugins", "sample", "allow", "streams", "tests")
-_DECLARATION = ("type", "default", "description", "required", "choices")
+DECLARATION = ("type", "default", "description", "required", "choices")
 
 
 def load(
@@ -223,7 +223,7 @@ class _Reader:
             default = node.plain()
             return Param(inferred(default), default, place=node.place)
         path = ("params", name)
-        parts = self._keys(node, path, _DECLARATION, "a parameter's declaration")
+        parts = self._keys(node, path, DECLARATION, "a parameter's declaration")
         default = parts["default"].plain() if "default" in parts else None
         kind = parts["type"].plain() if "type" in parts else inferred(default)
         if kind not in TYPES:

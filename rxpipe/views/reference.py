@@ -91,9 +91,9 @@ def parse(doc: str) -> Documentation:
             parts[current].append(line)
     text = "\n".join(parts.pop("")).strip()
     summary, _, body = text.partition("\n\n")
-    arguments = _arguments(inspect.cleandoc("\n" + "\n".join(parts.pop("Args", []))))
+    found = arguments_in(inspect.cleandoc("\n" + "\n".join(parts.pop("Args", []))))
     sections = {name: _dedented(lines) for name, lines in parts.items()}
-    return Documentation(summary.replace("\n", " "), body.strip("\n"), arguments, sections)
+    return Documentation(summary.replace("\n", " "), body.strip("\n"), found, sections)
 
 
 def listing() -> str:
@@ -263,7 +263,8 @@ def parameters(operator: Operator, documentation: Documentation) -> list[tuple[s
     return rows
 
 
-def _arguments(block: str) -> dict[str, str]:
+def arguments_in(block: str) -> dict[str, str]:
+    """The entries of an `Args:` or `Attributes:` section, by name."""
     found: dict[str, str] = {}
     name = ""
     for line in block.split("\n"):

@@ -7,13 +7,15 @@ import re
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import msgspec
 import pytest
 import reactivex as rx
 import yaml
+from jsonschema import Draft202012Validator
 from loguru import logger
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
@@ -25,11 +27,13 @@ from rxpipe.errors import RxpipeError
 from rxpipe.expressions.known import KnownFields
 from rxpipe.language.fieldflow import FieldFlow
 from rxpipe.operator import Operator, Source, Step, element_type, marked
+from rxpipe.promises import Inflow, Level, promise
 from rxpipe.registry import registry
 from rxpipe.table import Table
 from rxpipe.testing import TestContext, VirtualTimeScheduler, check_diagram, docstring_marbles
 from rxpipe.testing.samples import Sample, described_parameters, example_parameters, run_example, samples, shown
 from rxpipe.views.reference import parse
+from rxpipe.views.schema import graph_schema
 
 LONGEST = 20
 """Real seconds that one check may take."""
@@ -159,6 +163,45 @@ def test_parameters_survive_yaml(operator: Operator) -> None:
             wanted = None
         if wanted is not None:
             assert operator.validate(read) == wanted
+
+
+@cache
+def steps_schema() -> Draft202012Validator:
+    made = graph_schema()
+    return Draft202012Validator({"$ref": "#/$defs/step", "$defs": made["$defs"]})
+
+
+def test_parameters_fit_the_schema(operator: Operator) -> None:
+    streams = dict.fromkeys(operator.inputs[1:], "other")
+    raw = {name: value for name, value in example_parameters(operator).items() if name not in operator.inputs}
+    defaults = {p.name: p.default for p in operator.parameters if p.default is not inspect.Parameter.empty}
+    for given in (raw, *({**raw, name: value} for name, value in defaults.items())):
+        if writable(given):
+            assert steps_schema().is_valid({operator.name: {**streams, **plain(given)}}), given
+    if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in operator.parameters):
+        assert not steps_schema().is_valid({operator.name: {**streams, "no_such_parameter": 1}})
+
+
+def test_promise(operator: Operator) -> None:
+    said = [promise(operator, Inflow(kind), operator.validate(example_parameters(operator))) for kind in (Batch, Table)]
+    stated = re.search(r"^(?:Delivery|Guarantee): ([\w-]+)", operator.doc, re.MULTILINE)
+    if stated is None:
+        assert operator.is_source or said == [None, None]
+    else:
+        assert stated[1] in get_args(Level)
+    for made in said:
+        assert made is not None or not (operator.is_source or operator.delivery)
+        assert made is None or (made.level in get_args(Level) and made.why)
+
+
+def test_lints_are_told_in_words(operator: Operator) -> None:
+    if operator.lint_rule is None:
+        pytest.skip("has none")
+    parameters = operator.with_defaults(operator.validate(example_parameters(operator)))
+    for found in operator.lint_rule(Inflow(FileEvent | Batch, "for some reason"), **parameters):
+        assert re.fullmatch(r"[a-z]+(_[a-z]+)*", found.name)
+        assert re.fullmatch(r"[^A-Z].*[^.]", found.message)
+        assert not found.path or found.path[0] in operator.signature.parameters
 
 
 def test_an_unknown_parameter_is_refused(operator: Operator) -> None:

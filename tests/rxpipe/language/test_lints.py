@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -159,3 +161,26 @@ def test_a_lint_is_declared_beside_the_operator(picky: Any) -> None:
 def test_whoever_made_a_graph_in_python_may_read_any_stream() -> None:
     made = Graph("g", {"a": [rx.of(1)], "b": [stream("a"), ops.debounce("1s")]})
     assert lint(made.plan()) == []
+
+
+PAGE = (Path(__file__).parents[3] / "docs" / "checking.md").read_text(encoding="utf-8")
+
+
+def test_the_page_tells_of_all() -> None:
+    told = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
+    assert told == {"unbounded", "starves", "late", "unread", "doubles", "unused"}
+    [text] = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    made = load_text(text)
+    assert lint(made.plan()) == []
+    made.allow = {}
+    assert {warned.lint for warned in lint(made.plan())} == {"unbounded", "unread"}
+
+
+def test_the_operator_on_the_page() -> None:
+    [program] = re.findall(r"^```python\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
+    try:
+        exec(program, {"__name__": "page"})  # it is our own
+        streams = f"a: [{{read_csv: a.csv}}, keep, {{keep: 3}}, {OUT}]"
+        assert found(streams) == [("unbounded", "a[1]")]
+    finally:
+        registry._operators.pop("keep", None)
