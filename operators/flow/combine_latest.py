@@ -14,6 +14,7 @@ from rxpipe.lift import Records
 from rxpipe.operator import operator
 from rxpipe.operators.flow._latest import Latest
 from rxpipe.operators.flow._together import combined, kept_rows, subscribe_each
+from rxpipe.promises import Inflow, order_of
 from rxpipe.table import Table
 
 
@@ -60,6 +61,11 @@ def combine_latest(source: Observable[Records], *others: Observable[Records]) ->
         return subscribe_each(streams, combining.take, combining.end, observer, scheduler)
 
     return Observable(subscribe)
+
+
+@order_of(combine_latest)
+def _order(_: Inflow, /, **__: object) -> str:
+    return "records of several streams are combined as they come"
 
 
 class _Combining:

@@ -15,6 +15,7 @@ from rxpipe.errors import RxpipeError
 from rxpipe.operator import operator
 from rxpipe.operators.flow._together import subscribe_each
 from rxpipe.operators.flow._waiting import Waiting
+from rxpipe.promises import Inflow, order_of
 
 
 @operator
@@ -75,6 +76,11 @@ def concat(
         return CompositeDisposable(upstream, Disposable(waiting.clear))
 
     return Observable(subscribe)
+
+
+@order_of(concat)
+def _order(_: Inflow, /, **__: object) -> str:
+    return "streams follow each other, whatever their times"
 
 
 def _packable(element: Batch | OriginGone) -> list[Any]:

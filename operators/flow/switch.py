@@ -17,6 +17,7 @@ from rxpipe.expressions.rows import compile_values
 from rxpipe.operator import operator
 from rxpipe.operators.flow._together import kept_rows, subscribe_each
 from rxpipe.params import Expr
+from rxpipe.promises import Inflow, order_of
 from rxpipe.table import Table
 
 T = TypeVar("T")
@@ -60,6 +61,11 @@ def switch(source: Observable[Batch], *streams: Observable[T], by: Expr = "value
         return CompositeDisposable(first, others)
 
     return Observable(subscribe)
+
+
+@order_of(switch)
+def _order(_: Inflow, /, **__: object) -> str:
+    return "what is chosen comes of one stream, then of another"
 
 
 class _Switching:

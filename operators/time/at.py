@@ -74,6 +74,8 @@ def at(cron: Cron, zone: Zone = "UTC") -> Observable[float]:
         a: 1.0
         b: 2.0
 
+    Guarantee: at-most-once: a time without a run is gone.
+
     Args:
         cron: When: a cron expression of five or six fields.
         zone: The time zone that the expression is in: an IANA name.

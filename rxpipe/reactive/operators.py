@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,13 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.context import Context, current
-from rxpipe.elements import Batch, LineDelta, OriginGone
+from rxpipe.elements import Batch, FileEvent, LineDelta, OriginGone
 from rxpipe.errors import ParameterError, ParameterProblem, RxpipeError
 from rxpipe.language.edges import members, type_name
 from rxpipe.operator import Operator, element_type
+from rxpipe.promises import Inflow, Lint, Promise
 from rxpipe.reactive.forms import ELEMENT, LIST, Form, form_of, is_stream
-from rxpipe.reactive.refused import HIDDEN, HOLDING, REFUSED
+from rxpipe.reactive.refused import HIDDEN, HOLDING, LEADING, PATIENT, REFUSED
 from rxpipe.registry import REACTIVE
 
 _STARRED = inspect.Parameter.VAR_POSITIONAL
@@ -48,6 +49,11 @@ class Reactive(Operator):
         self.signature = _signature(self.original, self.forms)
         self.hints = {"source": Observable[Any], **{k: form.hint for k, form in self.forms.items()}}
         self.hints["return"] = Observable[Any]
+        if name in LEADING:
+            self.lint_rule = _loses_last
+            self.promise_rule = _drops
+        if name in PATIENT:
+            self.lint_rule = _starves
         self._timed = "scheduler" in inspect.signature(self.original).parameters
         self._each = [key for key, form in self.forms.items() if form.over == ELEMENT]
 
@@ -126,6 +132,22 @@ class Reactive(Operator):
             return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
 
         return Observable(subscribe)
+
+
+def _loses_last(_: Inflow, /, **__: object) -> Iterator[Lint]:
+    message = "the last value of a burst is lost, since only the first passes; 'throttle' ends with the last one"
+    yield Lint("loses_last", message)
+
+
+def _drops(_: Inflow, /, **__: object) -> Promise:
+    return Promise("at-most-once", "of what comes in a burst only the first passes")
+
+
+def _starves(inflow: Inflow, /, **__: object) -> Iterator[Lint]:
+    if inflow.has(FileEvent):
+        yield Lint(
+            "starves", "a file that is written to without pause is held for as long; take 'debounce' with 'at_most'"
+        )
 
 
 @cache

@@ -71,3 +71,9 @@ HOLDING = frozenset(
 )
 """The operators that keep an element until another comes, if only the last one they emitted: a checkpoint would wait
 for the leases of those for ever."""
+
+LEADING = frozenset({"throttle_first"})
+"""The operators that let the first element of a burst pass and drop all others, the last one too."""
+
+PATIENT = frozenset({"debounce", "throttle_with_timeout"})
+"""The operators that hold an element for as long as others follow, and so perhaps for ever."""

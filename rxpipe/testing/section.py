@@ -22,7 +22,7 @@ from rxpipe.testing.reading import Section, filled, texts_of
 if TYPE_CHECKING:
     from rxpipe.language.plan import Plan
 
-_KEYS = ("name", "tick", "until", "clock", "set", "where", "given", "files", "changes", "faults", "expect")
+KEYS = ("name", "tick", "until", "clock", "set", "where", "given", "files", "changes", "faults", "expect")
 _FORMS = ("marble", "records", "rows")
 _REST = 100
 """Ticks that pass, unless told otherwise, between the last thing that a test mentions and the end of its sources."""
@@ -76,7 +76,7 @@ class _Test(HappeningsReader):
 
     def case(self) -> Case:
         """The test."""
-        self.known(self.raw, _KEYS, "a test")
+        self.known(self.raw, KEYS, "a test")
         faults = self.faults()
         given = self.given()
         files = self.files()

@@ -20,6 +20,7 @@ from rxpipe.language.values import DECLARING, TYPES
 from rxpipe.operator import Operator
 from rxpipe.registry import registry
 from rxpipe.runtime.settings import Settings
+from rxpipe.testing.section import KEYS
 from rxpipe.views import reference
 
 Schema = dict[str, Any]
@@ -29,13 +30,26 @@ _VARIABLE: Schema = {"$ref": "#/$defs/variable"}
 _STEP: Schema = {"$ref": "#/$defs/step"}
 _STREAM: Schema = {"type": "string", "description": "A stream, or STREAM.OUTPUT."}
 _STREAMS: Schema = {"anyOf": [_STREAM, {"type": "array", "items": _STREAM}]}
+_TEST: dict[str, Schema] = {
+    "name": {"type": "string", "description": "What the test shows."},
+    "set": {"type": "object", "description": "Values of the graph's parameters."},
+    "where": {"type": "object", "description": "What the letters of the marbles stand for."},
+    "given": {"type": "object", "description": "Marbles or records, by stream."},
+    "files": {"type": "object", "description": "Files that are there before the run begins."},
+    "changes": {"type": "array", "description": "What happens to files, at which tick."},
+    "faults": {"type": "array", "description": "What goes wrong."},
+    "expect": {"type": "object", "description": "Marbles, records or rows, by stream."},
+}
+"""What editors are told of the parts of a test; `rxpipe check` says what is wrong with them."""
+
 _SAID = ("title", "description", "default", "examples")
 """What a schema says to people, and not of values."""
 
 
 def graph_schema() -> Schema:
-    """The schema of a graph file, with every operator that is registered now."""
-    operators = registry.all()
+    """The schema of a graph file, with every operator that is registered now, and those of reactivex."""
+    found = [registry.get(name) for name in [*registry.names(), *registry.reactive_names()]]
+    operators = [operator for operator in found if operator is not None]
     definitions: Schema = {
         "variable": {
             "type": "string",
@@ -105,12 +119,8 @@ def _parts() -> Schema:
             "description": "Tests of the graph: what is given at some streams, and what must come of it at others.",
             "items": {
                 "type": "object",
-                "properties": {
-                    "name": {"type": "string", "description": "What the test shows."},
-                    "given": {"type": "object", "description": "Marbles or records, by stream."},
-                    "expect": {"type": "object", "description": "Marbles, records or rows, by stream."},
-                    "where": {"type": "object", "description": "What the letters of the marbles stand for."},
-                },
+                "properties": {key: _TEST.get(key, {}) for key in KEYS},
+                "additionalProperties": False,
             },
         },
     }

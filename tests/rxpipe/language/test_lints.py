@@ -43,6 +43,9 @@ def found(streams: str, allow: str = "{}") -> list[tuple[str, str]]:
         (f"a: [{EVENTS}, {{debounce: 1s}}, read_lines, parse_json, {OUT}]", [("starves", "a[1]")]),
         (f"a: [{EVENTS}, {{debounce: {{quiet: 1s, at_most: 5s}}}}, read_lines, parse_json, {OUT}]", []),
         (f"a: [{LINES}, {{aggregate: {{n: count()}}}}, {{debounce: 1s}}, to_terminal]", []),
+        (f"a: [{LINES}, {{rx.throttle_first: 1s}}, {OUT}]", [("loses_last", "a[3]")]),
+        (f"a: [{LINES}, {{throttle: 1Hz}}, {OUT}]", []),
+        (f"a: [{EVENTS}, {{rx.debounce: 1s}}, read_lines, parse_json, {OUT}]", [("starves", "a[1]")]),
         (f"a: [{LINES}, {{dedupe: id}}, {OUT}]", [("unbounded", "a[3]")]),
         (f"a: [{LINES}, {{window: {{size: 1m, time: ts, n: count()}}}}, {OUT}]", [("late", "a[3]")]),
         (f"a: [{LINES}, {{window: {{size: 1m, time: ts, lateness: 1s, n: count()}}}}, {OUT}]", []),
@@ -168,7 +171,7 @@ PAGE = (Path(__file__).parents[3] / "docs" / "checking.md").read_text(encoding="
 
 def test_the_page_tells_of_all() -> None:
     told = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
-    assert told == {"unbounded", "starves", "late", "unread", "doubles", "unused"}
+    assert told == {"unbounded", "starves", "loses_last", "late", "unread", "doubles", "unused"}
     [text] = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     made = load_text(text)
     assert lint(made.plan()) == []
