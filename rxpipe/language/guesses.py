@@ -10,7 +10,6 @@ from rxpipe.graph import FROM
 from rxpipe.language.edges import Bindings, emitted, fits
 from rxpipe.registry import REACTIVE, registry
 
-
 _LISTED = "; 'rxpipe operators rx' lists all"
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import reactivex
+from msgspec.structs import replace
 from reactivex import Observable
 from reactivex.scheduler import HistoricalScheduler
 

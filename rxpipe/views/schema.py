@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 from pydantic_core import PydanticOmit
 
@@ -143,7 +144,7 @@ def _parameter() -> Schema:
 
 
 def _settings() -> Schema:
-    return _model(Settings.model_json_schema(schema_generator=_Generator))
+    return _model(TypeAdapter(Settings).json_schema(schema_generator=_Generator))
 
 
 def _model(schema: Schema) -> Schema:

@@ -44,7 +44,9 @@ def followed(folder: Path, reader: str, lines: int, rate: int) -> dict[str, floa
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             process.stdout.readline()
-            subprocess.run([sys.executable, str(HERE / "latency_writer.py"), str(file), str(lines), str(rate)], check=True)
+            subprocess.run(
+                [sys.executable, str(HERE / "latency_writer.py"), str(file), str(lines), str(rate)], check=True
+            )
             told, _ = process.communicate(timeout=60)
         if process.returncode:
             sys.exit(f"{' '.join(command)} ended with {process.returncode}")

@@ -74,7 +74,7 @@ class Arrivals:
 
 def rxpipe(path: str, lines: int, *between: Any) -> None:
     """A graph with its state, its metrics and a checkpoint every second."""
-    from rxpipe import Graph, operators  # noqa: PLC0415  # the other readers do without
+    from rxpipe import Graph, operators  # the other readers do without
 
     arrivals = Arrivals(lines)
     steps = [
@@ -94,7 +94,7 @@ def rxpipe(path: str, lines: int, *between: Any) -> None:
 
 def coalesced(path: str, lines: int) -> None:
     """The graph with changes of 5 ms taken together."""
-    from rxpipe import operators  # noqa: PLC0415  # the other readers do without
+    from rxpipe import operators  # the other readers do without
 
     rxpipe(path, lines, operators.debounce("5ms", by="path", at_most="5ms"))
 
@@ -114,8 +114,8 @@ def tail(path: str, lines: int) -> None:
 
 def watchdog(path: str, lines: int) -> None:
     """An observer of watchdog that reads what is new."""
-    from watchdog.events import FileModifiedEvent, FileSystemEventHandler  # noqa: PLC0415  # of this reader alone
-    from watchdog.observers import Observer  # noqa: PLC0415
+    from watchdog.events import FileModifiedEvent, FileSystemEventHandler  # of this reader alone
+    from watchdog.observers import Observer
 
     arrivals = Arrivals(lines)
     with Path(path).open("rb", buffering=0) as file:
@@ -137,7 +137,7 @@ def watchdog(path: str, lines: int) -> None:
 
 def inotify(path: str, lines: int) -> None:
     """A bare loop: wait for a notification, read what is new."""
-    from watchdog.observers import inotify_c as binding  # noqa: PLC0415  # of this reader alone
+    from watchdog.observers import inotify_c as binding  # of this reader alone
 
     arrivals = Arrivals(lines)
     notifications = binding.inotify_init()
