@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from annotated_types import Ge, MinLen
 from reactivex import Observable
 
 from rxpipe.elements import Row, as_dict
@@ -14,11 +13,23 @@ from rxpipe.expressions.loop import Loop
 from rxpipe.expressions.rows import looping
 from rxpipe.lift import Records, lift
 from rxpipe.operator import fields_of, operator
+from rxpipe.params import Ge
+from rxpipe.plain import Checked, kept
+
+
+def _separator(text: str) -> None:
+    if not text:
+        msg = "must be at least one character, such as '_' or '.'; got ''"
+        raise ValueError(msg)
+
+
+Separator = Annotated[str, Checked(kept(_separator))]
+"""What stands between the parts of a name."""
 
 
 @operator
 def flatten(
-    source: Observable[Records], separator: Annotated[str, MinLen(1)] = "_", depth: Annotated[int, Ge(1)] | None = None
+    source: Observable[Records], separator: Separator = "_", depth: Annotated[int, Ge(1)] | None = None
 ) -> Observable[Records]:
     """Put what is in nested objects into the record itself, under names with a separator between their parts.
 

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Any, Literal, get_args
 
-from annotated_types import MinLen
-from pydantic import AfterValidator
 from reactivex import Observable
 
 from rxpipe.elements import Row
@@ -22,17 +20,13 @@ from rxpipe.lift import Records, Reject, lift
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.records._secrets import SECRETS, SecretKind, Spans, finder, spans_of
 from rxpipe.params import Secret
+from rxpipe.plain import Checked, kept
 
 _SHOWN = 4
 _HASH_BYTES = 8
 
 
-def _pattern(text: str) -> str:
-    spans_of(text)
-    return text
-
-
-Pattern = Annotated[str, AfterValidator(_pattern)]
+Pattern = Annotated[str, Checked(kept(spans_of))]
 """A regular expression."""
 
 
@@ -46,7 +40,7 @@ def mask(
     /,
     kinds: list[SecretKind] = [*get_args(SecretKind)],  # noqa: B006, B008  # never changed; shown as the default
     patterns: list[Pattern] = [],  # noqa: B006  # likewise
-    fields: Annotated[list[str], MinLen(1)] | None = None,
+    fields: list[str] | None = None,
     into: Literal["stars", "hash", "partial"] = "stars",
     key: Secret | None = None,
 ) -> Observable[Records]:
@@ -82,15 +76,10 @@ def mask(
         Batch([{'user': '***', 'text': 'card ***, order 4111 1111 1111 1112'}])
 
     Raises:
-        ParameterError: `key` is given without `into: hash`, or the other way round; or there is nothing to look for.
+        ParameterError: `key` is given without `into: hash`, or the other way round; or there is nothing to look for, or
+            nothing to look in.
     """
-    problems = []
-    if (into == "hash") != (key is not None):
-        problems.append(ParameterProblem(("key",), f"a key goes with 'into: hash', and that needs one; got {into!r}"))
-    if not kinds and not patterns:
-        problems.append(ParameterProblem(("kinds",), "'kinds' or 'patterns' must name something to look for"))
-    if problems:
-        raise ParameterError("mask", problems)  # noqa: EM101  # the operator's name, no message
+    _require(kinds, patterns, fields, into, key)
     found = finder([*(spans for kind in kinds for spans in SECRETS[kind]), *map(spans_of, patterns)])
     masked = partial(_masked, found, _replacing(into, b"" if key is None else key.get_secret_value().encode()))
 
@@ -122,6 +111,19 @@ def _fields(known: KnownFields, /, fields: list[str] | None, **_: object) -> Kno
         if name.isidentifier():
             known.check(name, "fields", index)
     return known
+
+
+def _require(kinds: list[Any], patterns: list[str], fields: list[str] | None, into: str, key: object) -> None:
+    """Check what one parameter cannot tell by itself."""
+    problems = []
+    if (into == "hash") != (key is not None):
+        problems.append(ParameterProblem(("key",), f"a key goes with 'into: hash', and that needs one; got {into!r}"))
+    if not kinds and not patterns:
+        problems.append(ParameterProblem(("kinds",), "'kinds' or 'patterns' must name something to look for"))
+    if fields == []:
+        problems.append(ParameterProblem(("fields",), "must name at least one field; got none"))
+    if problems:
+        raise ParameterError("mask", problems)  # noqa: EM101  # the operator's name, no message
 
 
 def _masked(spans: Spans, replace: Callable[[str], str], value: Any) -> Any:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import AfterValidator
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
@@ -18,6 +17,7 @@ from rxpipe.expressions.known import KnownFields
 from rxpipe.expressions.rows import row_struct
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.records._lines import Parse, parsed
+from rxpipe.plain import Checked, kept
 
 LOGFMT = "logfmt"
 
@@ -31,9 +31,9 @@ _FLAGS = re.compile(r"\(\?[aiLu]+\)")
 """Flags in front of an expression that hold for all of it."""
 
 
-def _pattern(text: str) -> str:
+def _pattern(text: str) -> None:
     if text == LOGFMT:
-        return text
+        return
     try:
         names = re.compile(text).groupindex
     except re.error as error:
@@ -46,10 +46,9 @@ def _pattern(text: str) -> str:
         row_struct("Row", dict.fromkeys(names, str))
     except RxpipeError as error:
         raise ValueError(str(error)) from error
-    return text
 
 
-Pattern = Annotated[str, AfterValidator(_pattern)]
+Pattern = Annotated[str, Checked(kept(_pattern))]
 """A regular expression with named groups, or `logfmt`."""
 
 

@@ -9,7 +9,6 @@ from typing import Annotated
 from zoneinfo import ZoneInfo, available_timezones
 
 from cronsim import CronSim, CronSimError
-from pydantic import AfterValidator
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable
@@ -18,6 +17,7 @@ from rxpipe.alarm import PRECISION, Alarm
 from rxpipe.context import Context, current
 from rxpipe.errors import did_you_mean, nearest
 from rxpipe.operator import operator
+from rxpipe.plain import Checked, kept
 
 LONGEST_WAIT = 60.0
 """Seconds after which the clock is looked at again: it may have been set, or the machine may have slept."""
@@ -26,30 +26,28 @@ CORRECTION = 3 * 3600.0
 """Seconds from which on a clock that is set back was wrong before; less is counted as passed. As cron does."""
 
 
-def _cron(text: str) -> str:
+def _cron(text: str) -> None:
     try:
         next(CronSim(text, datetime(2000, 1, 1, tzinfo=UTC)))
     except (CronSimError, StopIteration) as error:
         reason = str(error)[:1].lower() + str(error)[1:] if str(error) else "it never comes"
         msg = f"must be a cron expression such as '0 3 * * *' (minute hour day month weekday); got {text!r}: {reason}"
         raise ValueError(msg) from error
-    return text
 
 
-def _zone(name: str) -> str:
+def _zone(name: str) -> None:
     try:
         ZoneInfo(name)
     except (OSError, ValueError, KeyError) as error:
         guess = did_you_mean(nearest(name, available_timezones()))
         msg = f"must be an IANA name such as 'Europe/Berlin'; got {name!r}{guess}"
         raise ValueError(msg) from error
-    return name
 
 
-Cron = Annotated[str, AfterValidator(_cron)]
+Cron = Annotated[str, Checked(kept(_cron))]
 """A cron expression."""
 
-Zone = Annotated[str, AfterValidator(_zone)]
+Zone = Annotated[str, Checked(kept(_zone))]
 """The name of a time zone."""
 
 
@@ -74,7 +72,7 @@ def at(cron: Cron, zone: Zone = "UTC") -> Observable[float]:
         a: 1.0
         b: 2.0
 
-    Guarantee: at-most-once: a time without a run is gone.
+    Guarantee: at-most-once: a time that passes without a run is gone.
 
     Args:
         cron: When: a cron expression of five or six fields.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, TypeVar
 
-from annotated_types import Gt
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
@@ -14,7 +13,7 @@ from rxpipe.context import Context, current
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.operator import operator
 from rxpipe.operators.time._latest import Latest
-from rxpipe.params import Expr
+from rxpipe.params import Expr, Gt
 from rxpipe.units import Duration, Rate, hertz, seconds
 
 T = TypeVar("T")

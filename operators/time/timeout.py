@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar
 
-from annotated_types import Gt
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable
@@ -12,6 +11,7 @@ from reactivex.disposable import CompositeDisposable
 from rxpipe.alarm import Alarm
 from rxpipe.context import Context, current
 from rxpipe.operator import operator
+from rxpipe.params import Gt
 from rxpipe.units import Duration, format_duration, seconds
 
 T = TypeVar("T")

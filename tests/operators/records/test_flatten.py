@@ -58,7 +58,7 @@ def test_an_object_that_is_very_deep_harms_no_other(through: Through, context: T
 
 @pytest.mark.parametrize("parameters", [{"separator": ""}, {"depth": 0}])
 def test_parameters(parameters: dict[str, Any]) -> None:
-    with pytest.raises(ParameterError, match=r"at least 1|greater than or equal to 1"):
+    with pytest.raises(ParameterError, match=r"at least one|greater than or equal to 1"):
         flatten(**parameters)(Subject())
 
 

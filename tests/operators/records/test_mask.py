@@ -158,6 +158,7 @@ def test_a_record_that_cannot_be_masked_shows_nothing(context: TestContext, thro
         ({"into": "hash"}, "key: a key goes with 'into: hash', and that needs one"),
         ({"key": SecretStr("k")}, "key: a key goes with 'into: hash', and that needs one"),
         ({"kinds": []}, "'kinds' or 'patterns' must name something to look for"),
+        ({"fields": []}, "fields: must name at least one field"),
         ({"patterns": ["("]}, r"patterns.*must be a regular expression; got '\('"),
         ({"kinds": ["emails"]}, "must be 'email', 'iban'"),
         ({"into": "hash", "key": "plain"}, "a secret must be a reference"),
