@@ -16,7 +16,7 @@ graph: copy
 streams:
   records:
     - watch: {paths: [logs], patterns: ["*.jsonl"]}
-    - debounce: 10ms
+    - debounce: {quiet: 10ms, at_most: 50ms}
     - read_lines
     - parse_json: {fields: {n: {path: n, type: int}}}
   file: [{from: records}, {to_jsonl: out.jsonl}]
