@@ -320,7 +320,7 @@ def test_edge_suggests_what_could_stand_between(found: Found) -> None:
     message = one(found(f"streams:\n  s:\n{SOURCE}    - t_read\n    - t_where: x > 1\n")).message
     assert message.startswith("t_where takes Batch | Table, got LineDelta from s[1] t_read; ")
     assert message.endswith("could stand between them")
-    assert "'t_parse'" in message
+    assert "'parse_json'" in message
 
 
 def test_all_problems_at_once_in_the_order_of_the_file(found: Found) -> None:
