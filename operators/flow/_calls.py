@@ -179,6 +179,9 @@ class Calls(ABC):
     def _begin(self, call: Call) -> None:
         self._blocks -= call.last
         self._running.add(call)
+        self._start(call)
+
+    def _start(self, call: Call) -> None:
         call.future = self._begun(call)
         if self._timeout is not None:
             call.timer = self._scheduler.schedule_relative(self._timeout, lambda *_: self._expire(call))
@@ -263,3 +266,11 @@ def leases_of(element: Any) -> tuple[Lease, ...]:
     if isinstance(element, LineDelta):
         return () if element.lease is None else (element.lease,)
     return element.leases if isinstance(element, Batch) else ()
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The loop that coroutines can run on; None in plain Python."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -15,7 +15,7 @@ from rxpipe.calls import Function, function_named, records_made
 from rxpipe.context import current
 from rxpipe.elements import Batch, as_dict
 from rxpipe.operator import operator
-from rxpipe.operators.flow._calls import AnyFuture, Call, Calls
+from rxpipe.operators.flow._calls import AnyFuture, Call, Calls, running_loop
 from rxpipe.operators.records.call import RecordFunction
 from rxpipe.params import Ge
 from rxpipe.promises import Inflow, order_of
@@ -88,7 +88,7 @@ class _Records(Calls):
         super().__init__(*common)
         self._function = function
         self._ordered = ordered
-        self._loop = _running_loop() if _is_coroutine_function(function) else None
+        self._loop = running_loop() if _is_coroutine_function(function) else None
 
     def _made_of(self, element: Any) -> list[Call]:
         if not isinstance(element, Batch):
@@ -124,10 +124,3 @@ def _called(function: Callable[[Any], Any], record: dict[str, Any]) -> Any:
 
 def _is_coroutine_function(function: Callable[[Any], Any]) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -81,6 +81,17 @@ def json_lines(element: Any, reject: Reject) -> bytes:
     return b"".join(parts)
 
 
+def json_records(element: Any, reject: Reject) -> list[tuple[Row, bytes]]:
+    """The same, each line with its record."""
+    taken, rows = records_of(element)
+    made: list[tuple[Row, bytes]] = []
+    for row in [*({**_fields(row), "_retracted": True} for row in taken), *rows]:
+        parts: list[bytes] = []
+        _line(row, parts, reject)
+        made += [(row, line) for line in parts]
+    return made
+
+
 def _line(row: Row, parts: list[bytes], reject: Reject) -> None:
     try:
         parts.append(orjson.dumps(row, default=plain, option=LINE))

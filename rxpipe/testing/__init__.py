@@ -5,7 +5,8 @@
         assert record(source.pipe(debounce("200ms")), context=context) == parse_marbles("-----(b|)")
 
 `run_marbles` says the same in one line; `run_graph` and `VirtualRun` do it to a whole graph; `cases_of` and `run_case`
-run the tests that a graph holds; `docstring_marbles` and `check_diagram` run the diagrams of docstrings.
+run the tests that a graph holds; `docstring_marbles` and `check_diagram` run the diagrams of docstrings; `Receiver` is a
+server for graphs that send.
 """
 
 import importlib
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from rxpipe.testing.graphs import Recorded, VirtualRun, run_graph
     from rxpipe.testing.graphtest import run_case
     from rxpipe.testing.marbles import Event, MarbleError, format_marbles, parse_marbles
+    from rxpipe.testing.receiver import Answer, Received, Receiver
     from rxpipe.testing.section import cases_of
     from rxpipe.testing.virtual import MarbleSource, VirtualTimeScheduler, record, run_marbles
 
@@ -26,6 +28,7 @@ _HOMES = {
     "graphs": ("Recorded", "VirtualRun", "run_graph"),
     "graphtest": ("run_case",),
     "marbles": ("Event", "MarbleError", "format_marbles", "parse_marbles"),
+    "receiver": ("Answer", "Received", "Receiver"),
     "section": ("cases_of",),
     "virtual": ("MarbleSource", "VirtualTimeScheduler", "record", "run_marbles"),
 }
@@ -34,11 +37,14 @@ _HOMES = {
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Answer",
     "Diagram",
     "DictSaved",
     "Event",
     "MarbleError",
     "MarbleSource",
+    "Received",
+    "Receiver",
     "Recorded",
     "TestContext",
     "VirtualRun",
