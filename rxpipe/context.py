@@ -242,6 +242,10 @@ class Context:
         """Who tells of changed paths by calling `hinted`; None, as everywhere but in a test: the kernel."""
         return None
 
+    def endpoint(self) -> Any:
+        """Where the run's metrics are, an `rxpipe.runtime.metrics.Endpoint`; None where it exposes none."""
+        return None
+
     def executor(self) -> Executor:
         """Threads for blocking calls."""
         return _shared_executor()

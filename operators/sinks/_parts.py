@@ -114,7 +114,7 @@ class Parts:
             self.finish()
 
     def finish(self) -> bool:
-        """Make the file that is written whole and durable, under its number (see `sync`); returns whether there was one.
+        """Make the file that is written whole and durable, under its number; returns whether there was one.
 
         Raises:
             OSError: It cannot; to be called again.

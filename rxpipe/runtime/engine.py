@@ -35,6 +35,7 @@ from rxpipe.table import Table
 if TYPE_CHECKING:
     from rxpipe.fused import Run
     from rxpipe.language.plan import Plan, PlannedStream
+    from rxpipe.runtime.metrics import Endpoint
     from rxpipe.runtime.state import StateFile
 
 State = Literal["new", "running", "paused", "draining", "done", "failed", "stopped"]
@@ -92,6 +93,7 @@ class Engine:
         flow: Counts what is leased, and holds the sources.
         errors: The built-in stream `errors`.
         written: The files that the run writes.
+        endpoint: Where the run's metrics are, if it exposes them.
         contexts: The contexts of all steps, each behind those that it reads from.
         runs: The runs of record-wise steps, each with the step that subscribed it.
         tables: The latest table that left each stream, or output of one.
@@ -120,6 +122,7 @@ class Engine:
         self.tables: dict[str, Table] = {}
         self.errors = DeadLetters(options.watch)
         self.written = Written()
+        self.endpoint: Endpoint | None = None
         if options.state is not None:
             self.written.add(options.state.path, "-wal", "-shm", ".lock")
         self._own = GuardedScheduler(scheduler, self.fail, self.over)

@@ -44,6 +44,58 @@ _STREAM_GAUGES = {
 }
 
 
+class Endpoint:
+    """Serves metrics over HTTP.
+
+    Args:
+        address: As for `Exporter`.
+
+    Attributes:
+        url: Where they are.
+
+    Raises:
+        RxpipeError: The address cannot be read or is in use.
+    """
+
+    def __init__(self, address: str | int) -> None:
+        self._registry = CollectorRegistry()
+        host, _, port = str(address).rpartition(":")
+        host = host.strip("[]") or "127.0.0.1"
+        try:
+            self._server, self._thread = start_http_server(int(port), host, registry=self._registry)
+        except (ValueError, OverflowError) as error:
+            msg = f"metrics: the address must be HOST:PORT or :PORT; got {address!r}"
+            raise RxpipeError(msg) from error
+        except OSError as error:
+            msg = f"metrics: cannot listen on {address!r}: {error.strerror or error}; choose another port"
+            raise RxpipeError(msg) from error
+        shown = f"[{host}]" if ":" in host else host
+        self.url = f"http://{shown}:{self._server.server_port}/metrics"
+        logger.info("metrics on {}", self.url)
+
+    def add(self, collector: Collector) -> None:
+        """Serve what a collector gives, too.
+
+        Raises:
+            RxpipeError: Another one gives a metric of the same name.
+        """
+        try:
+            self._registry.register(collector)
+        except ValueError as error:
+            msg = f"metrics: each must have a name of its own at {self.url}; got one twice: {error}"
+            raise RxpipeError(msg) from error
+
+    def remove(self, collector: Collector) -> None:
+        """Serve it no more."""
+        self._registry.unregister(collector)
+
+    def close(self) -> None:
+        """Stop serving; may take half a second, so not on the dataflow thread."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
 class Exporter(Collector):
     """Serves the metrics of one run over HTTP.
 
@@ -63,30 +115,17 @@ class Exporter(Collector):
         self._engine = engine
         self._asked: set[Future[RunStatus]] = set()
         self._closed = False
-        self._registry = CollectorRegistry()
-        self._registry.register(self)
-        host, _, port = str(address).rpartition(":")
-        host = host.strip("[]") or "127.0.0.1"
-        try:
-            self._server, self._thread = start_http_server(int(port), host, registry=self._registry)
-        except (ValueError, OverflowError) as error:
-            msg = f"metrics: the address must be HOST:PORT or :PORT; got {address!r}"
-            raise RxpipeError(msg) from error
-        except OSError as error:
-            msg = f"metrics: cannot listen on {address!r}: {error.strerror or error}; choose another port"
-            raise RxpipeError(msg) from error
-        shown = f"[{host}]" if ":" in host else host
-        self.url = f"http://{shown}:{self._server.server_port}/metrics"
-        logger.info("metrics on {}", self.url)
+        self._endpoint = Endpoint(address)
+        self._endpoint.add(self)
+        self.url = self._endpoint.url
+        engine.endpoint = self._endpoint
 
     def close(self) -> None:
         """Stop serving; may take half a second, so not on the dataflow thread."""
         self._closed = True
         for asked in list(self._asked):
             asked.cancel()
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
+        self._endpoint.close()
 
     def _status(self) -> RunStatus | None:
         """The status, read on the thread of the dataflow; None when the run is over or too busy to answer."""

@@ -167,6 +167,10 @@ class StepContext(Context):
         post = self.poster(None)
         return None if make is None else make(lambda paths: post(lambda: hinted(paths)))
 
+    def endpoint(self) -> Any:
+        """Where the run's metrics are."""
+        return self._engine.endpoint
+
     def executor(self) -> Executor:
         """The run's threads."""
         return self._engine.executor()
