@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -86,6 +86,9 @@ GOOD_STEPS = [
     "map_async: 'module:function'",
     "aggregate: {by: [a], n: count()}",
     "interval: 0.5",
+    "rx.take: 3",
+    "rx.map: value * 2",
+    "rx.throttle_first: {window_duration: 1s}",
 ]
 WRONG_STEPS = [
     "thortle: 2Hz",
@@ -117,6 +120,9 @@ WRONG_STEPS = [
     "parse_json: {fields: {a: {pfad: x}}}",
     "parse_json: {fields: {a: {path: x, type: integer}}}",
     "to_sqlite: t",
+    "rx.tkae: 3",
+    "rx.take: three",
+    "rx.take",
     "3",
     "[where]",
 ]
@@ -158,7 +164,7 @@ PARTS = "graph: g\nstreams: {s: [from_stdin]}\n"
         "plugins: [./operators]",
         "sample: {call: 'rxpipe.graphs.usage_sample:sessions', sets: a}",
         "allow: {unread: s, unbounded: [s, s.dedupe]}",
-        "tests: [{name: t, given: {s: '-a-|'}, expect: {s: []}}]",
+        "tests: [{name: t, tick: 10ms, given: {s: '-a-|'}, expect: {s: []}}]",
         "params:",
     ],
 )
@@ -224,6 +230,7 @@ def test_it_says_what_the_docstrings_say() -> None:
         ("read_lines.block", units.format_size, units.nbytes),
     ],
 )
+@settings(deadline=None)
 @given(data=st.data())
 def test_what_is_written_fits_the_pattern(kind: str, write: Any, read: Any, data: st.DataObject) -> None:
     operator, _, name = kind.partition(".")
