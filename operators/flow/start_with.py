@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
@@ -15,7 +14,7 @@ from rxpipe.operator import fields_of, operator
 
 
 @operator
-def start_with(source: Observable[Batch], records: list[dict[str, Any]]) -> Observable[Batch]:
+def start_with(source: Observable[Batch], records: list[dict[str, object]]) -> Observable[Batch]:
     """Emit these records, as one batch, before everything that the source emits.
 
     They are emitted when the stream starts; where state is kept, by its first run only. Completion and errors of the
@@ -53,5 +52,5 @@ def start_with(source: Observable[Batch], records: list[dict[str, Any]]) -> Obse
 
 
 @fields_of(start_with)
-def _fields(known: KnownFields, /, records: list[dict[str, Any]]) -> KnownFields:
+def _fields(known: KnownFields, /, records: list[dict[str, object]]) -> KnownFields:
     return known.plus(*(name for record in records for name in record))

@@ -93,10 +93,11 @@ class _Zipping:
 
     def _made(self, row: Row, number: int) -> list[dict[str, Any]]:
         """What a record completes: one record, or none."""
-        self.waiting.add(number, as_dict(row))
-        if not all(self.waiting[each] for each in self._streams):
+        first = as_dict(row)
+        if not all(self.waiting[each] for each in self._streams if each != number):
+            self.waiting.add(number, first)
             return []
-        return [combined([self.waiting.take(each) for each in self._streams])]
+        return [combined([first if each == number else self.waiting.take(each) for each in self._streams])]
 
     def _end_if_over(self) -> None:
         if any(not self.waiting[number] for number in self._complete):

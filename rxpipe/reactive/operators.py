@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import reactivex.operators
-from reactivex import Observable
+from reactivex import Observable, never
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.context import Context, current
@@ -84,7 +84,7 @@ class Reactive(Operator):
         checked = super().validate(raw, folder)
         if len(self.inputs) == 1:
             try:
-                self._step((), checked)
+                self._step((), checked)(never())
             except Exception as error:
                 message = f"{type(error).__name__}: {error}".removesuffix(": ")
                 raise ParameterError(self.name, [ParameterProblem((), message)]) from error
@@ -93,7 +93,7 @@ class Reactive(Operator):
     def _step(self, streams: tuple[Any, ...], given: Mapping[str, Any]) -> Callable[[Observable[Any]], Observable[Any]]:
         """The operator of reactivex with its parameters; expressions are functions now."""
         keywords = {k: v if v is None else self.forms[k].convert(v) for k, v in given.items()}
-        starred: Any = keywords.pop(self._values, []) if self._values else []
+        starred: list[Any] = keywords.pop(self._values, None) or [] if self._values else []
         made: Callable[[Observable[Any]], Observable[Any]] = self.original(*streams, *starred, **keywords)
         return made
 
@@ -251,7 +251,7 @@ def _signature(original: Callable[..., Any], forms: Mapping[str, Form]) -> inspe
 def _doc(operator: Reactive, doc: str) -> str:
     """The docstring of reactivex, without what a graph does not have, and with what an operator of a graph says."""
     text = re.sub(r"\n *\.\. marble::\n(?: +:alt:.*\n)?", "\n", doc)
-    text = re.sub(r"^(?:Returns|Raises|Examples?):\n(?:(?: .*)?\n)*", "", f"{text}\n", flags=re.MULTILINE)
+    text = re.sub(r"^ *(?:Returns:|Raises:|Examples?:?)\n(?:(?: .*)?\n)*", "", f"{text}\n", flags=re.MULTILINE)
     text = re.sub(r"\n{3,}", "\n\n", text).replace("\n    *", "\n    ")
     entries = re.findall(r"^    (\w+): ", text.partition("\nArgs:\n")[2], re.MULTILINE)
     for key in set(entries) - operator.forms.keys():

@@ -14,7 +14,6 @@ REFUSED: dict[str, str] = {
     "delay_with_mapper": "without its mapper, a function that makes streams, it delays nothing",
     "dematerialize": "it takes notifications, which nothing in a graph makes but rx.materialize",
     "distinct": "it looks through a list of all keys that grows without a bound; use 'dedupe'",
-    "do_while": _AGAIN,
     "flat_map": _STREAMS,
     "flat_map_indexed": _STREAMS,
     "pluck": _ENDS,
@@ -24,7 +23,6 @@ REFUSED: dict[str, str] = {
     "sequence_equal": _QUEUES,
     "share": "the streams of a graph are shared already",
     "timeout_with_mapper": "without its mapper, a function that makes streams, it has no timeouts",
-    "while_do": _AGAIN,
     "zip": f"{_QUEUES}; use 'zip'",
 }
 """The operators that are not offered though their parameters could be written, and why."""
@@ -40,6 +38,7 @@ HOLDING = frozenset(
         "buffer_with_count",
         "combine_latest",
         "debounce",
+        "distinct_until_changed",
         "fork_join",
         "last",
         "last_or_default",

@@ -14,7 +14,7 @@ from pathlib import Path
 from rxpipe.expressions.aggregation import FUNCTIONS as AGGREGATIONS
 from rxpipe.expressions.aggregation import KINDS, form
 from rxpipe.expressions.functions import FUNCTIONS
-from rxpipe.registry import built_in
+from rxpipe.registry import built_in, registry
 from rxpipe.views.reference import listing_markdown
 
 ROOT = Path(__file__).parents[2]
@@ -37,6 +37,7 @@ def operators_page() -> str:
         "<!-- Made by `python -m rxpipe.views.pages --write`; do not edit. -->",
         head.replace("# Operators\n", f"# Operators\n\n{_INTRODUCTION}\n"),
         "- [Expressions](#expressions) and [aggregations](#aggregations)",
+        "- [Operators of reactivex](#operators-of-reactivex)",
         "",
         "## " + operators,
         "",
@@ -55,6 +56,11 @@ def operators_page() -> str:
         _row("`count()`, `count(x)`" if name == "count" else f"`{form(name)}`", KINDS[name].text)
         for name in AGGREGATIONS
     ]
+    lines += ["", "## Operators of reactivex", "", _REACTIVE, "", "| operator | |", "|---|---|"]
+    offered = [found for name in registry.reactive_names() if (found := registry.get(name)) is not None]
+    lines += [_row(f"`{operator.name}`", operator.summary) for operator in offered]
+    lines += ["", _REFUSED, "", "| operator | |", "|---|---|"]
+    lines += [_row(f"`{name}`", reason) for name, reason in registry.reactive_refusals().items()]
     return "\n".join(lines) + "\n"
 
 
@@ -70,6 +76,15 @@ _INTRODUCTION = (
     " follow in its stream. What cannot be handled goes to the stream `errors`."
 )
 
+_REACTIVE = (
+    "A graph names an operator of reactivex as `rx.NAME`; `rxpipe operators rx.NAME` explains it. What it works on are"
+    " whole elements: a batch, not its records. Functions of an element are expressions over its fields, over the"
+    " `rows` of a batch, or over any other element as `value`; those of two over `state` and `value`, or `first` and"
+    " `second`. Times are durations, kept by the clock of the run; other streams are given by name. Nothing is kept"
+    " across a restart, and an operator that holds elements cannot take batches or blocks of lines, whose leases a"
+    " checkpoint waits for. In Python `reactivex.operators` are used as they are."
+)
+_REFUSED = "The others have no place in a graph:"
 _EXPRESSIONS = (
     "A subset of Python's expressions over the fields of a record: literals, names of fields, dotted paths into objects"
     " (null where a part is missing), arithmetic, comparisons, `in`, `is None`, `and`, `or`, `not`, `a if b else c`,"
