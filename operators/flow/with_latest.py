@@ -110,6 +110,8 @@ class _Looking:
             self._table, self._version = element, None
         elif isinstance(element, Batch):
             for key, row in self._keyed(kept_rows(element, self._context), element):
+                if key is None:
+                    continue
                 self._latest.put(key, self._renamed(row))
                 if len(self._latest.rows) > self._limit:
                     self._latest.drop_oldest()

@@ -55,7 +55,7 @@ def test_early_disposal_reaches_both_sources() -> None:
 def test_by_key_across_a_restart() -> None:
     step = latest(on="model", prefix="its_")
     driven = Driven(step)
-    driven.put(1, {"model": "s", "price": 1}, {"model": "l", "price": 9}, {"model": "s", "price": 2})
+    driven.put(1, {"model": "s", "price": 1}, {"model": "l", "price": 9}, {"model": "s", "price": 2}, {"price": 5})
     again = driven.restarted(step)
     again.put(0, {"model": "s", "n": 1}, {"model": "x", "n": 2}, {"model": None, "n": 3})
     assert again.out == [{"model": "s", "n": 1, "its_model": "s", "its_price": 2}]
