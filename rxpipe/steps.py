@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated, Any
+
+from msgspec.structs import replace
 
 from rxpipe.errors import ParameterError, ParameterProblem, described
 from rxpipe.language.guesses import unknown_operator
