@@ -149,6 +149,10 @@ class Context:
             return lambda call: void(own.schedule(lambda *_: call()))
         return lambda call: void(loop.call_soon_threadsafe(call))
 
+    def guarded(self, call: Callable[[], None]) -> None:
+        """Make a call that the loop was asked for by the step itself: in a run what it raises stops the run."""
+        call()
+
     @property
     def draining(self) -> bool:
         """Whether the run is being stopped: what is saved, the next run goes on with."""

@@ -6,6 +6,8 @@ delay for what is not needed here: `Tree.reconcile` finds out by itself what hap
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import ctypes
 import errno
 import os
@@ -14,7 +16,6 @@ import struct
 import threading
 from collections import deque
 from collections.abc import Callable
-from time import monotonic
 from typing import Any
 
 from rxpipe.errors import RxpipeError
@@ -24,10 +25,8 @@ Hints = Callable[[set[str], bool], None]
 
 _HEADER = struct.Struct("iIII")
 _IN_Q_OVERFLOW, _IN_IGNORED, _IN_EXCL_UNLINK = 0x4000, 0x8000, 0x04000000
-_GATHER, _REST = 1, 4
-"""Milliseconds for which the thread gathers hints before it hands them over, and rests while there are many."""
-_BUSY = 0.02
-"""Seconds between two batches of hints below which there are many."""
+_MOST = 1 << 18
+"""Bytes of hints that are read at once."""
 
 _WITHOUT_NOTIFICATIONS = frozenset(
     [
@@ -59,17 +58,25 @@ class NotifyError(RxpipeError):
 
 
 class Inotify:
-    """One inotify instance and the thread that waits for it.
+    """One inotify instance, waited for by the running loop; where none runs, by a thread.
 
     Args:
-        post: Hands a call to the thread of the dataflow.
+        post: Makes a call in the dataflow: at once where the loop waits, else handed over to its thread.
         hints: Called there.
+        rest: Seconds from one batch of hints to the next, at least.
+        loop: The running loop, if there is one.
 
     Raises:
         NotifyError: There is no inotify here, or no instance left.
     """
 
-    def __init__(self, post: Callable[[Callable[[], None]], None], hints: Hints) -> None:
+    def __init__(
+        self,
+        post: Callable[[Callable[[], None]], None],
+        hints: Hints,
+        rest: float = 0.0,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
         try:
             from watchdog.observers import inotify_c as binding  # noqa: PLC0415  # exists on Linux only
 
@@ -92,14 +99,14 @@ class Inotify:
             raise NotifyError(_reason(ctypes.get_errno()))
         os.set_inheritable(self._fd, False)
         os.set_blocking(self._fd, False)
-        self._stop_read, self._stop_write = os.pipe()
         self._post = post
         self._hints = hints
         self._paths: dict[Any, str] = {}
         self._watches: dict[str, Any] = {}
         self._read: deque[bytes] = deque()
-        self._thread = threading.Thread(target=self._wait, name="rxpipe-inotify", daemon=True)
-        self._thread.start()
+        self._waiting = (
+            _Thread(self._fd, self._take, rest) if loop is None else _Reader(self._fd, self._take, rest, loop)
+        )
 
     def add(self, path: str) -> None:
         """Have changes of a file, or in a folder, hinted at; again where another file took its place.
@@ -124,40 +131,21 @@ class Inotify:
             self._remove(self._fd, watch)
 
     def close(self) -> None:
-        """End the thread."""
+        """No more hints at all."""
         if self._fd < 0:
             return
-        os.write(self._stop_write, b"!")
-        if self._thread is not threading.current_thread():
-            self._thread.join()
-        for descriptor in (self._fd, self._stop_read, self._stop_write):
-            os.close(descriptor)
+        self._waiting.close()
+        os.close(self._fd)
         self._fd = -1
 
-    def _wait(self) -> None:
-        """The thread: wait, gather, hand over."""
-        events, stop = select.poll(), select.poll()
-        events.register(self._fd, select.POLLIN)
-        for poll in (events, stop):
-            poll.register(self._stop_read, select.POLLIN)
-        last = 0.0
-        while True:
-            events.poll()
-            if stop.poll(_GATHER):
-                return
-            try:
-                self._read.append(os.read(self._fd, 1 << 18))
-            except BlockingIOError:
-                continue
-            if len(self._read) == 1:
-                try:
-                    self._post(self._deliver)
-                except RuntimeError:  # the loop was closed first
-                    return
-            now = monotonic()
-            if now - last < _BUSY and stop.poll(_REST):
-                return
-            last = now
+    def _take(self) -> None:
+        """Read hints and have them delivered."""
+        try:
+            self._read.append(os.read(self._fd, _MOST))
+        except BlockingIOError:
+            return
+        if len(self._read) == 1:
+            self._post(self._deliver)
 
     def _deliver(self) -> None:
         """In the thread of the dataflow: which paths the hints are about."""
@@ -177,6 +165,74 @@ class Inotify:
                 found.add(os.path.join(path, os.fsdecode(name)) if name else path)
         if self._fd >= 0 and (found or lost):
             self._hints(found, lost)
+
+
+class _Reader:
+    """Has a running loop wait for a descriptor: between a change and its hints there is nothing but the loop."""
+
+    def __init__(self, fd: int, take: Callable[[], None], rest: float, loop: asyncio.AbstractEventLoop) -> None:
+        self._take = take
+        self._rest = rest
+        self._loop = loop
+        self._fd = fd
+        self._due = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        loop.add_reader(fd, self._readable)
+
+    def _readable(self) -> None:
+        now = self._loop.time()
+        if now >= self._due:
+            self._due = now + self._rest
+            self._take()
+        else:
+            self._loop.remove_reader(self._fd)
+            self._timer = self._loop.call_at(self._due, self._rested)
+
+    def _rested(self) -> None:
+        self._timer = None
+        self._loop.add_reader(self._fd, self._readable)
+        self._due = self._loop.time() + self._rest
+        self._take()
+
+    def close(self) -> None:
+        """Wait no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        with contextlib.suppress(RuntimeError):  # the loop was closed first
+            self._loop.remove_reader(self._fd)
+
+
+class _Thread:
+    """Waits for a descriptor in a thread."""
+
+    def __init__(self, fd: int, take: Callable[[], None], rest: float) -> None:
+        self._take = take
+        self._rest = rest
+        self._fd = fd
+        self._stop_read, self._stop_write = os.pipe()
+        self._thread = threading.Thread(target=self._wait, name="rxpipe-inotify", daemon=True)
+        self._thread.start()
+
+    def _wait(self) -> None:
+        events, stop = select.poll(), select.poll()
+        events.register(self._fd, select.POLLIN)
+        for poll in (events, stop):
+            poll.register(self._stop_read, select.POLLIN)
+        while True:
+            events.poll()
+            if stop.poll(0):
+                return
+            self._take()
+            if stop.poll(self._rest * 1000):
+                return
+
+    def close(self) -> None:
+        """End the thread."""
+        os.write(self._stop_write, b"!")
+        if self._thread is not threading.current_thread():
+            self._thread.join()
+        for descriptor in (self._stop_read, self._stop_write):
+            os.close(descriptor)
 
 
 def _reason(number: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from time import perf_counter
@@ -38,6 +39,7 @@ class Watcher:
         backend: str,
         rescan: float,
         poll: float,
+        rest: float,
     ) -> None:
         self.observer = observer
         self.context = context
@@ -46,6 +48,7 @@ class Watcher:
         self.backend = backend
         self.rescan_every = rescan
         self.poll_every = poll
+        self.rest = rest
         self.scanner = Scanner(match, max_size, self._watch, self._problem, self._is_written)
         self.post = context.poster(given)
         self.disposables = CompositeDisposable(paths.listen(lambda: self.post(self._paths_changed)))
@@ -76,12 +79,22 @@ class Watcher:
             self.reason = "asked for"
         else:
             try:
-                told = self.context.notifier(lambda paths: self._hinted(paths, False))
-                self.notify = told or Inotify(self.post, self._hinted)
+                self.notify = self._notified()
             except NotifyError as error:
                 self._fall_back(str(error))
         self._paths_changed()
         self._wake()
+
+    def _notified(self) -> Notifier:
+        """Notifications, taken by the running loop if there is one."""
+        told = self.context.notifier(lambda paths: self._hinted(paths, False))
+        if told is not None:
+            return told
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            return Inotify(self.post, self._hinted, self.rest)
+        return Inotify(self.context.guarded, self._hinted, self.rest, loop)
 
     def close(self) -> None:
         """Stop timers and threads, for good."""

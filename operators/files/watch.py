@@ -30,6 +30,7 @@ def watch(
     rescan: Duration = "10s",
     backend: Literal["auto", "inotify", "polling"] = "auto",
     poll: Duration = "1s",
+    rest: Duration = "500us",
 ) -> Observable[FileEvent]:
     """Emit an event for every change of the files in some folders, beginning with those that are there.
 
@@ -64,6 +65,7 @@ def watch(
         rescan: How often to look at everything, in case a notification was missed.
         backend: How to learn of changes. `auto` takes inotify where the file system notifies, else polling.
         poll: How often to look where there are no notifications.
+        rest: After a look at what was notified, how long to wait before the next: changes meanwhile are taken together.
     """
 
     def subscribe(observer: ObserverBase[FileEvent], scheduler: SchedulerBase | None = None) -> DisposableBase:
@@ -82,6 +84,7 @@ def watch(
             backend,
             seconds(rescan),
             seconds(poll),
+            seconds(rest),
         )
 
         def stop() -> None:

@@ -64,17 +64,17 @@ class StepContext(Context):
 
     def poster(self, scheduler: SchedulerBase | None) -> Callable[[Callable[[], None]], None]:  # noqa: ARG002
         """Hand a call over to the dataflow thread; what comes after the end of the run is not done any more."""
+        return lambda call: self._engine.post(lambda: self.guarded(call))
+
+    def guarded(self, call: Callable[[], None]) -> None:
+        """Make a call of the step here and now, as `poster` does; nothing is done after the end of the run."""
         engine = self._engine
-
-        def guarded(call: Callable[[], None]) -> None:
-            if engine.over():
-                return
-            try:
-                self.charged(call)
-            except Exception as error:  # noqa: BLE001  # whatever a step raises stops the run, with its name
-                engine.fail(error)
-
-        return lambda call: engine.post(lambda: guarded(call))
+        if engine.over():
+            return
+        try:
+            self.charged(call)
+        except Exception as error:  # noqa: BLE001  # whatever a step raises stops the run, with its name
+            engine.fail(error)
 
     @property
     def draining(self) -> bool:

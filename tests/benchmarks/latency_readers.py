@@ -72,14 +72,13 @@ class Arrivals:
         print(json.dumps({"lines": len(self.latencies), "p50": p50, "p99": p99, "share": share}))
 
 
-def rxpipe(path: str, lines: int, *between: Any) -> None:
+def rxpipe(path: str, lines: int, **watched: Any) -> None:
     """A graph with its state, its metrics and a checkpoint every second."""
     from rxpipe import Graph, operators  # the other readers do without
 
     arrivals = Arrivals(lines)
     steps = [
-        operators.watch([path]),
-        *between,
+        operators.watch([str(Path(path).parent)], patterns=["*.jsonl"], **watched),
         operators.read_lines(),
         operators.parse_json(fields={"written": {"path": "written", "type": "int"}}),
         operators.to_callback(arrivals.rows),
@@ -94,9 +93,7 @@ def rxpipe(path: str, lines: int, *between: Any) -> None:
 
 def coalesced(path: str, lines: int) -> None:
     """The graph with changes of 5 ms taken together."""
-    from rxpipe import operators  # the other readers do without
-
-    rxpipe(path, lines, operators.debounce("5ms", by="path", at_most="5ms"))
+    rxpipe(path, lines, rest="5ms")
 
 
 def tail(path: str, lines: int) -> None:

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from reactivex import operators as rxo
 from reactivex.scheduler import EventLoopScheduler
 
+from rxpipe import Graph
 from rxpipe.context import Context, entered
 from rxpipe.elements import FileEvent, LineDelta, OriginGone
+from rxpipe.errors import RunError
 from rxpipe.operators.files import _notify
 from rxpipe.operators.files._notify import Inotify, NotifyError
 from rxpipe.operators.files.read_lines import read_lines
@@ -339,3 +342,76 @@ def test_mounts_with_spaces_and_without_a_list(tmp_path: Path) -> None:
     assert _notify.silent_filesystem(str(share / "deep"), str(mounts)) == "cifs"
     assert _notify.silent_filesystem(str(tmp_path / "a"), str(mounts)) is None
     assert _notify.silent_filesystem(str(share), str(tmp_path / "none")) is None
+
+
+def test_a_running_loop_waits_itself(tmp_path: Path) -> None:
+    async def main() -> None:
+        before = threading.active_count()
+        async with live(tmp_path) as found:
+            assert threading.active_count() == before
+            append(tmp_path / "a")
+            await found.until(lambda: "create a" in found.words())
+
+    asyncio.run(main())
+
+
+class Loop:
+    """The part of a loop that waits for notifications, with a clock of its own."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.readers: dict[int, Any] = {}
+        self.timers: list[tuple[float, Any]] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def add_reader(self, fd: int, call: Any) -> None:
+        self.readers[fd] = call
+
+    def remove_reader(self, fd: int) -> None:
+        self.readers.pop(fd, None)
+
+    def call_at(self, due: float, call: Any) -> None:
+        self.timers.append((due, call))
+
+
+def test_what_comes_within_a_rest_is_taken_together(tmp_path: Path) -> None:
+    loop, calls = Loop(), list[set[str]]()
+    notify = Inotify(lambda call: call(), lambda paths, lost: calls.append(paths), 0.5, loop)  # type: ignore[arg-type]  # as much of a loop as is used
+    notify.add(str(tmp_path))
+    append(tmp_path / "a")
+    loop.readers[notify._fd]()
+    assert calls == [{str(tmp_path / "a")}]
+    loop.now = 0.2
+    append(tmp_path / "a")
+    append(tmp_path / "b")
+    loop.readers[notify._fd]()
+    assert (len(calls), loop.readers, [due for due, _ in loop.timers]) == (1, {}, [0.5])
+    loop.now = 0.5
+    loop.timers.pop()[1]()
+    assert calls[1:] == [{str(tmp_path / "a"), str(tmp_path / "b")}]
+    loop.now = 1.2
+    append(tmp_path / "c")
+    loop.readers[notify._fd]()
+    assert (calls[2:], loop.timers) == ([{str(tmp_path / "c")}], [])
+    notify.close()
+    assert loop.readers == {}
+
+
+def test_what_a_step_raises_on_a_notification_stops_the_run(tmp_path: Path) -> None:
+    watched = threading.Event()
+
+    def refuse(element: Any) -> Any:
+        if element.kind == "modify":
+            msg = "no modifications here"
+            raise LookupError(msg)
+        watched.set()
+        return element
+
+    append(tmp_path / "a")
+    graph = Graph("g", {"events": [watch([str(tmp_path)], backend="inotify"), rxo.map(refuse)]})
+    with pytest.raises(RunError, match=r"events\[1\].*no modifications here"), graph.run() as run:
+        assert watched.wait(DEADLINE)
+        append(tmp_path / "a")
+        run.wait(DEADLINE)
