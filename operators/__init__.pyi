@@ -54,8 +54,12 @@ from rxpipe.operators.records.validate import validate as validate
 from rxpipe.operators.records.where import where as where
 from rxpipe.operators.sinks.to_callback import to_callback as to_callback
 from rxpipe.operators.sinks.to_csv import to_csv as to_csv
+from rxpipe.operators.sinks.to_http import to_http as to_http
 from rxpipe.operators.sinks.to_jsonl import to_jsonl as to_jsonl
 from rxpipe.operators.sinks.to_log import to_log as to_log
+from rxpipe.operators.sinks.to_parquet import to_parquet as to_parquet
+from rxpipe.operators.sinks.to_plot import to_plot as to_plot
+from rxpipe.operators.sinks.to_prometheus import to_prometheus as to_prometheus
 from rxpipe.operators.sinks.to_sqlite import to_sqlite as to_sqlite
 from rxpipe.operators.sinks.to_stdout import to_stdout as to_stdout
 from rxpipe.operators.sinks.to_terminal import to_terminal as to_terminal
@@ -127,8 +131,12 @@ __all__ = [
     "timeout",
     "to_callback",
     "to_csv",
+    "to_http",
     "to_jsonl",
     "to_log",
+    "to_parquet",
+    "to_plot",
+    "to_prometheus",
     "to_sqlite",
     "to_stdout",
     "to_terminal",

@@ -5,8 +5,8 @@
         assert record(source.pipe(debounce("200ms")), context=context) == parse_marbles("-----(b|)")
 
 `run_marbles` says the same in one line; `run_graph` and `VirtualRun` do it to a whole graph; `cases_of` and `run_case`
-run the tests that a graph holds; `docstring_marbles` and `check_diagram` run the diagrams of docstrings; `Receiver` is a
-server for graphs that send.
+run the tests that a graph holds; `docstring_marbles` and `check_diagram` run the diagrams of docstrings; `Receiver` is
+a server for graphs that send.
 """
 
 import importlib
