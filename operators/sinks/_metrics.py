@@ -6,6 +6,7 @@ import re
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -156,12 +157,9 @@ class Metrics(Collector):
         """Measure records; `anew`: they are all that there is."""
         with self._lock:
             for measured in self._all:
-                name = measured.name
                 if anew:
                     measured.clear()
-                measured.measure(
-                    rows, lambda row, error, name=name: reject(row, f"{name}: {type(error).__name__}: {error}")
-                )
+                measured.measure(rows, partial(_told, reject, measured.name))
 
     def describe(self) -> Iterator[Any]:
         """What they are called, so that no two sinks give the same."""
@@ -171,6 +169,10 @@ class Metrics(Collector):
         """All metrics as they are now."""
         with self._lock:
             yield from [measured.family() for measured in self._all]
+
+
+def _told(reject: Callable[[Row, str], None], name: str, row: Row, error: Exception) -> None:
+    reject(row, f"{name}: {type(error).__name__}: {error}")
 
 
 def _number(value: Any) -> float:

@@ -81,7 +81,7 @@ class Receiver:
 
             do_GET = do_POST = do_PUT = _answer  # noqa: N815  # named by the protocol
 
-            def log_message(self, *_: Any) -> None:
+            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # named by the base
                 """Say nothing."""
 
         return Handler
