@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -238,6 +239,9 @@ def test_as_parameters() -> None:
 
 def test_schema_of_parameters() -> None:
     schema = TypeAdapter[Any](Duration).json_schema()
-    assert schema["anyOf"] == [{"type": "string"}, {"type": "number", "minimum": 0}]
+    text, number = schema["anyOf"]
+    assert number == {"type": "number", "minimum": 0}
+    assert re.search(text["pattern"], "1h30m")
+    assert not re.search(text["pattern"], "1 hour")
     assert "100ms" in schema["examples"]
     assert TypeAdapter[Any](Size).json_schema()["anyOf"][1]["type"] == "integer"
