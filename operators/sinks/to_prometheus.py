@@ -59,7 +59,7 @@ def to_prometheus(
     Raises:
         RxpipeError: Another sink of the run has a metric of the same name, or the address is in use.
 
-    Delivery: shown, and nothing kept of it: counters begin at 0 when a run begins, which Prometheus expects.
+    Delivery: shown: nothing is kept of it; counters begin at 0 when a run begins, which Prometheus expects.
     """
     for name in metrics:
         if not is_name(name):

@@ -95,7 +95,7 @@ class Engine:
         written: The files that the run writes.
         endpoint: Where the run's metrics are, if it exposes them.
         contexts: The contexts of all steps, each behind those that it reads from.
-        runs: The runs of record-wise steps, each with the step that subscribed it.
+        runs: The latest run of each row of record-wise steps, by their names, with the step that subscribed it.
         tables: The latest table that left each stream, or output of one.
     """
 
@@ -118,7 +118,7 @@ class Engine:
         self.state: State = "new"
         self.failure: Exception | None = None
         self.contexts: list[StepContext] = []
-        self.runs: list[tuple[str, Run]] = []
+        self.runs: dict[tuple[str, ...], tuple[str, Run]] = {}
         self.tables: dict[str, Table] = {}
         self.errors = DeadLetters(options.watch)
         self.written = Written()

@@ -151,7 +151,7 @@ class StepContext(Context):
 
     def note_run(self, run: Any, behind: str) -> None:
         """Let the engine know."""
-        self._engine.runs.append((behind, run))
+        self._engine.runs[*run.steps] = (behind, run)
 
     def status(self) -> Any:
         """The run's status."""

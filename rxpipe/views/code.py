@@ -58,7 +58,7 @@ def loops(plan: Plan) -> list[LoopCode]:
         raise engine.failure
     order = [step.name for stream in inert.streams.values() for step in stream.steps]
     steps = {step.name: step for stream in inert.streams.values() for step in stream.steps}
-    found = sorted(engine.runs, key=lambda pair: order.index(pair[1].steps[0]))
+    found = sorted(engine.runs.values(), key=lambda pair: order.index(pair[1].steps[0]))
     made = [_code(run, behind, steps) for behind, run in found]
     return [code for code in made if code is not None]
 

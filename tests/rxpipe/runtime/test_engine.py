@@ -65,6 +65,15 @@ def test_streams_that_complete_at_once_end_the_run_once() -> None:
     assert shown.status.state == "done"
 
 
+def test_steps_that_are_subscribed_again_and_again_are_noted_once() -> None:
+    steps: list[Any] = [ops.where("n > 1"), ops.derive(d="n")]
+    inner: Any = rxo.flat_map(lambda batch: rx.of(batch).pipe(*steps))
+    with VirtualRun(graph(rx.of(*[Batch([{"n": n}]) for n in range(100)]), inner)) as run:
+        run.advance("1s")
+        assert len(run.events["main"]) == 98
+        assert len(run.engine.runs) <= 2
+
+
 def raising(error: Exception) -> Callable[..., Any]:
     def raise_it(*_: Any) -> Any:
         raise error
