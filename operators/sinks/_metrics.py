@@ -6,19 +6,20 @@ import re
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
-from pydantic import BaseModel, ConfigDict, field_validator
 
 from rxpipe.elements import Row
+from rxpipe.errors import ParameterProblem
 from rxpipe.expressions import parse
 from rxpipe.expressions.rows import compile_values
 from rxpipe.expressions.rowview import reader
-from rxpipe.params import Expr
+from rxpipe.params import KNOWN_NAMES_ONLY, Expr
 
 Labels = tuple[str, ...]
 Reject = Callable[[Row, Exception], None]
@@ -26,7 +27,8 @@ BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0]
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
-class Metric(BaseModel):
+@dataclass
+class Metric:
     """One metric.
 
     Attributes:
@@ -37,35 +39,28 @@ class Metric(BaseModel):
         buckets: The upper bounds of a histogram's buckets, without the last one, which has none.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    __pydantic_config__ = KNOWN_NAMES_ONLY
 
     type: Literal["gauge", "counter", "histogram"]
     value: Expr = "1"
-    labels: list[str] = []
+    labels: list[str] = field(default_factory=list)
     help: str = ""
-    buckets: list[float] = BUCKETS
+    buckets: list[float] = field(default_factory=lambda: [*BUCKETS])
 
-    @field_validator("labels")
-    @classmethod
-    def _are_names(cls, labels: list[str]) -> list[str]:
-        for label in labels:
+
+def problems(metrics: dict[str, Metric]) -> Iterator[ParameterProblem]:
+    """What Prometheus would not take of metrics, each with its place in them."""
+    for name, metric in metrics.items():
+        if not _NAME.fullmatch(name) or name.startswith(("rxpipe_", "__")):
+            must = "must be a name of letters, digits and underscores that does not begin with 'rxpipe_'"
+            yield ParameterProblem(("metrics", name), f"{must}; got {name!r}", on_name=True)
+        for at, label in enumerate(metric.labels):
             if not _NAME.fullmatch(label) or label.startswith("__") or label == "le":
-                msg = f"a label must be a name of letters, digits and underscores, and not 'le'; got {label!r}"
-                raise ValueError(msg)
-        return labels
-
-    @field_validator("buckets")
-    @classmethod
-    def _grow(cls, buckets: list[float]) -> list[float]:
-        if not buckets or any(low >= high for low, high in pairwise(buckets)):
-            msg = f"must be numbers that grow; got {buckets}"
-            raise ValueError(msg)
-        return buckets
-
-
-def is_name(name: str) -> bool:
-    """Whether a metric of a graph can have the name."""
-    return bool(_NAME.fullmatch(name)) and not name.startswith(("rxpipe_", "__"))
+                must = "must be a name of letters, digits and underscores, and not 'le'"
+                yield ParameterProblem(("metrics", name, "labels", at), f"{must}; got {label!r}")
+        if not metric.buckets or any(low >= high for low, high in pairwise(metric.buckets)):
+            message = f"must be numbers that grow; got {metric.buckets}"
+            yield ParameterProblem(("metrics", name, "buckets"), message)
 
 
 class Measured:

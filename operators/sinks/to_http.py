@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from annotated_types import Ge, Gt
-from pydantic import SecretStr
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
@@ -15,7 +13,7 @@ from rxpipe.context import current
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.operator import operator
 from rxpipe.operators.sinks._requests import Form, Requests
-from rxpipe.params import Secret
+from rxpipe.params import Ge, Gt, Secret
 from rxpipe.units import Duration, seconds
 
 T = TypeVar("T")
@@ -75,7 +73,7 @@ def to_http(
     if parts.scheme not in ("http", "https") or not parts.hostname:
         problem = ParameterProblem(("url",), f"must be an http or https address, as http://host/path; got {url!r}")
         raise ParameterError("to_http", [problem])  # noqa: EM101  # a name, no message
-    secrets = {name: value.get_secret_value() for name, value in headers.items() if isinstance(value, SecretStr)}
+    secrets = {name: value.get_secret_value() for name, value in headers.items() if not isinstance(value, str)}
     shown = {name: value for name, value in headers.items() if isinstance(value, str)}
     form = Form(
         url, method, body, batch, shown | secrets, [*filter(None, secrets.values())], key_header, seconds(timeout)

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from annotated_types import Ge, Gt
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
@@ -19,6 +18,7 @@ from rxpipe.operators.sinks._arrow import Arrow
 from rxpipe.operators.sinks._outbox import Outbox
 from rxpipe.operators.sinks._parts import Parts
 from rxpipe.operators.sinks._records import records_of
+from rxpipe.params import Ge, Gt
 from rxpipe.units import Duration, seconds
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from annotated_types import Ge, Gt, MinLen
+from annotated_types import MinLen
 from loguru import logger
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
@@ -20,7 +20,7 @@ from rxpipe.extras import extra
 from rxpipe.operator import operator
 from rxpipe.operators.sinks._figure import Look, draw
 from rxpipe.operators.sinks._records import records_of
-from rxpipe.params import Expr
+from rxpipe.params import Expr, Ge, Gt
 from rxpipe.table import Table
 from rxpipe.units import Duration, seconds
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Annotated, Any, TypeVar
 
-from annotated_types import Ge, MinLen
+from annotated_types import MinLen
 from loguru import logger
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
@@ -13,10 +13,11 @@ from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxpipe.context import Context, current
 from rxpipe.elements import Row
-from rxpipe.errors import ParameterError, ParameterProblem
+from rxpipe.errors import ParameterError
 from rxpipe.operator import operator
-from rxpipe.operators.sinks._metrics import Metric, Metrics, is_name
+from rxpipe.operators.sinks._metrics import Metric, Metrics, problems
 from rxpipe.operators.sinks._records import records_of
+from rxpipe.params import Ge
 from rxpipe.table import Table
 
 T = TypeVar("T")
@@ -61,10 +62,9 @@ def to_prometheus(
 
     Delivery: shown: nothing is kept of it; counters begin at 0 when a run begins, which Prometheus expects.
     """
-    for name in metrics:
-        if not is_name(name):
-            must = "must be a name of letters, digits and underscores that does not begin with 'rxpipe_'"
-            raise ParameterError("to_prometheus", [ParameterProblem(("metrics", name), f"{must}; got {name!r}")])  # noqa: EM101  # a name, no message
+    found = [*problems(metrics)]
+    if found:
+        raise ParameterError("to_prometheus", found)  # noqa: EM101  # a name, no message
 
     def subscribe(observer: ObserverBase[T], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = current()

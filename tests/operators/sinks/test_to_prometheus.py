@@ -57,18 +57,18 @@ def test_marbles(source: str, endpoint: Endpoint) -> None:
 def test_records(endpoint: Endpoint) -> None:
     run = Running(
         to_prometheus(
-            {
-                "latency": {
+            metrics(
+                latency={
                     "type": "histogram",
                     "value": "ms / 1000",
                     "labels": ["path"],
                     "buckets": [0.1, 1],
                     "help": "S.",
                 },
-                "requests": {"type": "counter", "labels": ["path", "odd"]},
-                "sent_bytes": {"type": "counter", "value": "size"},
-                "last": {"type": "gauge", "value": "ms"},
-            }
+                requests={"type": "counter", "labels": ["path", "odd"]},
+                sent_bytes={"type": "counter", "value": "size"},
+                last={"type": "gauge", "value": "ms"},
+            )
         )
     )
     run.push(Batch([{"path": "/", "ms": 100, "size": 5}, {"path": "/", "ms": 5000, "size": 7}]))
@@ -98,10 +98,7 @@ def test_a_table_is_as_it_is_now(endpoint: Endpoint) -> None:
     table = Table("t", ("k",), lambda: rows, lambda: 1)
     run = Running(
         to_prometheus(
-            {
-                "n": {"type": "gauge", "value": "n", "labels": ["k"]},
-                "all": {"type": "counter", "value": "n"},
-            }
+            metrics(n={"type": "gauge", "value": "n", "labels": ["k"]}, all={"type": "counter", "value": "n"})
         )
     )
     run.push(table, table)
@@ -142,8 +139,8 @@ def test_two_sinks_cannot_share_a_name(endpoint: Endpoint) -> None:
         ({"a b": {"type": "gauge"}}, "metrics.a b: must be a name of letters, digits and underscores"),
         ({"n": {"type": "summary"}}, "metrics.n.type: .*gauge"),
         ({"n": {"type": "gauge", "value": "1 +"}}, "metrics.n.value: "),
-        ({"n": {"type": "gauge", "labels": ["le"]}}, "a label must be a name .*; got 'le'"),
-        ({"n": {"type": "histogram", "buckets": [1, 1]}}, "must be numbers that grow; got"),
+        ({"n": {"type": "gauge", "labels": ["le"]}}, r"metrics\.n\.labels\.0: must be a name .*; got 'le'"),
+        ({"n": {"type": "histogram", "buckets": [1, 1]}}, r"metrics\.n\.buckets: must be numbers that grow; got"),
     ],
 )
 def test_parameters_are_refused(made: Any, message: str) -> None:
