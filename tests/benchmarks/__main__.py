@@ -22,7 +22,7 @@ import startup
 import usage_cold
 import usage_live
 from make_logs import bytes_of
-from measure import make_history
+from measure import make_history, script
 
 
 def main() -> None:
@@ -41,6 +41,8 @@ def main() -> None:
             "cold": lambda: usage_cold.measure(history(), folder, runs),
             "live": lambda: usage_live.measure(history(), folder, runs),
             "latency": lambda: latency.measure(folder, arguments.seconds, runs),
+            "engine": lambda: script("engine.py", folder, runs),
+            "scale": lambda: script("scale.py", folder, runs),
             "startup": lambda: startup.measure(history(), folder, runs),
         }
         unknown = [name for name in arguments.names if name not in benchmarks]

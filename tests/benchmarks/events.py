@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from events_peers import Groups
-from measure import HERE, PEER_PYTHON, RXPIPE, Job, compare, installed
+from measure import HERE, PEER_PYTHON, RXPIPE, Job, compare, installed, script
 
 SLOW_MB = 100
 """What the slow peers read at most; their throughput is that of this much."""
@@ -68,7 +68,7 @@ def measure(folder: Path, size: int, runs: int) -> None:
         if MODULES.get(peer, peer) in found:
             jobs[name] = made.peer(peer, less if name in SLOW_PEERS else whole)
     compare(f"Events job, {size / 1e6:,.0f} MB ({SLOW_MB} MB for the slow ones)", jobs, runs)
-    subprocess.run([sys.executable, str(HERE / "events_loop.py"), str(less), str(folder), str(runs)], check=True)
+    script("events_loop.py", less, folder, runs)
     parallel = folder / "parallel.yaml"
     parallel.write_text(PARALLEL, encoding="utf-8")
     alone = "rxpipe run events, one process"
@@ -94,7 +94,7 @@ class Events:
         """A file of events, in the page cache, and its result computed by the standard library."""
         file = self.folder / name / "events.jsonl"
         file.parent.mkdir(exist_ok=True)
-        subprocess.run([sys.executable, str(HERE / "make_events.py"), str(file), "--size", str(size)], check=True)
+        script("make_events.py", file, "--size", size)
         self._expected[file] = groups_of(subprocess.check_output([*EVENTS_PEERS, "independent", str(file)]))
         return file
 

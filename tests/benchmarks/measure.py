@@ -101,6 +101,11 @@ def compare(title: str, jobs: Mapping[str, Job], runs: int) -> None:
         print(f"{jobs[name].megabytes / cpu:14.0f}" if speeds else "")
 
 
+def script(name: str, *arguments: object) -> None:
+    """Run a benchmark that measures within one process; in one of its own, since a process hands its peak memory on."""
+    subprocess.run([sys.executable, str(HERE / name), *map(str, arguments)], check=True)
+
+
 def installed(modules: Sequence[str]) -> set[str]:
     """Which of these modules the environment of the peers has; the others are named."""
     look = "import sys, importlib.util; print(*[m for m in sys.argv[1:] if importlib.util.find_spec(m)])"

@@ -1,0 +1,192 @@
+"""What the engine costs: per block and step, per record and fused step, of a lease, a checkpoint, the metrics.
+
+Usage: `engine.py FOLDER RUNS`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import make_events
+import msgspec
+import reactivex as rx
+from reactivex import operators as rxo
+
+from rxpipe import Batch, Graph, operators
+from rxpipe.language.config import load
+from rxpipe.lease import Flow, Lease
+from rxpipe.meter import Meter
+from rxpipe.runtime.asyncrun import AsyncRun
+from rxpipe.runtime.logs import configure
+from rxpipe.runtime.memory import tune
+
+BLOCKS, ROWS = 5_000, 1_000
+STEPS = (1, 2, 5, 10)
+GROUPS = 100_000
+EVENTS_MB = 30
+
+
+class Row(msgspec.Struct, gc=False):
+    """A record."""
+
+    key: int
+    value: int
+
+
+def main() -> None:
+    """Measure each cost several times in turn and print medians."""
+    folder, runs = Path(sys.argv[1]), int(sys.argv[2])
+    configure("WARNING", "text")
+    tune()
+    print(f"\nCost of the engine (median of {runs})")
+    blocks(runs)
+    records(runs)
+    lease(runs)
+    checkpoint(folder, runs)
+    metrics(folder, runs)
+
+
+def spent(graph: Graph, **options: Any) -> float:
+    """CPU seconds of a run to its end."""
+
+    async def run() -> None:
+        async with AsyncRun(graph, once=True, **options) as running:
+            await running.wait()
+
+    started = time.process_time()
+    asyncio.run(run())
+    return time.process_time() - started
+
+
+def compared(runs: int, calls: dict[int, Callable[[], float]]) -> dict[int, float]:
+    """Medians of what several calls give, made in turn after a round to warm up."""
+    found: dict[int, list[float]] = {size: [] for size in calls}
+    for number in range(runs + 1):
+        for size, call in calls.items():
+            value = call()
+            if number:
+                found[size].append(value)
+    return {size: statistics.median(values) for size, values in found.items()}
+
+
+def show(what: str, figure: str) -> None:
+    """Print one line."""
+    print(f"{what:64}{figure:>16}")
+
+
+def blocks(runs: int) -> None:
+    """Blocks of one record through steps that do nothing."""
+    batches = [Batch([Row(1, 1)], row_type=Row) for _ in range(BLOCKS)]
+
+    def through(steps: int) -> float:
+        return spent(Graph("blocks", {"s": [rx.from_iterable(batches), *(rxo.map(same) for _ in range(steps))]}))
+
+    found = compared(runs, {steps: lambda steps=steps: through(steps) for steps in (1, 11)})  # type: ignore[misc]  # a default binds it
+    show("a block, for each step that does nothing", f"{(found[11] - found[1]) / 10 / BLOCKS * 1e9:,.0f} ns")
+
+
+def same(element: Any) -> Any:
+    """What comes."""
+    return element
+
+
+def records(runs: int) -> None:
+    """Blocks of many records through derive and where, in one fused loop."""
+    batches = [Batch([Row(n, n) for n in range(ROWS)], row_type=Row) for _ in range(200)]
+
+    def through(steps: int) -> float:
+        made = [operators.derive(value="value + 1") if n % 2 else operators.where("value >= 0") for n in range(steps)]
+        return spent(Graph("records", {"s": [rx.from_iterable(batches), *made]}))
+
+    found = compared(runs, {steps: lambda steps=steps: through(steps) for steps in (0, *STEPS)})  # type: ignore[misc]  # a default binds it
+    for steps in STEPS:
+        each = (found[steps] - found[0]) / steps / ROWS / len(batches) * 1e9
+        show(f"a record, for each of {steps} fused steps (where, derive, where, …)", f"{each:,.0f} ns")
+
+
+def lease(runs: int) -> None:
+    """Taking and letting go."""
+    flow = Flow()
+
+    def taken() -> float:
+        started = time.process_time()
+        for _ in range(100_000):
+            Lease(flow, 1)
+        return time.process_time() - started
+
+    show("a lease, taken and let go of", f"{compared(runs, {0: taken})[0] / 100_000 * 1e9:,.0f} ns")
+
+
+def checkpoint(folder: Path, runs: int) -> None:
+    """Checkpoints of many groups: when all have changed, and when one in a hundred has."""
+    for changed in (GROUPS, GROUPS // 100):
+        costs = [asyncio.run(_checkpoint(folder, changed)) for _ in range(runs)]
+        cpu, pause = (statistics.median(values) * 1000 for values in zip(*costs, strict=True))
+        what = f"a checkpoint of {GROUPS:,} groups, {changed:,} of them changed"
+        show(what, f"{cpu:,.0f} ms")
+        show("    of elapsed time, for which the sources are held", f"{pause:,.0f} ms")
+
+
+async def _checkpoint(folder: Path, changed: int) -> tuple[float, float]:
+    source: rx.subject.Subject[Batch] = rx.subject.Subject()
+    steps = [source, operators.aggregate(by=["key"], n="count()", total="sum(value)", most="max(value)")]
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        async with AsyncRun(
+            Graph("groups", {"s": steps}), state=Path(made, "state.sqlite"), settings={"checkpoint": "1h"}
+        ) as run:
+            await _taken(run)
+            source.on_next(Batch([Row(n, n) for n in range(GROUPS)], row_type=Row))
+            cost = await _taken(run)
+            if changed < GROUPS:
+                source.on_next(Batch([Row(n, 1) for n in range(changed)], row_type=Row))
+                cost = await _taken(run)
+            if run.status().checkpoint_rows < changed:
+                sys.exit(f"the checkpoint wrote {run.status().checkpoint_rows} rows; {changed} groups had changed")
+            return cost
+
+
+async def _taken(run: AsyncRun) -> tuple[float, float]:
+    """Take a checkpoint; its CPU seconds, and those for which it held the sources."""
+    done = asyncio.get_running_loop().create_future()
+    started = time.process_time()
+    run.engine.checkpoints.take(lambda: done.set_result(None))
+    await done
+    return time.process_time() - started, run.status().checkpoint_seconds
+
+
+def metrics(folder: Path, runs: int) -> None:
+    """The events job as it is, and with counters that do not count."""
+    file = folder / "engine-events.jsonl"
+    make_events.make(file, EVENTS_MB * 1_000_000)
+    graph = load("events")
+    counting = {name: getattr(Meter, name) for name in ("rows", "count_in", "count_out")}
+
+    def job(*, counted: bool) -> float:
+        for name, method in counting.items():
+            setattr(Meter, name, method if counted else _uncounted)
+        with tempfile.TemporaryDirectory(dir=folder) as made:
+            values = {"paths": [str(file)], "out": str(Path(made, "costs.sqlite"))}
+            return spent(graph, values=values, state=Path(made, "state.sqlite"))
+
+    spans: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(runs * 3):
+        for counted, span in spans.items():
+            span.append(job(counted=counted))
+    for name, method in counting.items():
+        setattr(Meter, name, method)
+    show("metrics, of the events job (best of each)", f"{min(spans[True]) / min(spans[False]) - 1:.1%}")
+
+
+def _uncounted(*_: object) -> None:
+    """Counts nothing."""
+
+
+if __name__ == "__main__":
+    main()
