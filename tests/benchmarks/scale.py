@@ -99,7 +99,7 @@ def first(folder: Path, files: int) -> float:
         operators.watch([str(folder)]),
         operators.read_lines(),
         operators.parse_json(),
-        rxo.map(lambda batch: seen.append(len(batch.rows))),
+        operators.tap(lambda batch: seen.append(len(batch.rows))),
     ]
     used = spent(Graph("files", {"s": steps}))
     if sum(seen) != files:
