@@ -95,11 +95,15 @@ def append(file: Path) -> None:
 def first(folder: Path, files: int) -> float:
     """CPU seconds for each file of a run that finds and reads them all."""
     seen: list[int] = []  # not the batches: who keeps those keeps the run from ending
+
+    def count(batch: Batch) -> None:
+        seen.append(len(batch.rows))
+
     steps = [
         operators.watch([str(folder)]),
         operators.read_lines(),
         operators.parse_json(),
-        operators.tap(lambda batch: seen.append(len(batch.rows))),
+        operators.tap(count),
     ]
     used = spent(Graph("files", {"s": steps}))
     if sum(seen) != files:
