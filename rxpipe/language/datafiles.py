@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import typing
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
@@ -21,7 +21,7 @@ _folder: ContextVar[Path | None] = ContextVar("rxpipe_folder", default=None)
 
 
 @contextmanager
-def looking_in(folder: Path | None) -> Iterator[None]:
+def looking_in(folder: Path | None) -> Generator[None, None, None]:
     """Look for the data files that are named meanwhile, in a graph's folder, too; without one do not look."""
     token = _folder.set(folder)
     try:
