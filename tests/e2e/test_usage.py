@@ -114,6 +114,7 @@ def test_a_second_interrupt_stops_at_once(world: Any) -> None:
     graph = """
         graph: slow
         plugins: [ops]
+        allow: {unread: all}
         streams: {all: [{interval: 10ms}, stuck]}
     """
     world.write("ops/stuck.py", STUCK)
