@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def blocks(runs: int) -> None:
     def through(steps: int) -> float:
         return spent(Graph("blocks", {"s": [rx.from_iterable(batches), *(rxo.map(same) for _ in range(steps))]}))
 
-    found = compared(runs, {steps: lambda steps=steps: through(steps) for steps in (1, 11)})  # type: ignore[misc]  # a default binds it
+    found = compared(runs, {steps: partial(through, steps) for steps in (1, 11)})
     show("a block, for each step that does nothing", f"{(found[11] - found[1]) / 10 / BLOCKS * 1e9:,.0f} ns")
 
 
@@ -105,7 +106,7 @@ def records(runs: int) -> None:
         made = [operators.derive(value="value + 1") if n % 2 else operators.where("value >= 0") for n in range(steps)]
         return spent(Graph("records", {"s": [rx.from_iterable(batches), *made]}))
 
-    found = compared(runs, {steps: lambda steps=steps: through(steps) for steps in (0, *STEPS)})  # type: ignore[misc]  # a default binds it
+    found = compared(runs, {steps: partial(through, steps) for steps in (0, *STEPS)})
     for steps in STEPS:
         each = (found[steps] - found[0]) / steps / ROWS / len(batches) * 1e9
         show(f"a record, for each of {steps} fused steps (where, derive, where, …)", f"{each:,.0f} ns")

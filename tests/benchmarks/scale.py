@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import reactivex as rx
@@ -64,7 +65,7 @@ def main() -> None:
 
 def row(what: str, unit: str, sizes: tuple[int, ...], cost: Callable[[int], float], runs: int) -> None:
     """Measure what one unit costs at each size, and print it."""
-    found = compared(runs, {size: lambda size=size: cost(size) for size in sizes})  # type: ignore[misc]  # a default binds it
+    found = compared(runs, {size: partial(cost, size) for size in sizes})
     factor, least = {"us": 1e6, "ns": 1e9}[unit], math.inf
     print(f"\n{what}, {unit}\n" + "".join(f"{size:>12,}" for size in sizes))
     for value in found.values():
