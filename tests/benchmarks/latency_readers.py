@@ -75,7 +75,9 @@ class Arrivals:
 def rxpipe(path: str, lines: int, **watched: Any) -> None:
     """A graph with its state, its metrics and a checkpoint every second."""
     from rxpipe import Graph, operators  # the other readers do without
+    from rxpipe.runtime.memory import tune
 
+    tune()  # as `rxpipe run` does
     arrivals = Arrivals(lines)
     steps = [
         operators.watch([str(Path(path).parent)], patterns=["*.jsonl"], **watched),
