@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -32,11 +33,58 @@ def test_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     cells = executed(path, tmp_path, monkeypatch)
     assert all(cell.execution_count for cell in cells)
     assert not [text for cell in cells for text in _texts(cell, "stderr")]
-    shown = {cell.source.split("\n")[-1]: _result(cell) for cell in cells}
-    if path.stem == "01-first-graph":
-        assert "<svg " in shown["graph"]["text/html"]
-        assert shown['run.table("models")']["text/html"].count("<tr>") == 3  # the changed graph keeps two models
-        assert shown["rxpipe.load_text(text) == levels"]["text/plain"] == "True"
+    CHECKS[path.stem]({cell.source.split("\n")[-1]: _result(cell) for cell in cells})
+
+
+def check_first_graph(shown: dict[str, Any]) -> None:
+    assert "<svg " in shown["graph"]["text/html"]
+    assert shown['run.table("models")']["text/html"].count("<tr>") == 3  # the changed graph keeps two models
+    assert shown["rxpipe.load_text(text) == levels"]["text/plain"] == "True"
+
+
+def check_compose_operators(shown: dict[str, Any]) -> None:
+    assert "<svg " in shown["shop"]["text/html"]
+    assert "<svg " in shown["checked"]["text/html"]
+    for table, rows in {"countries": 3, "goods": 3, "large": 2, "waits": 3}.items():
+        assert shown[f'run.table("{table}")']["text/html"].count("<tr>") == 1 + rows
+    refused = shown['[(error.step, error.reason) for error in recorded.values("errors")]']["text/plain"]
+    assert "parse_json" in refused
+    assert "rule 'positive'" in refused
+    assert shown["rxpipe.load_text(text) == shop"]["text/plain"] == "True"
+    assert (
+        shown['tried(share("paid", "orders"), rows=[{"paid": 45, "orders": 50}, {"paid": 0, "orders": 0}])'][
+            "text/plain"
+        ]
+        == "[{'paid': 45, 'orders': 50, 'share': 90.0}]"
+    )
+    assert "for _r in _rows:" in shown["print(code(short.plan()))"]["stdout"]
+    assert shown['    print(case.name, "-", "failed" if outcome.failures else "passed")']["stdout"].endswith(
+        "- passed\n"
+    )
+    assert "tick 2: expected x" in shown["print(failure)"]["stdout"]
+
+
+def check_time_and_marbles(shown: dict[str, Any]) -> None:
+    assert (
+        shown['format_marbles(happened(ops.debounce("300ms")))']["text/plain"]
+        == "'-------------e--------f-----h-----------i-|'"
+    )
+    drawn = shown["SVG(marbles_svg(sheet, UNTIL))"]["image/svg+xml"]
+    labels = [text.text or "" for text in ET.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")]
+    files = [
+        file for family in ("time", "windows", "batching") for file in (ROOT / "operators" / family).glob("[!_]*.py")
+    ]
+    names = {file.stem for file in files}
+    assert {"debounce", "window", "buffer"} <= names
+    assert names <= {label.partition("(")[0] for label in labels}
+
+
+CHECKS = {
+    "01-first-graph": check_first_graph,
+    "02-compose-operators": check_compose_operators,
+    "03-time-and-marbles": check_time_and_marbles,
+}
+"""What each notebook must have shown, by the last lines of its cells."""
 
 
 def executed(path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
@@ -66,4 +114,6 @@ def _texts(cell: Any, stream: str) -> list[str]:
 
 
 def _result(cell: Any) -> Any:
-    return next((output.data for output in cell.outputs if output.output_type == "execute_result"), {})
+    """What a cell showed, by its kind, and what it printed as `stdout`."""
+    shown: dict[str, Any] = next((output.data for output in cell.outputs if output.output_type == "execute_result"), {})
+    return {**shown, "stdout": "".join(_texts(cell, "stdout"))}
