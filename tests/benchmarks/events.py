@@ -67,7 +67,7 @@ def measure(folder: Path, size: int, runs: int) -> None:
     for name, peer in peers.items():
         if MODULES.get(peer, peer) in found:
             jobs[name] = made.peer(peer, less if name in SLOW_PEERS else whole)
-    compare(f"Events job, {size / 1e6:,.0f} MB ({SLOW_MB} MB for the slow ones)", jobs, runs)
+    compare(f"Events job, {size / 1e6:,.0f} MB (at most {SLOW_MB} MB for the slow peers)", jobs, runs)
     script("events_loop.py", less, folder, runs)
     parallel = folder / "parallel.yaml"
     parallel.write_text(PARALLEL, encoding="utf-8")
