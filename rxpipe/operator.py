@@ -174,7 +174,8 @@ class Operator:
         parameter = self.signature.parameters[name]
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             return [key for key in parameters if key not in self.signature.parameters]
-        return list(parameters.get(name, parameter.default) or ())
+        default = () if parameter.default is inspect.Parameter.empty else parameter.default
+        return list(parameters.get(name, default) or ())
 
     @cached_property
     def passes(self) -> bool:

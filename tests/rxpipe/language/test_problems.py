@@ -422,3 +422,8 @@ def test_files_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         load("latin.yaml")
     with pytest.raises(GraphError, match=r": must be a graph file; got a folder$"):
         load(tmp_path)
+
+
+def test_a_step_without_the_parameter_that_names_its_outputs(found: Found) -> None:
+    problems = found("streams:\n  s:\n    - list_files: {paths: [logs]}\n    - route: {by: level}\n")
+    assert any("route: parameter 'to' is missing" in problem.message for problem in problems)
