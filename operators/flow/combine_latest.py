@@ -48,8 +48,9 @@ def combine_latest(source: Observable[Records], *others: Observable[Records]) ->
         others: The streams beside this one.
 
     Example:
+        >>> from reactivex.scheduler import CurrentThreadScheduler
         >>> prices, stocks = rx.of(Batch([{"price": 4}])), rx.of(Batch([{"stock": 7}, {"stock": 6}]))
-        >>> prices.pipe(combine_latest(stocks)).run()
+        >>> prices.pipe(combine_latest(stocks)).run(CurrentThreadScheduler())
         Batch([{'price': 4, 'stock': 7}, {'price': 4, 'stock': 6}])
 
     State: the latest record of each stream.

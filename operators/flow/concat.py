@@ -41,7 +41,8 @@ def concat(
         limit: How many records may wait for their turn.
 
     Example:
-        >>> rx.of(Batch([{"n": 1}])).pipe(concat(rx.of(Batch([{"n": 2}]))), ops.to_list()).run()
+        >>> from reactivex.scheduler import CurrentThreadScheduler
+        >>> rx.of(Batch([{"n": 1}])).pipe(concat(rx.of(Batch([{"n": 2}]))), ops.to_list()).run(CurrentThreadScheduler())
         [Batch([{'n': 1}]), Batch([{'n': 2}])]
 
     State: the batches that wait. Whose turn it is every run finds out: the first streams must complete again.

@@ -28,9 +28,10 @@ def merge(source: Observable[T], *others: Observable[T]) -> Observable[T]:
         others: The streams to add.
 
     Example:
+        >>> from reactivex.scheduler import CurrentThreadScheduler
         >>> import reactivex as rx
         >>> from reactivex import operators as rxo
-        >>> rx.of(1, 2).pipe(merge(rx.of(3)), rxo.to_list()).run()
+        >>> rx.of(1, 2).pipe(merge(rx.of(3)), rxo.to_list()).run(CurrentThreadScheduler())
         [1, 2, 3]
     """
 

@@ -46,8 +46,9 @@ def switch(source: Observable[Batch], *streams: Observable[T], by: Expr = "value
         by: The number of the stream that flows, an expression over the fields of the source's records.
 
     Example:
+        >>> from reactivex.scheduler import CurrentThreadScheduler
         >>> primary, backup = rx.of("p"), rx.of("b")
-        >>> rx.of(Batch([{"failed": True}])).pipe(switch(primary, backup, by="failed")).run()
+        >>> rx.of(Batch([{"failed": True}])).pipe(switch(primary, backup, by="failed")).run(CurrentThreadScheduler())
         'b'
 
     State: which stream is chosen.

@@ -61,8 +61,9 @@ def with_latest(
         limit: How many keys are remembered at most.
 
     Example:
+        >>> from reactivex.scheduler import CurrentThreadScheduler
         >>> prices = rx.of(Batch([{"model": "s", "price": 2}, {"model": "l", "price": 9}]))
-        >>> rx.of(Batch([{"model": "s", "n": 4}])).pipe(with_latest(prices, on="model")).run()
+        >>> rx.of(Batch([{"model": "s", "n": 4}])).pipe(with_latest(prices, on="model")).run(CurrentThreadScheduler())
         Batch([{'model': 's', 'n': 4, 'price': 2}])
 
     State: the latest record of each key.

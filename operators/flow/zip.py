@@ -46,8 +46,9 @@ def zip(  # noqa: A001  # the name it has in Rx
         limit: How many records may wait for those of other streams.
 
     Example:
+        >>> from reactivex.scheduler import CurrentThreadScheduler
         >>> names, ages = rx.of(Batch([{"name": "a"}, {"name": "b"}])), rx.of(Batch([{"age": 1}]))
-        >>> names.pipe(zip(ages)).run()
+        >>> names.pipe(zip(ages)).run(CurrentThreadScheduler())
         Batch([{'name': 'a', 'age': 1}])
 
     State: the records that wait, one row each.

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor
 from pathlib import Path
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
+from reactivex.internal import default_error, noop
 from reactivex.subject import Subject
 
 from rxpipe.context import Change, Context, Emit, Notifier, Saved, StateKind, entered
@@ -188,7 +189,36 @@ class StepContext(Context):
             self.meter.nanoseconds += perf_counter_ns() - started
 
 
-class Inlet(Observable[Any]):
+class _Calls(NamedTuple):
+    """What an observer has that is three functions; called directly, since it is on the way of every block."""
+
+    on_next: Callable[[Any], None]
+    on_error: Callable[[Exception], None]
+    on_completed: Callable[[], None]
+
+
+class _Joint(Observable[Any]):
+    """An observable between two steps that adds no observer of its own to the way of an element.
+
+    Each step has one that stops it when it is over or disposed of; the joints beside it need none.
+    """
+
+    def subscribe(
+        self,
+        on_next: Any = None,
+        on_error: Callable[[Exception], None] | None = None,
+        on_completed: Callable[[], None] | None = None,
+        *,
+        scheduler: SchedulerBase | None = None,
+    ) -> DisposableBase:
+        """Subscribe what is given as it is."""
+        observer: Any = on_next
+        if not hasattr(on_next, "on_next"):
+            observer = _Calls(on_next or noop, on_error or default_error, on_completed or noop)
+        return self._subscribe_core(observer, scheduler)
+
+
+class Inlet(_Joint):
     """In front of a step: counts what flows in, charges the step for its time, names it when it raises.
 
     Args:
@@ -248,7 +278,7 @@ class Inlet(Observable[Any]):
         return self.source.subscribe(on_next, on_error, on_completed, scheduler=scheduler)
 
 
-class Outlet(Observable[Any]):
+class Outlet(_Joint):
     """Behind a step: subscribes it in its context, counts what flows out, names it when it ends in an error.
 
     Args:
