@@ -39,13 +39,12 @@ def changes(source: Observable[Table]) -> Observable[Batch]:
         c: [{"value": 2}]
 
     Example:
-        >>> from reactivex.scheduler import CurrentThreadScheduler
         >>> rows = [{"model": "a", "n": 2}, {"model": "b", "n": 5}]
         >>> table = Table("models", ("model",), lambda: list(rows), lambda: 0)
         >>> def grow(_):
         ...     rows[0] = {"model": "a", "n": 3}
         ...     return table
-        >>> rx.of(table).pipe(ops.concat(rx.of(1).pipe(ops.map(grow))), changes(), ops.map(print)).run(CurrentThreadScheduler())
+        >>> rx.of(table).pipe(ops.concat(rx.of(1).pipe(ops.map(grow))), changes(), ops.map(print)).run()
         Batch([{'model': 'a', 'n': 2}, {'model': 'b', 'n': 5}])
         Batch([{'model': 'a', 'n': 3}], retracted=[{'model': 'a', 'n': 2}])
 

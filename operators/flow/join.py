@@ -69,10 +69,10 @@ def join(
         limit: How many records are held at most.
 
     Example:
-        >>> from reactivex.scheduler import CurrentThreadScheduler
+        >>> from reactivex.scheduler import EventLoopScheduler
         >>> import reactivex as rx
         >>> asked, answered = Batch([{"id": 1, "ask": "a"}]), Batch([{"id": 1, "answer": "b"}])
-        >>> rx.of(asked).pipe(join(rx.of(answered), on="id", within="1m")).run(CurrentThreadScheduler())
+        >>> rx.of(asked).pipe(join(rx.of(answered), on="id", within="1m")).run(EventLoopScheduler(exit_if_empty=True))
         Batch([{'id': 1, 'ask': 'a', 'answer': 'b'}])
 
     State: the records held, one row each; a checkpoint writes those that came and went.
