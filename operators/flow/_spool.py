@@ -39,9 +39,10 @@ class Spool:
         self._in = self._out = -1
         self._synced = True
         self._closed = False
-        self.nbytes = self._found()
-        if not self.nbytes:
-            self._reading, self._read, self._written = self._writing, 0, 0
+        self._empty = self._reading == self._writing and self._read == self._written
+        self.nbytes = 0 if self._empty else self._found()
+        if self._empty:
+            self._read = self._written = 0
         self._oldest = self._reading
         self._clean()
 
@@ -124,10 +125,13 @@ class Spool:
         return total
 
     def _clean(self) -> None:
-        """Remove what was written behind the position, and what stands in front of it."""
+        """Remove what was written behind the position, and what stands in front of it.
+
+        Where nothing waits at the position, nothing of it is needed: a crash may go back to it once more.
+        """
         for path in self._folder.glob("[0-9]*"):
             number = int(path.name)
-            if not self.nbytes or not self._reading <= number <= self._writing:
+            if self._empty or not self._reading <= number <= self._writing:
                 path.unlink()
             elif number == self._writing:
                 os.truncate(path, self._written)

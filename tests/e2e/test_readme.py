@@ -129,7 +129,10 @@ def test_make_knows_its_targets() -> None:
 def test_options_in_the_text(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parser().parse_args(["run", "--help"])
-    known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) | {"--format"}
+    known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    with pytest.raises(SystemExit):
+        parser().parse_args(["show", "--help"])
+    known |= set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
     assert set(re.findall(r"--[a-z][a-z-]+", README)) <= known
 
 
