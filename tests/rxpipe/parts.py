@@ -21,6 +21,11 @@ Step = Callable[[Observable[Any]], Observable[Any]]
 DEADLINE = 20.0
 
 
+def threads_of_runs() -> set[threading.Thread]:
+    """The threads that runs made, whatever others there are."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith("rxpipe-")}
+
+
 def until(condition: Callable[[], bool], what: str = "the condition") -> None:
     """Wait for something that another thread does."""
     end = time.monotonic() + DEADLINE

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from rxpipe.elements import LineDelta
 from rxpipe.operators.files import from_stdin as module
 from rxpipe.operators.files.from_stdin import _Lines
 from rxpipe.testing import TestContext
-from tests.rxpipe.parts import until
+from tests.rxpipe.parts import threads_of_runs, until
 
 
 class Collector:
@@ -88,14 +87,14 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 def test_drain_emits_what_was_read_and_lets_go(pipe: int) -> None:
     """The thread that waits for input ends with the run, and so do its descriptors."""
     seen: list[Any] = []
-    before, open_before = set(threading.enumerate()), len(os.listdir("/proc/self/fd"))
+    before, open_before = threads_of_runs(), len(os.listdir("/proc/self/fd"))
     graph = rxpipe.Graph("in", {"in": [ops.from_stdin(), ops.tap(lambda delta: seen.append(delta.data))]})
     with graph.run(state=False) as run:
         os.write(pipe, b"a\nb\nhalf")
         until(lambda: bool(seen))
     assert seen == [b"a\nb\n", b"half"]
     assert run.status().state == "done"
-    until(lambda: set(threading.enumerate()) <= before)
+    until(lambda: threads_of_runs() <= before)
     until(lambda: len(os.listdir("/proc/self/fd")) <= open_before)
 
 
