@@ -183,7 +183,7 @@ def test_what_is_left_to_pydantic(hint: Any, value: Any) -> None:
 
 
 @pytest.mark.parametrize("name", registry.names())
-@settings(deadline=None, max_examples=30)  # of each of many operators, whose parameters are of few types
+@settings(deadline=None)  # likewise
 @given(data=st.data())
 def test_parameters_of_every_operator(name: str, data: st.DataObject) -> None:
     operator = registry.get(name)
