@@ -17,7 +17,6 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rxpipe.calls import Function
     from rxpipe.elements import Batch, ErrorRecord, FileEvent, FileState, LineDelta, OriginGone
     from rxpipe.errors import GraphError, ParameterError, RunError, RxpipeError, StateError
     from rxpipe.expressions.known import KnownFields
@@ -28,15 +27,16 @@ if TYPE_CHECKING:
     from rxpipe.language.dump import dump
     from rxpipe.operator import Outputs, fields_of, operator
     from rxpipe.outputs import with_outputs
-    from rxpipe.params import AggregationExpr, Expr, Secret
+    from rxpipe.parameters.calls import Function
+    from rxpipe.parameters.types import AggregationExpr, Expr, Secret
+    from rxpipe.parameters.units import Duration, Rate, Size
     from rxpipe.table import Table
-    from rxpipe.units import Duration, Rate, Size
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "language.check": ("problems",),
-    "calls": ("Function",),
+    "parameters.calls": ("Function",),
     "language.datafiles": ("DataFile", "DataFiles"),
     "language.config": ("load", "load_text"),
     "language.dump": ("dump",),
@@ -46,9 +46,9 @@ _HOMES = {
     "expressions.known": ("KnownFields",),
     "operator": ("Outputs", "fields_of", "operator"),
     "outputs": ("with_outputs",),
-    "params": ("AggregationExpr", "Expr", "Secret"),
+    "parameters.types": ("AggregationExpr", "Expr", "Secret"),
     "table": ("Table",),
-    "units": ("Duration", "Rate", "Size"),
+    "parameters.units": ("Duration", "Rate", "Size"),
 }
 """Where the public names are defined; each module is imported when one of its names is first asked for."""
 

@@ -23,7 +23,7 @@ from reactivex.scheduler import EventLoopScheduler
 from rxpipe.elements import ErrorRecord, error_record
 from rxpipe.lease import Flow, Lease
 from rxpipe.log import logger
-from rxpipe.loop import LoopScheduler
+from rxpipe.scheduling.loop import LoopScheduler
 
 StateKind = Literal["source", "operator", "sink"]
 Emit = Callable[[Any], None]

@@ -17,7 +17,7 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.errors import Place, RxpipeError, did_you_mean, nearest
 from rxpipe.operator import Source, Step
-from rxpipe.units import format_duration
+from rxpipe.parameters.units import format_duration
 
 if TYPE_CHECKING:
     from rxpipe.language.plan import Plan

@@ -15,7 +15,7 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.errors import ParameterError, ParameterProblem, RxpipeError
 from rxpipe.language.datafiles import looking_in
-from rxpipe.plain import NotPlainError, plain_entries
+from rxpipe.parameters.plain import NotPlainError, plain_entries
 from rxpipe.registry import registry
 
 if typing.TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Operator:
     @cached_property
     def model(self) -> type[BaseModel]:
         """The pydantic model of the parameters."""
-        from rxpipe.models import build_model  # noqa: PLC0415  # needed only where a value is not plainly right
+        from rxpipe.parameters.models import build_model  # noqa: PLC0415  # needed only where a value is not plainly right
 
         return build_model(self.name, self.parameters, self.hints)
 
@@ -229,7 +229,7 @@ class Operator:
             try:
                 return self._plain(given)
             except NotPlainError:
-                from rxpipe.models import validate  # noqa: PLC0415  # as above
+                from rxpipe.parameters.models import validate  # noqa: PLC0415  # as above
 
                 return validate(self.name, self.model, given)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from rxpipe.aggregations.aggregation import KINDS, Aggregation
+from rxpipe.aggregations.groupcode import names_of
+from rxpipe.aggregations.keepers import KEEPERS
 from rxpipe.expressions import Expression
-from rxpipe.expressions.aggregation import KINDS, Aggregation
 from rxpipe.expressions.fields import may_be_null
-from rxpipe.expressions.groupcode import names_of
-from rxpipe.expressions.keepers import KEEPERS
 
 if TYPE_CHECKING:
-    from rxpipe.expressions.loop import Loop
+    from rxpipe.fusion.loop import Loop
 
 
 def write_groups(loop: Loop, by: Sequence[Expression], aggregations: Mapping[str, Aggregation]) -> None:

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from rxpipe.aggregations.aggregation import Aggregation
+from rxpipe.aggregations.groupcode import Group, Key
 from rxpipe.context import Context
 from rxpipe.elements import Batch, Fold, Partial, Row
 from rxpipe.expressions import parse
-from rxpipe.expressions.aggregation import Aggregation
-from rxpipe.expressions.groupcode import Group, Key
-from rxpipe.expressions.rows import Reject, compile_values
+from rxpipe.fusion.rows import Reject, compile_values
 from rxpipe.operators.aggregate._fold import write_groups
 from rxpipe.operators.aggregate._store import Changed, Store
 from rxpipe.table import Table
 
 if TYPE_CHECKING:
-    from rxpipe.expressions.loop import Loop
+    from rxpipe.fusion.loop import Loop
 
 
 class Groups:
@@ -102,7 +102,7 @@ class Groups:
         return bool(part.state)
 
     def write(self, loop: Loop) -> None:
-        """Add records where they are computed; see `rxpipe.fused.Tail`."""
+        """Add records where they are computed; see `rxpipe.fusion.fused.Tail`."""
         write_groups(loop, self._keys, self._aggregations)
 
     def arguments(self) -> tuple[Any, ...] | None:

@@ -7,10 +7,10 @@ from typing import Any
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
+from rxpipe.aggregations.aggregation import parse_aggregation
 from rxpipe.context import current
 from rxpipe.elements import Batch, Fold, Partial
-from rxpipe.expressions.aggregation import parse_aggregation
-from rxpipe.lift import fold
+from rxpipe.fusion.lift import fold
 from rxpipe.operators.aggregate._groups import Groups
 
 

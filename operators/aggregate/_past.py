@@ -8,14 +8,14 @@ from typing import Any, Protocol
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
+from rxpipe.aggregations.packing import pack, pack_key, unpack
 from rxpipe.context import Change, Context, current
 from rxpipe.elements import Batch, Row
 from rxpipe.expressions import parse
-from rxpipe.expressions.packing import pack, pack_key, unpack
-from rxpipe.expressions.rows import Reject, compile_values
 from rxpipe.expressions.times import timestamp
+from rxpipe.fusion.rows import Reject, compile_values
 from rxpipe.operators.records._given import PART, Given
-from rxpipe.params import Expr
+from rxpipe.parameters.types import Expr
 
 
 class Past(Protocol):

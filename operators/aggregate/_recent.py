@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any, NoReturn
 
 from rxpipe.errors import RxpipeError
-from rxpipe.units import Duration, seconds
+from rxpipe.parameters.units import Duration, seconds
 
 _time = itemgetter(0)
 

@@ -7,13 +7,13 @@ from itertools import islice
 from operator import length_hint
 from typing import Any
 
+from rxpipe.aggregations.aggregation import KINDS, Aggregation
+from rxpipe.aggregations.groupcode import Column, Group, Key, Update, compile_groups
+from rxpipe.aggregations.keepers import KEEPERS
+from rxpipe.aggregations.packing import canonical, pack, unpack
 from rxpipe.context import Change
 from rxpipe.elements import Batch, Row
-from rxpipe.expressions.aggregation import KINDS, Aggregation
-from rxpipe.expressions.groupcode import Column, Group, Key, Update, compile_groups
-from rxpipe.expressions.keepers import KEEPERS
-from rxpipe.expressions.packing import canonical, pack, unpack
-from rxpipe.expressions.rows import Reject
+from rxpipe.fusion.rows import Reject
 
 Changed = dict[Key, Group | None]
 """The groups that changed; None where one is gone."""

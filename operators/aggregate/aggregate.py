@@ -8,16 +8,16 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable
 
+from rxpipe.aggregations.aggregation import parse_aggregation
 from rxpipe.context import current
 from rxpipe.elements import Batch
 from rxpipe.errors import RxpipeError
-from rxpipe.expressions.aggregation import parse_aggregation
 from rxpipe.expressions.known import KnownFields
-from rxpipe.lift import fold
+from rxpipe.fusion.lift import fold
 from rxpipe.operator import fields_of, operator, operator_of
 from rxpipe.operators.aggregate._groups import Groups
 from rxpipe.operators.aggregate._partial import partial_groups
-from rxpipe.params import AggregationExpr, Expr
+from rxpipe.parameters.types import AggregationExpr, Expr
 from rxpipe.table import Table
 
 

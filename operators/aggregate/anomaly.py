@@ -15,8 +15,8 @@ from rxpipe.expressions.known import KnownFields
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.aggregate._past import remembering
 from rxpipe.operators.aggregate._recent import Length, Recent
-from rxpipe.params import Expr, Ge, Gt
-from rxpipe.units import Duration
+from rxpipe.parameters.types import Expr, Ge, Gt
+from rxpipe.parameters.units import Duration
 
 _MEDIAN_DEVIATION = 1.482602
 """How many times larger the standard deviation of a normal distribution is than its median absolute deviation."""

@@ -9,10 +9,10 @@ from typing import Any
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
+from rxpipe.aggregations.packing import pack, pack_key, unpack
 from rxpipe.context import Change, Context, current
 from rxpipe.elements import Batch, Row
 from rxpipe.expressions.known import KnownFields
-from rxpipe.expressions.packing import pack, pack_key, unpack
 from rxpipe.lease import Lease
 from rxpipe.operator import fields_of, operator
 from rxpipe.table import Table

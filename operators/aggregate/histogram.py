@@ -17,12 +17,12 @@ from rxpipe.elements import Batch, Row
 from rxpipe.errors import RxpipeError
 from rxpipe.expressions import parse
 from rxpipe.expressions.known import KnownFields
-from rxpipe.expressions.rows import compile_values
-from rxpipe.lift import Reject, RowsFunction, lift
+from rxpipe.fusion.lift import Reject, RowsFunction, lift
+from rxpipe.fusion.rows import compile_values
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.aggregate.aggregate import aggregate
 from rxpipe.operators.records._wider import widened
-from rxpipe.params import Expr, Gt
+from rxpipe.parameters.types import Expr, Gt
 from rxpipe.table import Table
 
 _BOUNDS = ("low", "high")

@@ -6,14 +6,14 @@ from typing import Annotated, Any
 
 from reactivex import Observable
 
+from rxpipe.aggregations.moments import Moments
 from rxpipe.elements import Batch
 from rxpipe.expressions.known import KnownFields
-from rxpipe.expressions.moments import Moments
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.aggregate._past import remembering
 from rxpipe.operators.aggregate._recent import Length, Recent
-from rxpipe.params import Expr, Ge, Gt
-from rxpipe.units import Duration
+from rxpipe.parameters.types import Expr, Ge, Gt
+from rxpipe.parameters.units import Duration
 
 
 @operator

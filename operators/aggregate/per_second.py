@@ -10,7 +10,7 @@ from rxpipe.elements import Batch
 from rxpipe.expressions.known import KnownFields
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.aggregate._past import remembering
-from rxpipe.params import Expr
+from rxpipe.parameters.types import Expr
 
 
 @operator

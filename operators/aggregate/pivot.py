@@ -7,16 +7,16 @@ from typing import Any
 from reactivex import Observable
 from reactivex import operators as rxo
 
+from rxpipe.aggregations.aggregation import Aggregation, parse_aggregation
 from rxpipe.context import Context
 from rxpipe.elements import Row
 from rxpipe.expressions import Expression, parse
-from rxpipe.expressions.aggregation import Aggregation, parse_aggregation
 from rxpipe.expressions.known import KnownFields
-from rxpipe.expressions.rows import Reject, RowsFunction, compile_values
-from rxpipe.lift import lift
+from rxpipe.fusion.lift import lift
+from rxpipe.fusion.rows import Reject, RowsFunction, compile_values
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.aggregate._store import Store
-from rxpipe.params import AggregationExpr, Expr
+from rxpipe.parameters.types import AggregationExpr, Expr
 from rxpipe.table import Table
 
 _NAME, _CELL = "\0name", "\0cell"

@@ -13,8 +13,8 @@ from rxpipe.elements import Row, as_dict
 from rxpipe.errors import RxpipeError, did_you_mean, nearest
 from rxpipe.expressions.known import KnownFields
 from rxpipe.operator import fields_of, operator
+from rxpipe.parameters.units import Duration, seconds
 from rxpipe.table import Table
-from rxpipe.units import Duration, seconds
 
 _OWN = ("start", "end", "first", "last", "idle", "active")
 """The columns that are made; columns of these names in the source are not added up."""

@@ -10,10 +10,10 @@ from rxpipe.context import Context
 from rxpipe.elements import Row
 from rxpipe.expressions import parse
 from rxpipe.expressions.known import KnownFields
-from rxpipe.expressions.rows import compile_values
-from rxpipe.lift import Reject, RowsFunction, lift
+from rxpipe.fusion.lift import Reject, RowsFunction, lift
+from rxpipe.fusion.rows import compile_values
 from rxpipe.operator import fields_of, operator
-from rxpipe.params import Expr, Ge
+from rxpipe.parameters.types import Expr, Ge
 from rxpipe.table import Table
 
 

@@ -9,16 +9,16 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
 
-from rxpipe.alarm import Alarm
 from rxpipe.context import Context, current
 from rxpipe.elements import Batch, Row
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.expressions import Expression, parse
 from rxpipe.expressions.known import KnownFields
 from rxpipe.operator import fields_of, operator
-from rxpipe.params import Expr, Ge
+from rxpipe.parameters.types import Expr, Ge
+from rxpipe.parameters.units import Duration, Size, nbytes, seconds
 from rxpipe.pending import Pending
-from rxpipe.units import Duration, Size, nbytes, seconds
+from rxpipe.scheduling.alarm import Alarm
 
 
 @operator

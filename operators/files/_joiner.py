@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 from reactivex.abc import ObserverBase, SchedulerBase
 
-from rxpipe.alarm import Alarm
 from rxpipe.context import Change, Context
 from rxpipe.elements import LineDelta, OriginGone
 from rxpipe.lease import Lease
 from rxpipe.operators.files._boundaries import Boundaries
+from rxpipe.scheduling.alarm import Alarm
 
 _END = 10
 _RETURN = 13

@@ -13,7 +13,7 @@ from rxpipe.elements import LineDelta
 from rxpipe.lease import Lease
 from rxpipe.operator import operator
 from rxpipe.operators.files._rounds import Rounds
-from rxpipe.units import Size, nbytes
+from rxpipe.parameters.units import Size, nbytes
 
 _STDIN = 0
 

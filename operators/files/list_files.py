@@ -19,8 +19,8 @@ from rxpipe.operator import operator
 from rxpipe.operators.files._match import Matcher
 from rxpipe.operators.files._paths import expanded
 from rxpipe.operators.files._rounds import Rounds
-from rxpipe.params import Gt
-from rxpipe.units import Duration, seconds
+from rxpipe.parameters.types import Gt
+from rxpipe.parameters.units import Duration, seconds
 
 MOST = 1000
 """Files of one batch."""

@@ -15,8 +15,8 @@ from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.operator import operator
 from rxpipe.operators.files._boundaries import Boundaries, before, before_unindented, behind
 from rxpipe.operators.files._joiner import Joiner
-from rxpipe.params import Ge, Gt
-from rxpipe.units import Duration, Size, nbytes, seconds
+from rxpipe.parameters.types import Ge, Gt
+from rxpipe.parameters.units import Duration, Size, nbytes, seconds
 
 
 @operator

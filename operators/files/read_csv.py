@@ -15,8 +15,8 @@ from rxpipe.operators.files._csv import require_form
 from rxpipe.operators.files._csvreader import CsvForm, CsvReader
 from rxpipe.operators.files._paths import expanded
 from rxpipe.operators.files._rounds import Rounds
-from rxpipe.params import Gt
-from rxpipe.units import Duration, Size, nbytes, seconds
+from rxpipe.parameters.types import Gt
+from rxpipe.parameters.units import Duration, Size, nbytes, seconds
 
 
 @operator

@@ -12,8 +12,8 @@ from rxpipe.context import current
 from rxpipe.elements import FileEvent, LineDelta, OriginGone
 from rxpipe.operator import operator
 from rxpipe.operators.files._reader import Reader
+from rxpipe.parameters.units import Size, nbytes
 from rxpipe.promises import Inflow, order_of
-from rxpipe.units import Size, nbytes
 
 
 @operator

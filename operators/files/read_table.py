@@ -15,9 +15,9 @@ from rxpipe.operator import operator
 from rxpipe.operators.files._rounds import Rounds
 from rxpipe.operators.files._tablereader import TableReader
 from rxpipe.operators.sinks._database import quoted
-from rxpipe.params import Ge, Gt
+from rxpipe.parameters.types import Ge, Gt
+from rxpipe.parameters.units import Duration, seconds
 from rxpipe.promises import Inflow, Promise, promise_of
-from rxpipe.units import Duration, seconds
 
 
 @operator

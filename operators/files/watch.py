@@ -15,7 +15,7 @@ from rxpipe.operator import operator
 from rxpipe.operators.files._match import Matcher
 from rxpipe.operators.files._paths import WatchedPaths, expanded
 from rxpipe.operators.files._watcher import Watcher
-from rxpipe.units import Duration, Size, nbytes, seconds
+from rxpipe.parameters.units import Duration, Size, nbytes, seconds
 
 
 @operator

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from rxpipe.elements import Batch, LineDelta, OriginGone
-from rxpipe.meter import lines_in
+from rxpipe.runtime.meter import lines_in
 
 
 def units(element: Any) -> int:

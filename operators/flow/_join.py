@@ -9,13 +9,13 @@ from typing import Any, Literal, NamedTuple
 
 from reactivex.abc import ObserverBase, SchedulerBase
 
-from rxpipe.alarm import Alarm
+from rxpipe.aggregations.packing import pack, unpack
 from rxpipe.context import Change, Context
 from rxpipe.elements import Batch, Row, as_dict
 from rxpipe.expressions import parse
-from rxpipe.expressions.packing import pack, unpack
-from rxpipe.expressions.rows import compile_values
+from rxpipe.fusion.rows import compile_values
 from rxpipe.log import logger
+from rxpipe.scheduling.alarm import Alarm
 
 Side = Literal[0, 1]
 _OTHER: tuple[Side, Side] = (1, 0)

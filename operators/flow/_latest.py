@@ -6,8 +6,8 @@ from collections.abc import Hashable, Iterable
 from operator import itemgetter
 from typing import Any
 
+from rxpipe.aggregations.packing import pack, pack_key, unpack
 from rxpipe.context import Change, Context
-from rxpipe.expressions.packing import pack, pack_key, unpack
 
 
 class Latest:

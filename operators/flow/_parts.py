@@ -10,7 +10,7 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.context import Emit, current
 from rxpipe.elements import Batch, OriginGone, Row
-from rxpipe.expressions.rows import Reject
+from rxpipe.fusion.rows import Reject
 
 Choose = Callable[[list[Row], Reject], tuple[list[Row], Iterable[tuple[int, ...]]]]
 """From rows to those that did not fail, and for each the numbers of its outputs; none: it goes on in the stream."""

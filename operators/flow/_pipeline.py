@@ -15,10 +15,10 @@ from reactivex.subject import Subject
 from rxpipe.context import Change, Context, NoState, StateKind, entered
 from rxpipe.elements import ErrorRecord
 from rxpipe.errors import RxpipeError
+from rxpipe.fusion.lift import Lifted
 from rxpipe.lease import Lease
-from rxpipe.lift import Lifted
-from rxpipe.meter import blame
 from rxpipe.operator import Step
+from rxpipe.runtime.meter import blame
 
 Applied = Callable[[Observable[Any]], Observable[Any]]
 

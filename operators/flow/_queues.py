@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from rxpipe.context import Context
 from rxpipe.elements import Batch, OriginGone, Row
 from rxpipe.expressions import parse
-from rxpipe.expressions.rows import compile_values
+from rxpipe.fusion.rows import compile_values
 from rxpipe.lease import Lease
 from rxpipe.table import Table
 

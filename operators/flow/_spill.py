@@ -11,9 +11,9 @@ from uuid import uuid4
 
 import msgspec
 
+from rxpipe.aggregations.packing import pack, unpack
 from rxpipe.context import Change, Context
 from rxpipe.elements import Batch, LineDelta, OriginGone, Row
-from rxpipe.expressions.packing import pack, unpack
 from rxpipe.lease import Lease
 from rxpipe.log import logger
 from rxpipe.operators.flow._queues import final, weight

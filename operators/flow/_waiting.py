@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
+from rxpipe.aggregations.packing import pack, unpack
 from rxpipe.context import Change, Context
 from rxpipe.errors import RxpipeError
-from rxpipe.expressions.packing import pack, unpack
 
 
 class Waiting:

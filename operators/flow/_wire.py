@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from rxpipe.elements import Batch, LineDelta, Partial, Row
-from rxpipe.expressions.rows import row_struct
+from rxpipe.fusion.rows import row_struct
 from rxpipe.lease import Flow, Lease
 
 _LENGTH = struct.Struct("!Q")

@@ -10,7 +10,7 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from rxpipe.context import Context, current
 from rxpipe.elements import Batch, as_dict
 from rxpipe.errors import RxpipeError
-from rxpipe.lift import Records
+from rxpipe.fusion.lift import Records
 from rxpipe.operator import operator
 from rxpipe.operators.flow._latest import Latest
 from rxpipe.operators.flow._together import combined, kept_rows, subscribe_each

@@ -8,7 +8,7 @@ from reactivex import Observable
 
 from rxpipe.operator import operator
 from rxpipe.operators.flow.on_slow import lossy, on_slow
-from rxpipe.params import Expr, Ge
+from rxpipe.parameters.types import Expr, Ge
 from rxpipe.promises import promise_of
 
 T = TypeVar("T")

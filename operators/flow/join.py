@@ -14,9 +14,9 @@ from rxpipe.elements import Batch
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.operator import operator
 from rxpipe.operators.flow._join import Join, Rules, Side
-from rxpipe.params import Expr, Ge
+from rxpipe.parameters.types import Expr, Ge
+from rxpipe.parameters.units import Duration, seconds
 from rxpipe.promises import Inflow, Lint, lints_of
-from rxpipe.units import Duration, seconds
 
 _BOTH = 2
 

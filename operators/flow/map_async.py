@@ -11,15 +11,15 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
 
-from rxpipe.calls import Function, function_named, records_made
 from rxpipe.context import current
 from rxpipe.elements import Batch, as_dict
 from rxpipe.operator import operator
 from rxpipe.operators.flow._calls import AnyFuture, Call, Calls, running_loop
 from rxpipe.operators.records.call import RecordFunction
-from rxpipe.params import Ge
+from rxpipe.parameters.calls import Function, function_named, records_made
+from rxpipe.parameters.types import Ge
+from rxpipe.parameters.units import Duration, seconds
 from rxpipe.promises import Inflow, order_of
-from rxpipe.units import Duration, seconds
 
 
 @operator

@@ -15,9 +15,9 @@ from rxpipe.operator import operator
 from rxpipe.operators.flow._queues import Latest, Line, Queue
 from rxpipe.operators.flow._slow import Slow
 from rxpipe.operators.flow._spill import Spill
-from rxpipe.params import Expr, Ge
+from rxpipe.parameters.types import Expr, Ge
+from rxpipe.parameters.units import Size, nbytes
 from rxpipe.promises import Inflow, Promise, promise_of
-from rxpipe.units import Size, nbytes
 
 T = TypeVar("T")
 

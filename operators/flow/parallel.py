@@ -19,10 +19,10 @@ from rxpipe.operators.flow._calls import Call, Calls, leases_of
 from rxpipe.operators.flow._wire import dumps
 from rxpipe.operators.flow._worker import Setup
 from rxpipe.operators.flow._workers import Made, ProcessWorker, ThreadWorker, Worker, WorkerError, Workers
-from rxpipe.params import Ge
-from rxpipe.steps import Steps
+from rxpipe.parameters.steps import Steps
+from rxpipe.parameters.types import Ge
+from rxpipe.parameters.units import Duration, seconds
 from rxpipe.table import Table
-from rxpipe.units import Duration, seconds
 
 AHEAD = 2
 """How many blocks each worker is given ahead, so that it need not wait for the run."""

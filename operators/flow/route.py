@@ -11,10 +11,10 @@ from rxpipe.elements import Batch, Row
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.expressions import parse
 from rxpipe.expressions.known import KnownFields
-from rxpipe.expressions.rows import Reject, compile_values
+from rxpipe.fusion.rows import Reject, compile_values
 from rxpipe.operator import Outputs, fields_of, operator
 from rxpipe.operators.flow._parts import parted
-from rxpipe.params import Expr
+from rxpipe.parameters.types import Expr
 
 
 @operator

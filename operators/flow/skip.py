@@ -10,9 +10,9 @@ from annotated_types import Ge
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
+from rxpipe.aggregations.packing import pack, unpack
 from rxpipe.context import Change, Context, current
 from rxpipe.elements import Batch, Row, as_dict
-from rxpipe.expressions.packing import pack, unpack
 from rxpipe.operator import operator
 from rxpipe.operators.flow._cut import tail, units
 

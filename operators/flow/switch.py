@@ -9,14 +9,14 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable
 
+from rxpipe.aggregations.packing import pack, unpack
 from rxpipe.context import Change, Context, current
 from rxpipe.elements import Batch, OriginGone
 from rxpipe.expressions import parse
-from rxpipe.expressions.packing import pack, unpack
-from rxpipe.expressions.rows import compile_values
+from rxpipe.fusion.rows import compile_values
 from rxpipe.operator import operator
 from rxpipe.operators.flow._together import kept_rows, subscribe_each
-from rxpipe.params import Expr
+from rxpipe.parameters.types import Expr
 from rxpipe.promises import Inflow, order_of
 from rxpipe.table import Table
 

@@ -10,8 +10,8 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import Disposable
 
+from rxpipe.aggregations.packing import pack, unpack
 from rxpipe.context import Change, current
-from rxpipe.expressions.packing import pack, unpack
 from rxpipe.operator import operator
 from rxpipe.operators.flow._cut import head, units
 

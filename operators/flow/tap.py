@@ -8,10 +8,10 @@ from typing import TypeVar
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
-from rxpipe.calls import Function, function_named
 from rxpipe.context import current
 from rxpipe.log import logger
 from rxpipe.operator import operator
+from rxpipe.parameters.calls import Function, function_named
 
 T = TypeVar("T")
 SHOWN = 1000

@@ -13,11 +13,11 @@ from reactivex.disposable import CompositeDisposable
 from rxpipe.context import Context, current
 from rxpipe.elements import Batch, Row, as_dict
 from rxpipe.expressions import parse
-from rxpipe.expressions.rows import compile_values
+from rxpipe.fusion.rows import compile_values
 from rxpipe.operator import operator
 from rxpipe.operators.flow._latest import Latest
 from rxpipe.operators.flow._together import combined, kept_rows
-from rxpipe.params import Expr
+from rxpipe.parameters.types import Expr
 from rxpipe.table import Table
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from rxpipe.aggregations.packing import pack, pack_key, unpack
 from rxpipe.context import Change, Context
 from rxpipe.elements import Batch, Row
-from rxpipe.expressions.packing import pack, pack_key, unpack
-from rxpipe.expressions.rows import Reject
+from rxpipe.fusion.rows import Reject
 from rxpipe.operators.records._contest import Candidate, Contest, Keep, better
 from rxpipe.operators.records._deciding import Deciding
 from rxpipe.operators.records._difference import Difference

@@ -8,7 +8,7 @@ from typing import Any
 
 from rxpipe.elements import Row
 from rxpipe.expressions import Expression, parse
-from rxpipe.expressions.rows import compile_values
+from rxpipe.fusion.rows import compile_values
 from rxpipe.operators.records._contest import Candidate
 
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 
 from rxpipe.errors import RxpipeError
-from rxpipe.expressions.loop import Loop
 from rxpipe.expressions.syntax import Code
+from rxpipe.fusion.loop import Loop
 
 FieldType = Literal["any", "str", "int", "float", "number", "bool", "list", "object"]
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rxpipe.aggregations.packing import pack, unpack
 from rxpipe.context import Change
 from rxpipe.elements import Row, as_dict
-from rxpipe.expressions.packing import pack, unpack
-from rxpipe.expressions.rows import Reject
+from rxpipe.fusion.rows import Reject
 from rxpipe.operators.records._wider import widened
 
 PART = "given"

@@ -8,7 +8,7 @@ from typing import Any
 
 from rxpipe.elements import Row
 from rxpipe.expressions.fields import field_types
-from rxpipe.expressions.rows import row_struct
+from rxpipe.fusion.rows import row_struct
 
 Join = Callable[[list[Row], list[tuple[Any, ...]]], list[Row]]
 """From rows of one type, and the values for each, to rows with both."""

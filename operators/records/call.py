@@ -6,11 +6,11 @@ from typing import Any, Protocol, runtime_checkable
 
 from reactivex import Observable
 
-from rxpipe.calls import Function, function_named, records_made
 from rxpipe.context import Context
 from rxpipe.elements import Row, as_dict
-from rxpipe.lift import Records, Reject, RowsFunction, lift
+from rxpipe.fusion.lift import Records, Reject, RowsFunction, lift
 from rxpipe.operator import operator
+from rxpipe.parameters.calls import Function, function_named, records_made
 
 
 @runtime_checkable

@@ -11,10 +11,10 @@ from rxpipe.casting import HINTS, CastType, caster
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.expressions import parse
 from rxpipe.expressions.known import KnownFields
-from rxpipe.expressions.loop import Loop
-from rxpipe.expressions.rows import looping
 from rxpipe.expressions.syntax import Code
-from rxpipe.lift import Records, lift
+from rxpipe.fusion.lift import Records, lift
+from rxpipe.fusion.loop import Loop
+from rxpipe.fusion.rows import looping
 from rxpipe.operator import fields_of, operator
 
 

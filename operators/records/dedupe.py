@@ -15,7 +15,7 @@ from rxpipe.expressions.known import KnownFields
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.records._contest import Keep
 from rxpipe.operators.records._contests import Contests
-from rxpipe.params import Expr
+from rxpipe.parameters.types import Expr
 from rxpipe.promises import Inflow, Lint, lints_of
 
 

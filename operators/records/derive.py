@@ -6,10 +6,10 @@ from reactivex import Observable
 
 from rxpipe.expressions import parse
 from rxpipe.expressions.known import KnownFields
-from rxpipe.expressions.rows import deriving
-from rxpipe.lift import Records, lift
+from rxpipe.fusion.lift import Records, lift
+from rxpipe.fusion.rows import deriving
 from rxpipe.operator import fields_of, operator
-from rxpipe.params import Expr
+from rxpipe.parameters.types import Expr
 
 
 @operator

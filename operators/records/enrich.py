@@ -13,15 +13,15 @@ from rxpipe.errors import RxpipeError
 from rxpipe.expressions import Expression, parse
 from rxpipe.expressions.fields import field_types
 from rxpipe.expressions.known import KnownFields
-from rxpipe.expressions.loop import Loop
-from rxpipe.expressions.rows import Fusible, compile_values, row_struct
 from rxpipe.expressions.syntax import Code
+from rxpipe.fusion.lift import Records, Reject, lift
+from rxpipe.fusion.loop import Loop
+from rxpipe.fusion.rows import Fusible, compile_values, row_struct
 from rxpipe.language.datafiles import DataFiles, find_file
-from rxpipe.lift import Records, Reject, lift
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.records._decode import FieldType
 from rxpipe.operators.records._lookup import Lookup, LookupFileError, Types, read_rows, rows_of
-from rxpipe.params import Expr
+from rxpipe.parameters.types import Expr
 
 Join = Callable[[list[Row], list[tuple[Any, ...]]], list[Row]]
 """From rows, and the look-up's values for each, to rows with both."""

@@ -13,12 +13,12 @@ from rxpipe.errors import RxpipeError
 from rxpipe.expressions import parse
 from rxpipe.expressions.fields import field_types
 from rxpipe.expressions.known import KnownFields
-from rxpipe.expressions.loop import Loop
-from rxpipe.expressions.rows import Fusible, compile_values, row_struct
 from rxpipe.expressions.syntax import Code
-from rxpipe.lift import Records, Reject, lift
+from rxpipe.fusion.lift import Records, Reject, lift
+from rxpipe.fusion.loop import Loop
+from rxpipe.fusion.rows import Fusible, compile_values, row_struct
 from rxpipe.operator import fields_of, operator
-from rxpipe.params import Expr
+from rxpipe.parameters.types import Expr
 
 _LISTS = frozenset({list, tuple, type(None)})
 

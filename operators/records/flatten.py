@@ -9,12 +9,12 @@ from reactivex import Observable
 
 from rxpipe.elements import Row, as_dict
 from rxpipe.expressions.known import KnownFields
-from rxpipe.expressions.loop import Loop
-from rxpipe.expressions.rows import looping
-from rxpipe.lift import Records, lift
+from rxpipe.fusion.lift import Records, lift
+from rxpipe.fusion.loop import Loop
+from rxpipe.fusion.rows import looping
 from rxpipe.operator import fields_of, operator
-from rxpipe.params import Ge
-from rxpipe.plain import Checked, kept
+from rxpipe.parameters.plain import Checked, kept
+from rxpipe.parameters.types import Ge
 
 
 def _separator(text: str) -> None:

@@ -13,14 +13,14 @@ from rxpipe.elements import Row
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.expressions import parse
 from rxpipe.expressions.known import KnownFields
-from rxpipe.expressions.loop import Loop
-from rxpipe.expressions.rows import Fusible, looping
 from rxpipe.expressions.syntax import Code
-from rxpipe.lift import Records, Reject, lift
+from rxpipe.fusion.lift import Records, Reject, lift
+from rxpipe.fusion.loop import Loop
+from rxpipe.fusion.rows import Fusible, looping
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.records._secrets import SECRETS, SecretKind, Spans, finder, spans_of
-from rxpipe.params import Secret
-from rxpipe.plain import Checked, kept
+from rxpipe.parameters.plain import Checked, kept
+from rxpipe.parameters.types import Secret
 
 _SHOWN = 4
 _HASH_BYTES = 8

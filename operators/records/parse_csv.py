@@ -8,11 +8,11 @@ from typing import Any
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
+from rxpipe.aggregations.packing import pack, unpack
 from rxpipe.casting import CastType
 from rxpipe.context import Change, Context, current
 from rxpipe.elements import Batch, LineDelta, OriginGone, Row
 from rxpipe.expressions.known import KnownFields
-from rxpipe.expressions.packing import pack, unpack
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.files._csv import column_names, require_form, rows_of
 from rxpipe.operators.records._lines import BOM, parsed

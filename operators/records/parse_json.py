@@ -17,8 +17,8 @@ from rxpipe.context import Context, current
 from rxpipe.elements import Batch, LineDelta, Row
 from rxpipe.errors import RxpipeError
 from rxpipe.expressions.known import KnownFields
-from rxpipe.expressions.loop import Loop, compile_loop
-from rxpipe.lift import Fusible, Lifted, Make, Reject, Stage
+from rxpipe.fusion.lift import Fusible, Lifted, Make, Reject, Stage
+from rxpipe.fusion.loop import Loop, compile_loop
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.records._decode import Declared, FieldType, Paths, compile_decoder
 from rxpipe.operators.records._search import lines_containing

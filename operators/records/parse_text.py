@@ -14,10 +14,10 @@ from rxpipe.context import current
 from rxpipe.elements import Batch, LineDelta, Row
 from rxpipe.errors import ParameterError, ParameterProblem, RxpipeError, did_you_mean, nearest
 from rxpipe.expressions.known import KnownFields
-from rxpipe.expressions.rows import row_struct
+from rxpipe.fusion.rows import row_struct
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.records._lines import Parse, parsed
-from rxpipe.plain import Checked, kept
+from rxpipe.parameters.plain import Checked, kept
 
 LOGFMT = "logfmt"
 

@@ -10,9 +10,9 @@ from reactivex import Observable
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.expressions import parse
 from rxpipe.expressions.known import KnownFields
-from rxpipe.expressions.loop import Loop
-from rxpipe.expressions.rows import looping
-from rxpipe.lift import Records, lift
+from rxpipe.fusion.lift import Records, lift
+from rxpipe.fusion.loop import Loop
+from rxpipe.fusion.rows import looping
 from rxpipe.operator import fields_of, operator
 
 

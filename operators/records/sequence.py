@@ -8,16 +8,16 @@ from typing import Annotated, Any
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
+from rxpipe.aggregations.packing import pack, pack_key, unpack
 from rxpipe.context import Change, Context, current
 from rxpipe.elements import Batch, Row
 from rxpipe.errors import RxpipeError
 from rxpipe.expressions import parse
 from rxpipe.expressions.known import KnownFields
-from rxpipe.expressions.packing import pack, pack_key, unpack
-from rxpipe.expressions.rows import compile_values
+from rxpipe.fusion.rows import compile_values
 from rxpipe.operator import Outputs, fields_of, operator
 from rxpipe.operators.records._given import Given
-from rxpipe.params import Expr
+from rxpipe.parameters.types import Expr
 
 
 @operator

@@ -7,11 +7,11 @@ from reactivex import Observable
 from rxpipe.elements import Row
 from rxpipe.expressions import parse
 from rxpipe.expressions.known import KnownFields
-from rxpipe.expressions.loop import Loop
-from rxpipe.expressions.rows import Fusible, ValuesFunction, compile_values
-from rxpipe.lift import Records, Reject, lift
+from rxpipe.fusion.lift import Records, Reject, lift
+from rxpipe.fusion.loop import Loop
+from rxpipe.fusion.rows import Fusible, ValuesFunction, compile_values
 from rxpipe.operator import fields_of, operator
-from rxpipe.params import Expr
+from rxpipe.parameters.types import Expr
 
 
 class BrokenRuleError(ValueError):

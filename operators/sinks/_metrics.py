@@ -17,9 +17,9 @@ from prometheus_client.registry import Collector
 from rxpipe.elements import Row
 from rxpipe.errors import ParameterProblem
 from rxpipe.expressions import parse
-from rxpipe.expressions.rows import compile_values
 from rxpipe.expressions.rowview import reader
-from rxpipe.params import KNOWN_NAMES_ONLY, Expr
+from rxpipe.fusion.rows import compile_values
+from rxpipe.parameters.types import KNOWN_NAMES_ONLY, Expr
 
 Labels = tuple[str, ...]
 Reject = Callable[[Row, Exception], None]

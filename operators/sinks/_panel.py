@@ -11,7 +11,7 @@ from rxpipe.elements import Row, as_dict
 from rxpipe.expressions.rowview import Reader, arranged, reader
 from rxpipe.operators.sinks._cells import Line, Span, Style, cut, fit, pad, shorten, width
 from rxpipe.operators.sinks._format import MISSING, RIGHT, SUMMED, Format, default_format, formatter
-from rxpipe.params import KNOWN_NAMES_ONLY, Expr
+from rxpipe.parameters.types import KNOWN_NAMES_ONLY, Expr
 
 GAP = 2
 WIDEST_GAP = 4

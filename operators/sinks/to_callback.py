@@ -12,11 +12,11 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
 
-from rxpipe.calls import Function, function_named
 from rxpipe.context import Context, current
 from rxpipe.errors import RunError
 from rxpipe.lease import Lease
 from rxpipe.operator import operator
+from rxpipe.parameters.calls import Function, function_named
 
 T = TypeVar("T")
 

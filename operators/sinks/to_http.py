@@ -13,8 +13,8 @@ from rxpipe.context import current
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.operator import operator
 from rxpipe.operators.sinks._requests import Form, Requests
-from rxpipe.params import Ge, Gt, Secret
-from rxpipe.units import Duration, seconds
+from rxpipe.parameters.types import Ge, Gt, Secret
+from rxpipe.parameters.units import Duration, seconds
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from rxpipe.context import Context, current
 from rxpipe.elements import Row
 from rxpipe.errors import ExpressionError, ParameterError, ParameterProblem
 from rxpipe.expressions import Expression, parse
-from rxpipe.expressions.rows import compile_values
+from rxpipe.fusion.rows import compile_values
 from rxpipe.operator import operator
 from rxpipe.operators.sinks._records import records_of
 from rxpipe.operators.sinks._text import escaped, pairs

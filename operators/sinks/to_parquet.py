@@ -18,8 +18,8 @@ from rxpipe.operators.sinks._arrow import Arrow
 from rxpipe.operators.sinks._outbox import Outbox
 from rxpipe.operators.sinks._parts import Parts
 from rxpipe.operators.sinks._records import records_of
-from rxpipe.params import Ge, Gt
-from rxpipe.units import Duration, seconds
+from rxpipe.parameters.types import Ge, Gt
+from rxpipe.parameters.units import Duration, seconds
 
 T = TypeVar("T")
 

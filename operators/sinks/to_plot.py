@@ -20,9 +20,9 @@ from rxpipe.extras import extra
 from rxpipe.operator import operator
 from rxpipe.operators.sinks._figure import Look, draw
 from rxpipe.operators.sinks._records import records_of
-from rxpipe.params import Expr, Ge, Gt
+from rxpipe.parameters.types import Expr, Ge, Gt
+from rxpipe.parameters.units import Duration, seconds
 from rxpipe.table import Table
-from rxpipe.units import Duration, seconds
 
 T = TypeVar("T")
 Pixels = Annotated[int, Ge(200)]

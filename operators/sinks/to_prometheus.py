@@ -17,7 +17,7 @@ from rxpipe.errors import ParameterError
 from rxpipe.operator import operator
 from rxpipe.operators.sinks._metrics import Metric, Metrics, problems
 from rxpipe.operators.sinks._records import records_of
-from rxpipe.params import Ge
+from rxpipe.parameters.types import Ge
 from rxpipe.table import Table
 
 T = TypeVar("T")

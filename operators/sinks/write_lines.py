@@ -14,13 +14,13 @@ from rxpipe.context import Context, current
 from rxpipe.elements import Row
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.expressions import parse
-from rxpipe.expressions.rows import compile_values
+from rxpipe.fusion.rows import compile_values
 from rxpipe.operator import operator
 from rxpipe.operators.sinks._lines import Encode, LineFiles, json_encoder
 from rxpipe.operators.sinks._records import OPTION, plain, records_of
 from rxpipe.operators.sinks._series import Series
-from rxpipe.params import Expr, Ge, Gt
-from rxpipe.units import Duration, Size, nbytes, seconds
+from rxpipe.parameters.types import Expr, Ge, Gt
+from rxpipe.parameters.units import Duration, Size, nbytes, seconds
 
 T = TypeVar("T")
 

@@ -9,11 +9,11 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
 
-from rxpipe.alarm import Alarm
 from rxpipe.context import Context
 from rxpipe.elements import Batch, FileEvent, LineDelta, OriginGone
 from rxpipe.expressions import parse
 from rxpipe.pending import Pending
+from rxpipe.scheduling.alarm import Alarm
 from rxpipe.table import Table
 
 MERGING_KINDS = ("create", "modify")

@@ -7,9 +7,9 @@ from typing import Any
 
 from reactivex.abc import ObserverBase, SchedulerBase
 
-from rxpipe.alarm import PRECISION
 from rxpipe.context import Context
 from rxpipe.operators.time._held import Holder, conflate, hold, leased, release
+from rxpipe.scheduling.alarm import PRECISION
 
 
 class Latest(Holder):

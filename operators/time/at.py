@@ -13,11 +13,11 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable
 
-from rxpipe.alarm import PRECISION, Alarm
 from rxpipe.context import Context, current
 from rxpipe.errors import did_you_mean, nearest
 from rxpipe.operator import operator
-from rxpipe.plain import Checked, kept
+from rxpipe.parameters.plain import Checked, kept
+from rxpipe.scheduling.alarm import PRECISION, Alarm
 
 LONGEST_WAIT = 60.0
 """Seconds after which the clock is looked at again: it may have been set, or the machine may have slept."""

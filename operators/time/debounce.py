@@ -14,9 +14,9 @@ from rxpipe.context import Context, current
 from rxpipe.elements import FileEvent
 from rxpipe.operator import operator
 from rxpipe.operators.time._held import Holder, conflate, hold, leased, release
-from rxpipe.params import Expr
+from rxpipe.parameters.types import Expr
+from rxpipe.parameters.units import Duration, seconds
 from rxpipe.promises import Inflow, Lint, lints_of
-from rxpipe.units import Duration, seconds
 
 T = TypeVar("T")
 

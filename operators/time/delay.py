@@ -10,12 +10,12 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable
 
-from rxpipe.alarm import Alarm
+from rxpipe.aggregations.packing import pack, unpack
 from rxpipe.context import Change, Context, current
-from rxpipe.expressions.packing import pack, unpack
 from rxpipe.operator import operator
 from rxpipe.operators.time._keeping import Kept, packed, unpacked, with_leases
-from rxpipe.units import Duration, seconds
+from rxpipe.parameters.units import Duration, seconds
+from rxpipe.scheduling.alarm import Alarm
 
 T = TypeVar("T")
 

@@ -8,11 +8,11 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable
 
-from rxpipe.alarm import Alarm
 from rxpipe.context import current
 from rxpipe.operator import operator
-from rxpipe.params import Gt
-from rxpipe.units import Duration, seconds
+from rxpipe.parameters.types import Gt
+from rxpipe.parameters.units import Duration, seconds
+from rxpipe.scheduling.alarm import Alarm
 
 
 @operator

@@ -15,9 +15,9 @@ from rxpipe.elements import Batch
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.operator import operator
 from rxpipe.operators.time._latest import Latest
-from rxpipe.params import Expr
+from rxpipe.parameters.types import Expr
+from rxpipe.parameters.units import Rate, hertz
 from rxpipe.table import Table
-from rxpipe.units import Rate, hertz
 
 T = TypeVar("T")
 

@@ -8,13 +8,13 @@ from typing import Annotated, Any, TypeVar
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
-from rxpipe.alarm import PRECISION
 from rxpipe.context import Context, current
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.operator import operator
 from rxpipe.operators.time._latest import Latest
-from rxpipe.params import Expr, Gt
-from rxpipe.units import Duration, Rate, hertz, seconds
+from rxpipe.parameters.types import Expr, Gt
+from rxpipe.parameters.units import Duration, Rate, hertz, seconds
+from rxpipe.scheduling.alarm import PRECISION
 
 T = TypeVar("T")
 

@@ -12,8 +12,8 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from rxpipe.context import Context, current
 from rxpipe.operator import operator
 from rxpipe.operators.time._held import Holder, conflate, hold, leased, release
-from rxpipe.params import Expr
-from rxpipe.units import Rate, hertz
+from rxpipe.parameters.types import Expr
+from rxpipe.parameters.units import Rate, hertz
 
 T = TypeVar("T")
 

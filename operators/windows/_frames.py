@@ -10,8 +10,8 @@ import heapq
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
+from rxpipe.aggregations.packing import pack, unpack
 from rxpipe.context import Change
-from rxpipe.expressions.packing import pack, unpack
 
 Bounds = tuple[int, int]
 """Start and end of a window."""

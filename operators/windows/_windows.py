@@ -9,18 +9,18 @@ from typing import Any
 
 from reactivex.abc import ObserverBase, SchedulerBase
 
-from rxpipe.alarm import PRECISION, Alarm
+from rxpipe.aggregations.aggregation import Aggregation
+from rxpipe.aggregations.groupcode import Key
+from rxpipe.aggregations.packing import pack, unpack
 from rxpipe.context import Change, Context
 from rxpipe.elements import Batch, OriginGone, Row
 from rxpipe.expressions import parse
-from rxpipe.expressions.aggregation import Aggregation
-from rxpipe.expressions.groupcode import Key
-from rxpipe.expressions.packing import pack, unpack
-from rxpipe.expressions.rows import Reject, compile_values
 from rxpipe.expressions.times import timestamp
+from rxpipe.fusion.rows import Reject, compile_values
 from rxpipe.lease import Lease
 from rxpipe.operators.aggregate._store import Changed, Store
 from rxpipe.operators.windows._frames import Fixed, Frames, Sessions
+from rxpipe.scheduling.alarm import PRECISION, Alarm
 
 LONG_AGO = -(2**62)
 """The watermark before the first record."""

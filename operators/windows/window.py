@@ -9,16 +9,16 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable
 
+from rxpipe.aggregations.aggregation import parse_aggregation
 from rxpipe.context import current
 from rxpipe.elements import Batch
 from rxpipe.errors import RxpipeError
-from rxpipe.expressions.aggregation import parse_aggregation
 from rxpipe.expressions.known import KnownFields
 from rxpipe.operator import Outputs, fields_of, operator
 from rxpipe.operators.windows._windows import Rules, Windows
-from rxpipe.params import AggregationExpr, Expr
+from rxpipe.parameters.types import AggregationExpr, Expr
+from rxpipe.parameters.units import Duration, seconds
 from rxpipe.promises import IN_ORDER, Inflow, Lint, lints_of, order_of
-from rxpipe.units import Duration, seconds
 
 MOST_WINDOWS = 1000
 """How many windows a record may be in."""

@@ -76,7 +76,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _duration(text: str) -> float:
-    from rxpipe.units import seconds  # noqa: PLC0415  # only where a time is given
+    from rxpipe.parameters.units import seconds  # noqa: PLC0415  # only where a time is given
 
     try:
         return seconds(text)
@@ -161,7 +161,7 @@ class _Interrupts:
     """
 
     def __init__(self, run: AsyncRun, output: Output) -> None:
-        from rxpipe.units import seconds  # noqa: PLC0415  # see `execute`
+        from rxpipe.parameters.units import seconds  # noqa: PLC0415  # see `execute`
 
         self._run = run
         self._output = output

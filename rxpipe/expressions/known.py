@@ -8,7 +8,7 @@ from typing import Any
 
 from rxpipe.errors import ExpressionError, ParameterProblem
 from rxpipe.expressions import Expression, parse
-from rxpipe.expressions.rows import row_struct
+from rxpipe.fusion.rows import row_struct
 
 
 class KnownFields:

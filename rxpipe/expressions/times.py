@@ -15,7 +15,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
 from rxpipe.errors import did_you_mean, nearest
-from rxpipe.units import seconds
+from rxpipe.parameters.units import seconds
 
 clock: ContextVar[Callable[[], float]] = ContextVar("clock", default=time.time)
 """The clock of the run, in seconds since the epoch; the engine sets it, the default is the system's."""

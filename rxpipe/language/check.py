@@ -7,7 +7,6 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from rxpipe.calls import function_named
 from rxpipe.elements import Batch
 from rxpipe.errors import FunctionError, GraphError, Place, Problem, did_you_mean, nearest
 from rxpipe.graph import ERRORS, Graph, stream_of
@@ -16,6 +15,7 @@ from rxpipe.language.config import in_order, plugin_folder
 from rxpipe.language.plan import Plan, PlannedStream
 from rxpipe.language.values import resolve
 from rxpipe.language.variables import Scope
+from rxpipe.parameters.calls import function_named
 from rxpipe.registry import registry
 
 STREAM_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")

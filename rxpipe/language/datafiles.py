@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from rxpipe.errors import RxpipeError, did_you_mean, nearest
-from rxpipe.plain import Checked, Reading
+from rxpipe.parameters.plain import Checked, Reading
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler

@@ -14,7 +14,7 @@ from rxpipe.graph import Graph, Param
 from rxpipe.language.hidden import Hidden
 from rxpipe.language.variables import UNSET, Scope, Value
 from rxpipe.language.yamltext import compose, scalar
-from rxpipe.units import hertz, nbytes, seconds
+from rxpipe.parameters.units import hertz, nbytes, seconds
 
 UNITS: dict[str, Callable[[Any], float]] = {"duration": seconds, "rate": hertz, "size": nbytes}
 TYPES = ("str", "int", "float", "bool", "list", "mapping", "date", *UNITS, "secret")

@@ -14,9 +14,9 @@ from reactivex.typing import Accumulator, Comparer, Mapper, Predicate
 
 from rxpipe.elements import Batch, Row
 from rxpipe.expressions import parse
-from rxpipe.params import Expr
+from rxpipe.parameters.types import Expr
+from rxpipe.parameters.units import Duration
 from rxpipe.table import Table
-from rxpipe.units import Duration
 
 Convert = Callable[[Any], Any]
 

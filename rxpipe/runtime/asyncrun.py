@@ -16,15 +16,15 @@ from rxpipe.graph import Graph
 from rxpipe.language.edges import PASSING, fits, members, type_name
 from rxpipe.language.plan import Plan
 from rxpipe.log import logger
-from rxpipe.loop import LoopScheduler
+from rxpipe.parameters.units import nbytes, seconds
 from rxpipe.runtime.engine import Engine, Options
 from rxpipe.runtime.sample import SampleData
 from rxpipe.runtime.settings import Settings, load_settings
 from rxpipe.runtime.state import StateFile
 from rxpipe.runtime.statepath import described, own_values
 from rxpipe.runtime.status import RunStatus
+from rxpipe.scheduling.loop import LoopScheduler
 from rxpipe.table import Table
-from rxpipe.units import nbytes, seconds
 
 if TYPE_CHECKING:
     from rxpipe.runtime.metrics import Exporter

@@ -11,7 +11,7 @@ from rxpipe.context import Change, NoState, Saved, StateKind
 from rxpipe.errors import StateError
 from rxpipe.lease import Flow
 from rxpipe.log import logger
-from rxpipe.meter import blame
+from rxpipe.runtime.meter import blame
 
 if TYPE_CHECKING:
     from rxpipe.runtime.state import StateFile

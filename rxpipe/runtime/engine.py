@@ -33,7 +33,7 @@ from rxpipe.runtime.wiring import Wiring
 from rxpipe.table import Table
 
 if TYPE_CHECKING:
-    from rxpipe.fused import Run
+    from rxpipe.fusion.fused import Run
     from rxpipe.language.plan import Plan, PlannedStream
     from rxpipe.runtime.metrics import Endpoint
     from rxpipe.runtime.state import StateFile

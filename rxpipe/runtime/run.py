@@ -14,10 +14,10 @@ from typing import Any, Self, TypeVar
 from rxpipe.errors import RunError, RxpipeError
 from rxpipe.graph import Graph
 from rxpipe.log import logger
+from rxpipe.parameters.units import seconds
 from rxpipe.runtime.asyncrun import AsyncRun, not_drained
 from rxpipe.runtime.status import RunStatus
 from rxpipe.table import Table
-from rxpipe.units import seconds
 
 T = TypeVar("T")
 

@@ -11,10 +11,10 @@ from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
-from rxpipe.calls import function_named
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import Graph
 from rxpipe.log import logger
+from rxpipe.parameters.calls import function_named
 
 
 class SampleData:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 from rxpipe.errors import GraphError, Problem, did_you_mean, nearest
-from rxpipe.params import KNOWN_NAMES_ONLY, Gt
-from rxpipe.plain import NotPlainError, Reading, plain
-from rxpipe.units import Duration, Size
+from rxpipe.parameters.plain import NotPlainError, Reading, plain
+from rxpipe.parameters.types import KNOWN_NAMES_ONLY, Gt
+from rxpipe.parameters.units import Duration, Size
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler

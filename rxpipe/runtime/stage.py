@@ -16,11 +16,11 @@ from reactivex.subject import Subject
 
 from rxpipe.context import Change, Context, Emit, Notifier, Saved, StateKind, entered
 from rxpipe.elements import Batch, ErrorRecord
-from rxpipe.fused import Tail
+from rxpipe.fusion.fused import Tail
+from rxpipe.fusion.lift import Lifted, fold
 from rxpipe.lease import Lease
-from rxpipe.lift import Lifted, fold
-from rxpipe.meter import Meter, blame
 from rxpipe.runtime.guard import GuardedScheduler
+from rxpipe.runtime.meter import Meter, blame
 
 if TYPE_CHECKING:
     from rxpipe.runtime.engine import Engine
@@ -240,7 +240,7 @@ class Inlet(_Joint):
         self.dynamic = dynamic
 
     def folded(self, tail: Tail) -> Observable[Any]:
-        """The same inlet; see `rxpipe.lift.fold`."""
+        """The same inlet; see `rxpipe.fusion.lift.fold`."""
         return Inlet(fold(self.source, tail), self.context, self.before, dynamic=self.dynamic)
 
     def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:

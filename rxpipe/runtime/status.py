@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rxpipe.elements import ErrorRecord, as_dict
-from rxpipe.meter import Meter, blame
+from rxpipe.runtime.meter import Meter, blame
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ from reactivex.subject import Subject
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import ERRORS, stream_of
 from rxpipe.language.plan import reads_of
-from rxpipe.meter import Meter, blame
+from rxpipe.runtime.meter import Meter, blame
 from rxpipe.runtime.stage import Ending, Inlet, StepContext, staged
 
 if TYPE_CHECKING:

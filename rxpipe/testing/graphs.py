@@ -12,6 +12,7 @@ from rxpipe.context import Notifier, void
 from rxpipe.errors import GraphError, Problem
 from rxpipe.expressions import times
 from rxpipe.graph import ERRORS, Graph
+from rxpipe.parameters.units import nbytes, seconds
 from rxpipe.runtime.engine import Engine, Options
 from rxpipe.runtime.settings import checked
 from rxpipe.runtime.state import StateFile
@@ -19,7 +20,6 @@ from rxpipe.runtime.status import RunStatus
 from rxpipe.testing.context import InlineExecutor, unleased
 from rxpipe.testing.marbles import Event
 from rxpipe.testing.virtual import LONG, VirtualTimeScheduler
-from rxpipe.units import nbytes, seconds
 
 
 @dataclass

@@ -7,9 +7,9 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from rxpipe.errors import RxpipeError, did_you_mean, nearest
+from rxpipe.parameters.units import seconds
 from rxpipe.testing.cases import Change, Failing, Jump, Kill
 from rxpipe.testing.reading import Reader, is_sink
-from rxpipe.units import seconds
 
 _ACTIONS = ("append", "write", "delete", "rename", "truncate")
 

@@ -9,10 +9,10 @@ from msgspec import Struct, field
 
 from rxpipe.errors import Problem, RxpipeError, did_you_mean, nearest
 from rxpipe.graph import FROM, Graph
+from rxpipe.parameters.units import seconds
 from rxpipe.registry import registry
 from rxpipe.testing.cases import FILES
 from rxpipe.testing.marbles import TICK, Event, MarbleError, length, parse_marbles
-from rxpipe.units import seconds
 
 
 class Section(Struct):

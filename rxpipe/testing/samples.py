@@ -20,10 +20,10 @@ from typing import Any
 import orjson
 from reactivex import operators as rxo
 
+from rxpipe.aggregations.aggregation import parse_aggregation
 from rxpipe.elements import Batch, FileEvent, FileState, LineDelta
 from rxpipe.errors import RxpipeError
 from rxpipe.expressions import Expression, parse
-from rxpipe.expressions.aggregation import parse_aggregation
 from rxpipe.lease import Flow, Lease
 from rxpipe.operator import Operator
 from rxpipe.outputs import with_outputs

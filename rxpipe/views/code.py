@@ -13,13 +13,13 @@ from reactivex import Observable
 from reactivex.scheduler import HistoricalScheduler
 
 from rxpipe.context import void
-from rxpipe.expressions.rows import row_struct
+from rxpipe.fusion.rows import row_struct
 from rxpipe.language.plan import Plan, PlannedStep
 from rxpipe.operator import steps_in
 from rxpipe.runtime.engine import Engine, Options
 
 if TYPE_CHECKING:
-    from rxpipe.fused import Run
+    from rxpipe.fusion.fused import Run
 
 
 class LoopCode(NamedTuple):

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from rxpipe.elements import Row, as_dict
 from rxpipe.expressions.rowview import arranged, reader
-from rxpipe.params import KNOWN_NAMES_ONLY, Expr
+from rxpipe.parameters.types import KNOWN_NAMES_ONLY, Expr
 
 
 @dataclass

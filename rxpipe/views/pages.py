@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rxpipe.expressions.aggregation import FUNCTIONS as AGGREGATIONS
-from rxpipe.expressions.aggregation import KINDS, form
+from rxpipe.aggregations.aggregation import FUNCTIONS as AGGREGATIONS
+from rxpipe.aggregations.aggregation import KINDS, form
 from rxpipe.expressions.functions import FUNCTIONS
 from rxpipe.registry import built_in, registry
 from rxpipe.views.reference import listing_markdown

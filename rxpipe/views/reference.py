@@ -177,9 +177,9 @@ def annotation(operator: Operator, name: str) -> str:
     written = operator.signature.parameters[name].annotation
     if isinstance(written, str):
         return written
-    from rxpipe import params, units  # noqa: PLC0415  # only for operators whose annotations are not text
+    from rxpipe.parameters import types, units  # noqa: PLC0415  # only for operators whose annotations are not text
 
-    for module in (units, params):
+    for module in (units, types):
         for alias in ("Duration", "Rate", "Size", "Expr", "AggregationExpr", "Secret"):
             if getattr(module, alias, None) == written:
                 return alias

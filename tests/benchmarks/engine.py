@@ -23,10 +23,10 @@ from reactivex import operators as rxo
 from rxpipe import Batch, Graph, operators
 from rxpipe.language.config import load
 from rxpipe.lease import Flow, Lease
-from rxpipe.meter import Meter
 from rxpipe.runtime.asyncrun import AsyncRun
 from rxpipe.runtime.logs import configure
 from rxpipe.runtime.memory import tune
+from rxpipe.runtime.meter import Meter
 
 BLOCKS, ROWS = 5_000, 1_000
 STEPS = (1, 2, 5, 10)

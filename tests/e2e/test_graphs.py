@@ -143,7 +143,7 @@ def test_a_step_that_cannot_begin_is_named_and_not_one_behind_it(world: Any) -> 
 UNREADY = '''
 from reactivex import Observable
 from rxpipe import Batch, operator
-from rxpipe.lift import lift
+from rxpipe.fusion.lift import lift
 
 @operator
 def unready(source: Observable[Batch]) -> Observable[Batch]:

@@ -15,7 +15,7 @@ from reactivex.subject import Subject
 from rxpipe.context import entered
 from rxpipe.elements import Batch, OriginGone
 from rxpipe.errors import ExpressionError, ParameterError, RxpipeError
-from rxpipe.expressions.rows import row_struct
+from rxpipe.fusion.rows import row_struct
 from rxpipe.lease import Lease
 from rxpipe.operators.aggregate.aggregate import aggregate
 from rxpipe.testing import TestContext, run_marbles

@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rxpipe import operators as ops
-from rxpipe.expressions.keepers import KEEPERS
-from rxpipe.expressions.moments import Moments
-from rxpipe.expressions.packing import pack, unpack
-from rxpipe.expressions.sketches import ACCURACY, Sketch
+from rxpipe.aggregations.keepers import KEEPERS
+from rxpipe.aggregations.moments import Moments
+from rxpipe.aggregations.packing import pack, unpack
+from rxpipe.aggregations.sketches import ACCURACY, Sketch
 
 ALL: dict[str, Any] = {
     "different": "distinct(n)", "about": "approx_distinct(n)", "spread": "variance(n)", "deviation": "stddev(n)",

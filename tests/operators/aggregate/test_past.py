@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from rxpipe import operators as ops
 from rxpipe.elements import Batch, OriginGone
 from rxpipe.errors import ParameterError, RxpipeError
-from rxpipe.expressions.rows import row_struct
+from rxpipe.fusion.rows import row_struct
 from rxpipe.testing import run_marbles
 
 STEPS: dict[str, Any] = {

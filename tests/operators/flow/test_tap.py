@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from rxpipe.calls import function_named
 from rxpipe.elements import Batch
 from rxpipe.errors import ParameterError, RxpipeError
 from rxpipe.lease import Lease
 from rxpipe.operators.flow.tap import tap
+from rxpipe.parameters.calls import function_named
 from rxpipe.testing import Event, MarbleSource, TestContext, record, run_marbles
 
 

@@ -14,7 +14,7 @@ from reactivex.subject import Subject
 from rxpipe.casting import caster
 from rxpipe.elements import Batch, OriginGone
 from rxpipe.errors import ExpressionError, ParameterError
-from rxpipe.expressions.rows import row_struct
+from rxpipe.fusion.rows import row_struct
 from rxpipe.operators.records.cast import cast
 from rxpipe.table import Table
 from rxpipe.testing import TestContext, run_marbles

@@ -15,7 +15,7 @@ from reactivex.subject import Subject
 from rxpipe.elements import Batch
 from rxpipe.errors import ExpressionError, RxpipeError
 from rxpipe.expressions.fields import field_types
-from rxpipe.expressions.rows import row_struct
+from rxpipe.fusion.rows import row_struct
 from rxpipe.operators.records._decode import TYPES
 from rxpipe.operators.records.enrich import enrich
 from rxpipe.table import Table

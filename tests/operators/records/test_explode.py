@@ -11,7 +11,7 @@ from reactivex.subject import Subject
 
 from rxpipe.elements import Batch, OriginGone
 from rxpipe.errors import ExpressionError, RxpipeError
-from rxpipe.expressions.rows import row_struct
+from rxpipe.fusion.rows import row_struct
 from rxpipe.operators.records.explode import explode
 from rxpipe.table import Table
 from rxpipe.testing import TestContext, run_marbles

@@ -12,7 +12,7 @@ from reactivex.subject import Subject
 
 from rxpipe.elements import Batch, OriginGone
 from rxpipe.errors import ParameterError
-from rxpipe.expressions.rows import row_struct
+from rxpipe.fusion.rows import row_struct
 from rxpipe.operators.records.flatten import flatten
 from rxpipe.table import Table
 from rxpipe.testing import TestContext, run_marbles

@@ -16,7 +16,7 @@ from reactivex.subject import Subject
 from rxpipe import operators as ops
 from rxpipe.elements import Batch, OriginGone
 from rxpipe.errors import ExpressionError, ParameterError
-from rxpipe.expressions.rows import row_struct
+from rxpipe.fusion.rows import row_struct
 from rxpipe.operators.records._secrets import SECRETS, SecretKind, finder
 from rxpipe.operators.records.mask import mask
 from rxpipe.table import Table

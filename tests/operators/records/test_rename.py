@@ -10,7 +10,7 @@ from reactivex.subject import Subject
 
 from rxpipe.elements import Batch, OriginGone
 from rxpipe.errors import ExpressionError, ParameterError, RxpipeError
-from rxpipe.expressions.rows import row_struct
+from rxpipe.fusion.rows import row_struct
 from rxpipe.operators.records.rename import rename
 from rxpipe.table import Table
 from rxpipe.testing import TestContext, run_marbles

@@ -11,7 +11,7 @@ from reactivex.subject import Subject
 
 from rxpipe.elements import Batch, FileEvent, LineDelta, OriginGone
 from rxpipe.errors import ExpressionError, ParameterError, RxpipeError
-from rxpipe.expressions.rows import row_struct
+from rxpipe.fusion.rows import row_struct
 from rxpipe.operators.records.call import call
 from rxpipe.operators.records.derive import derive
 from rxpipe.operators.records.of_type import of_type

@@ -14,7 +14,7 @@ from rxpipe import operators as ops
 from rxpipe.context import entered
 from rxpipe.elements import Batch
 from rxpipe.errors import RxpipeError
-from rxpipe.expressions.rows import row_struct
+from rxpipe.fusion.rows import row_struct
 from rxpipe.lease import Lease
 from rxpipe.testing import TestContext
 

@@ -12,7 +12,7 @@ from reactivex.subject import Subject
 from rxpipe import operators as ops
 from rxpipe.context import entered
 from rxpipe.elements import Batch, FileEvent, FileState, LineDelta, OriginGone
-from rxpipe.expressions.rows import row_struct
+from rxpipe.fusion.rows import row_struct
 from rxpipe.lease import Lease
 from rxpipe.operators.time.delay import delay
 from rxpipe.table import Table

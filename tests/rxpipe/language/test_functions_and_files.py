@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from rxpipe import operators as ops
-from rxpipe.calls import function_named
 from rxpipe.cli import main
 from rxpipe.elements import Batch
 from rxpipe.errors import FunctionError, GraphError
 from rxpipe.graph import Graph
 from rxpipe.language.check import problems
 from rxpipe.language.config import load
+from rxpipe.parameters.calls import function_named
 
 GRAPH = """\
 graph: wrong

@@ -18,8 +18,8 @@ from rxpipe import operators as ops
 from rxpipe.context import current
 from rxpipe.elements import Batch
 from rxpipe.errors import Place, RunError
+from rxpipe.fusion.lift import lift
 from rxpipe.graph import Graph, Places, StepSpec, as_spec, stream
-from rxpipe.lift import lift
 from rxpipe.testing import VirtualRun, VirtualTimeScheduler, run_graph
 from tests.rxpipe.parts import Blocks, Step, collect, graph, later, rejecting
 

@@ -18,7 +18,7 @@ from rxpipe.context import current
 from rxpipe.elements import Batch, LineDelta
 from rxpipe.errors import RunError
 from rxpipe.graph import stream
-from rxpipe.meter import lines_in
+from rxpipe.runtime.meter import lines_in
 from rxpipe.testing import VirtualRun, run_graph
 from tests.rxpipe.parts import Blocks, Step, graph, rejecting
 

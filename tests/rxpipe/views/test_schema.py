@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from rxpipe import units
 from rxpipe.cli import main
 from rxpipe.errors import GraphError, RxpipeError
 from rxpipe.language import shipped
 from rxpipe.language.config import load_text
 from rxpipe.language.yamltext import compose
+from rxpipe.parameters import units
 from rxpipe.registry import built_in
 from rxpipe.views.schema import graph_schema
 

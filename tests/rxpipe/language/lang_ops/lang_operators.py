@@ -7,9 +7,9 @@ from reactivex import Observable
 
 from rxpipe.elements import Batch, FileEvent, LineDelta
 from rxpipe.operator import operator
-from rxpipe.params import Expr, Secret
+from rxpipe.parameters.types import Expr, Secret
+from rxpipe.parameters.units import Duration, Rate, Size
 from rxpipe.table import Table
-from rxpipe.units import Duration, Rate, Size
 
 Records = TypeVar("Records", Batch, Table)
 T = TypeVar("T")

@@ -24,8 +24,8 @@ from rxpipe.elements import Row
 from rxpipe.expressions import Expression
 from rxpipe.expressions.compiler import Compiler
 from rxpipe.expressions.fields import field_types, fields_of, row_struct
-from rxpipe.expressions.loop import Loop, Write, compile_loop
 from rxpipe.expressions.syntax import Code
+from rxpipe.fusion.loop import Loop, Write, compile_loop
 
 __all__ = [
     "Fusible",

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rxpipe.errors import ExpressionError, RxpipeError, UnitError
 from rxpipe.expressions import parse
-from rxpipe.expressions.rows import Reject, compile_derive, compile_filter, compile_values, fields_of, row_struct
+from rxpipe.fusion.rows import Reject, compile_derive, compile_filter, compile_values, fields_of, row_struct
 
 Line = row_struct("Line", {"model": str, "a": int, "b": float})
 Wide = row_struct("Wide", {"model": str, "a": int, "b": float, "more": list})

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from rxpipe.errors import ParameterError, ParameterProblem, described
 from rxpipe.language.guesses import unknown_operator
 from rxpipe.operator import Step
-from rxpipe.plain import Checked
+from rxpipe.parameters.plain import Checked
 from rxpipe.registry import registry
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Annotated, Any, NoReturn, TypeVar
 
 from rxpipe.errors import FunctionError, did_you_mean, nearest
-from rxpipe.plain import Checked, kept
+from rxpipe.parameters.plain import Checked, kept
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, Protocol
 from rxpipe.context import Context
 from rxpipe.elements import Batch, Fold, Row
 from rxpipe.errors import RxpipeError
-from rxpipe.expressions.loop import Fused, Loop, Write, compile_loop
-from rxpipe.expressions.rows import Fusible, RowsFunction
-from rxpipe.meter import Meter, blame
+from rxpipe.fusion.loop import Fused, Loop, Write, compile_loop
+from rxpipe.fusion.rows import Fusible, RowsFunction
+from rxpipe.runtime.meter import Meter, blame
 
 
 class Applied(NamedTuple):

@@ -9,9 +9,9 @@ from reactivex.subject import Subject
 
 from rxpipe.context import entered
 from rxpipe.elements import Batch
+from rxpipe.fusion.lift import MOST_REPORTED, Lifted, Make, Stage
 from rxpipe.lease import Lease
-from rxpipe.lift import MOST_REPORTED, Lifted, Make, Stage
-from rxpipe.meter import Meter
+from rxpipe.runtime.meter import Meter
 from rxpipe.table import Table
 from rxpipe.testing import TestContext
 

@@ -17,14 +17,14 @@ from typing_extensions import TypedDict
 
 from rxpipe.errors import ParameterError
 from rxpipe.language.datafiles import DataFiles
-from rxpipe.models import validate
 from rxpipe.operator import Operator
 from rxpipe.operators.sinks._panel import Panel
-from rxpipe.params import KNOWN_NAMES_ONLY, AggregationExpr, Expr, Ge, Gt
-from rxpipe.plain import NotPlainError, plain
+from rxpipe.parameters.models import validate
+from rxpipe.parameters.plain import NotPlainError, plain
+from rxpipe.parameters.types import KNOWN_NAMES_ONLY, AggregationExpr, Expr, Ge, Gt
+from rxpipe.parameters.units import Duration, Rate, Size
 from rxpipe.registry import registry
 from rxpipe.runtime.settings import Level, Settings
-from rxpipe.units import Duration, Rate, Size
 from rxpipe.views.document import Part
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
-from rxpipe.expressions.moments import Moments
-from rxpipe.expressions.packing import pack, unpack
-from rxpipe.expressions.sketches import Approximate, Sketch
+from rxpipe.aggregations.moments import Moments
+from rxpipe.aggregations.packing import pack, unpack
+from rxpipe.aggregations.sketches import Approximate, Sketch
 
 
 class Keeper(Protocol):

@@ -1,6 +1,6 @@
 """The types that an operator's parameters have beside Python's own, and the check of parameters.
 
-Nothing here imports pydantic: a parameter that is plainly right needs none of it, see `rxpipe.plain`.
+Nothing here imports pydantic: a parameter that is plainly right needs none of it, see `rxpipe.parameters.plain`.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
+from rxpipe.aggregations.aggregation import parse_aggregation
 from rxpipe.expressions import parse
-from rxpipe.expressions.aggregation import parse_aggregation
-from rxpipe.plain import Checked, Reading, kept
+from rxpipe.parameters.plain import Checked, Reading, kept
 
 if TYPE_CHECKING:
-    from rxpipe.models import Secret as Secret  # noqa: PLC0414  # offered here, see `__getattr__`
+    from rxpipe.parameters.models import Secret as Secret  # noqa: PLC0414  # offered here, see `__getattr__`
 
 
 class _Limit(Reading):
@@ -68,6 +68,6 @@ def __getattr__(name: str) -> Any:
     if name != "Secret":
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    from rxpipe.models import Secret  # noqa: PLC0415  # see above
+    from rxpipe.parameters.models import Secret  # noqa: PLC0415  # see above
 
     return Secret

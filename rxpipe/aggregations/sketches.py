@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from math import ceil, log
 from typing import TYPE_CHECKING, Any
 
-from rxpipe.expressions.packing import canonical
+from rxpipe.aggregations.packing import canonical
 
 if TYPE_CHECKING:
-    from rxpipe.expressions.keepers import Counts
+    from rxpipe.aggregations.keepers import Counts
 
 ACCURACY = 0.01
 """How far a quantile may be off, as a part of itself."""

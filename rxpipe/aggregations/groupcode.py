@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from rxpipe.expressions.aggregation import KINDS
-from rxpipe.expressions.keepers import KEEPERS
+from rxpipe.aggregations.aggregation import KINDS
+from rxpipe.aggregations.keepers import KEEPERS
 
 Key = Any
 """The value of the key's column if it is one, else a tuple."""

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 from reactivex.subject import Subject
 
 from rxpipe import operators as ops
+from rxpipe.aggregations.aggregation import FUNCTIONS, KINDS
 from rxpipe.context import entered
 from rxpipe.elements import Batch, Fold
 from rxpipe.expressions import parse
-from rxpipe.expressions.aggregation import FUNCTIONS, KINDS
-from rxpipe.expressions.loop import compile_loop
-from rxpipe.expressions.rows import Fusible, deriving, filtering
-from rxpipe.fused import Run
-from rxpipe.lift import Lifted, Stage
-from rxpipe.meter import Meter
+from rxpipe.fusion.fused import Run
+from rxpipe.fusion.lift import Lifted, Stage
+from rxpipe.fusion.loop import compile_loop
+from rxpipe.fusion.rows import Fusible, deriving, filtering
+from rxpipe.runtime.meter import Meter
 from rxpipe.table import Table
 from rxpipe.testing import TestContext
 

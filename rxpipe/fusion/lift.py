@@ -11,9 +11,9 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.context import Context, current, entered
 from rxpipe.elements import Batch, Row, as_dict
-from rxpipe.expressions.rows import Fusible, Reject, RowsFunction
-from rxpipe.fused import Applied, Run, Tail, runs_of
-from rxpipe.meter import Meter, blame
+from rxpipe.fusion.fused import Applied, Run, Tail, runs_of
+from rxpipe.fusion.rows import Fusible, Reject, RowsFunction
+from rxpipe.runtime.meter import Meter, blame
 from rxpipe.table import Table
 
 __all__ = ["Foldable", "Fusible", "Lifted", "Make", "Records", "Reject", "RowsFunction", "Stage", "fold", "lift"]

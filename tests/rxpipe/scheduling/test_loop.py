@@ -11,7 +11,7 @@ import pytest
 from reactivex.abc import DisposableBase, SchedulerBase
 from reactivex.disposable import Disposable
 
-from rxpipe.loop import LoopScheduler
+from rxpipe.scheduling.loop import LoopScheduler
 
 DEADLINE = 10
 

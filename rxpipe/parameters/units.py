@@ -17,7 +17,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from rxpipe.errors import UnitError, did_you_mean, nearest, shortened
-from rxpipe.plain import Reading
+from rxpipe.parameters.plain import Reading
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler

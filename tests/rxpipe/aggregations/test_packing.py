@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxpipe.expressions.packing import canonical, pack, pack_key, unpack
-from rxpipe.expressions.rows import row_struct
+from rxpipe.aggregations.packing import canonical, pack, pack_key, unpack
+from rxpipe.fusion.rows import row_struct
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
 values = st.recursive(

@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rxpipe.aggregations.aggregation import FUNCTIONS, parse_aggregation
+from rxpipe.aggregations.keepers import KEEPERS, Extreme, History
+from rxpipe.aggregations.packing import pack, unpack
 from rxpipe.errors import ExpressionError
 from rxpipe.expressions import parse
-from rxpipe.expressions.aggregation import FUNCTIONS, parse_aggregation
-from rxpipe.expressions.keepers import KEEPERS, Extreme, History
-from rxpipe.expressions.packing import pack, unpack
 
 
 def test_parse() -> None:
@@ -50,7 +50,7 @@ def test_a_bad_argument(text: str, message: str, column: int) -> None:
 
 
 def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rxpipe.expressions.aggregation.find_spec", lambda _: None)
+    monkeypatch.setattr("rxpipe.aggregations.aggregation.find_spec", lambda _: None)
     how = r"approx_distinct\(…\) needs the package 'datasketches': pip install 'rxpipe-graphs\[sketches\]'"
     with pytest.raises(ExpressionError, match=how):
         parse_aggregation.__wrapped__("approx_distinct(n)")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from rxpipe.errors import UnitError
-from rxpipe.units import (
+from rxpipe.parameters.units import (
     Duration,
     Rate,
     Size,

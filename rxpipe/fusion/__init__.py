@@ -1,0 +1,1 @@
+"""Record-wise steps lifted to batches, and neighbours fused into one generated loop."""

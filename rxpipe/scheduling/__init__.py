@@ -1,0 +1,1 @@
+"""Rx schedulers and timers on the asyncio loop."""
