@@ -33,7 +33,7 @@ def read_block(fd: int, tail: Tail, block: int, max_line: int) -> Found:
         OSError: The file cannot be read.
     """
     start = tail.offset
-    data = os.pread(fd, block, tail.scanned)
+    data, tail.ahead = tail.ahead or os.pread(fd, block, tail.scanned), b""
     more = len(data) == block
     end = data.rfind(b"\n") + 1
     if not end:

@@ -150,7 +150,7 @@ class Known:
     def _seen(self, path: str, state: FileState, *, known: bool) -> None:
         """There is a file in this state."""
         tail = self.live.get(path)
-        if tail is not None and tail.identity != state.identity:
+        if tail is not None and (tail.inode != state.inode or tail.device != state.device):
             self._displace(tail)
             tail = self.live.get(path)
         if tail is None:

@@ -13,6 +13,7 @@ import errno
 import os
 import select
 import struct
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -25,6 +26,7 @@ Hints = Callable[[set[str], bool], None]
 
 _HEADER = struct.Struct("iIII")
 _IN_Q_OVERFLOW, _IN_IGNORED, _IN_EXCL_UNLINK = 0x4000, 0x8000, 0x04000000
+_NAMES = (sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())
 _MOST = 1 << 18
 """Bytes of hints that are read at once."""
 
@@ -162,7 +164,7 @@ class Inotify:
                 if path is None or mask & _IN_IGNORED:
                     continue
                 name = data[at - length : at].rstrip(b"\0")
-                found.add(os.path.join(path, os.fsdecode(name)) if name else path)
+                found.add(f"{path.rstrip('/')}/{name.decode(*_NAMES)}" if name else path)
         if self._fd >= 0 and (found or lost):
             self._hints(found, lost)
 

@@ -59,7 +59,9 @@ class Reader:
         self.timers = {"settle": SerialDisposable(), "retry": SerialDisposable()}
         self.disposables = CompositeDisposable(*self.timers.values())
         self.read_bytes = self.lag_bytes = 0
-        self.completing = self.closed = self._scheduled = self._waiting = self._settling = False
+        self.completing = self.closed = self._scheduled = self._waiting = self._settling = self._taking = False
+        self._budget = self.block
+        """How many bytes may be read before the rest of the dataflow has its turn."""
         self.known = Known(context, self._dirty, self._forget, follow=follow, from_end=start == "end")
         self.last_known = context.now()
         if self.known.unsettled:
@@ -70,9 +72,13 @@ class Reader:
         if not isinstance(element, FileEvent):
             self.observer.on_next(element)
             return
+        self._taking = not element.known
         self.known.on_event(element)
         if element.known:
             self.last_known = self.context.now()
+        else:
+            self._taking = False
+            self._at_once()
         if not self._settling and self.known.lost:
             self._settle_later(_SETTLE)
 
@@ -104,8 +110,16 @@ class Reader:
             self.queue.append(tail)
             self._wake()
 
+    def _at_once(self) -> None:
+        """Read now what an event told of, as far as one turn may read; the rest in a turn of its own."""
+        if self.queue and not (self._scheduled or self._waiting or self.closed):
+            if self._budget > 0:
+                self._read_on()
+            else:
+                self._wake()
+
     def _wake(self) -> None:
-        if not (self._scheduled or self._waiting or self.closed):
+        if not (self._scheduled or self._waiting or self._taking or self.closed):
             self._scheduled = True
             self.scheduler.schedule(self._pump)
 
@@ -116,8 +130,11 @@ class Reader:
     def _pump(self, *_: Any) -> None:
         """One turn of the dataflow: read one block, or some small files."""
         self._scheduled = False
-        budget = self.block
-        while self.queue and budget > 0 and not self.closed:
+        self._budget = self.block
+        self._read_on()
+
+    def _read_on(self) -> None:
+        while self.queue and self._budget > 0 and not self.closed:
             if not self.flow.open:
                 self._waiting = True
                 self.flow.wait(self._resume)
@@ -131,7 +148,7 @@ class Reader:
                 self._read(tail)
             except OSError as error:
                 self._failed(tail, error)
-            budget -= max(_SMALLEST_READ, self.read_bytes - before)
+            self._budget -= max(_SMALLEST_READ, self.read_bytes - before)
         if self.queue:
             self._wake()
         elif self.completing and not self.closed:
@@ -178,9 +195,12 @@ class Reader:
             logger.info("{}: {} can be read again", self.context.name, tail.path)
         tail.size, tail.mtime_ns = now.st_size, now.st_mtime_ns
         self.known.note(tail.path)
+        if tail.scanned - tail.offset < self.block or tail.scanned > now.st_size:
+            tail.scanned = tail.offset
+        ahead = tail.packed is None and tail.scanned == tail.offset < now.st_size
         voided = tail.offset > 0 and (
             now.st_size < tail.offset
-            or not tail.same_content(fd)
+            or not tail.same_content(fd, min(self.block, now.st_size - tail.offset) if ahead else 0)
             or (self.last_line and now.st_size > tail.offset and tail.torn(fd))
         )
         if voided:
@@ -193,8 +213,6 @@ class Reader:
                 tail.advance(fd, last_line_end(fd, now.st_size))
             else:
                 tail.packed.pass_over(now.st_size)
-        if tail.scanned - tail.offset < self.block or tail.scanned > now.st_size:
-            tail.scanned = tail.offset
         self._lag(tail, now.st_size - tail.offset)
         if voided:
             self.observer.on_next(OriginGone(tail.path))
@@ -211,9 +229,8 @@ class Reader:
             reason = f"line of {end - start} bytes: at most max_line, {self.max_line}, are read; passed over"
             self.context.reject(reason, path=path, start=start, end=end)
             return
-        name = f"{tail.device:x}:{tail.inode:x}"
         lease = Lease(self.flow, end - start, path, start, end)
-        delta = LineDelta(path, name, start, end, found.data, lease, unfinished=found.unfinished)
+        delta = LineDelta(path, tail.name, start, end, found.data, lease, found.unfinished)
         del lease, found
         self.observer.on_next(delta)
 
@@ -247,8 +264,9 @@ class Reader:
         self._lag(tail, 0)
 
     def _lag(self, tail: Tail, lag: int) -> None:
-        self.lag_bytes += max(0, lag) - tail.lag
-        tail.lag = max(0, lag)
+        lag = max(lag, 0)
+        self.lag_bytes += lag - tail.lag
+        tail.lag = lag
 
     def _failed(self, tail: Tail, error: OSError) -> None:
         """A file cannot be opened or read: tell once, and try again later."""

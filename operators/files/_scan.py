@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 
+from rxpipe.elements import FileEvent
 from rxpipe.operators.files._match import Matcher
 from rxpipe.operators.files._tree import Found, Identity, Tree, parent, state_of
 
@@ -124,6 +125,23 @@ class Scanner:
                 found[path] = state_of(now) if stat.S_ISREG(now.st_mode) else None
             if number % _AT_ONCE == 0:
                 yield
+
+    def written(self, path: str) -> FileEvent | None:
+        """What happened to a known file that was written to, and to which nothing else happened, as most hints say.
+
+        Raises:
+            LookupError: There is more to find out, by a scan.
+        """
+        old = self.tree.files[path]
+        try:
+            now = os.stat(path)
+        except OSError as error:
+            raise LookupError(path) from error
+        same = now.st_ino == old.inode and now.st_dev == old.device and stat.S_ISREG(now.st_mode)
+        if not same or path in self._failing:
+            raise LookupError(path)
+        new = state_of(now)
+        return None if new == old else self.tree.write(path, old, new)
 
     def forget_root(self, root: str, found: Found) -> None:
         """Leave a root that is watched no more; its files count as gone."""

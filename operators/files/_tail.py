@@ -28,16 +28,50 @@ class Row(msgspec.Struct, array_like=True):
     packed: Place | None = None
 
 
+class Sample:
+    """Bytes of a file by which it is known again: kept as they are while it is open, else their digest alone."""
+
+    __slots__ = ("_digest", "data")
+
+    def __init__(self, digest: bytes = b"") -> None:
+        self.data = b""
+        self._digest = digest
+
+    def __bool__(self) -> bool:
+        return bool(self.data or self._digest)
+
+    @property
+    def digest(self) -> bytes:
+        """What is saved of it; empty where there is none."""
+        if self.data and not self._digest:
+            self._digest = digest(self.data)
+        return self._digest
+
+    def take(self, data: bytes) -> None:
+        """Be of these bytes."""
+        self.data, self._digest = data, b""
+
+    def is_of(self, data: bytes) -> bool:
+        """Whether it is of these bytes."""
+        return data == self.data if self.data else digest(data) == self._digest
+
+    def shorten(self) -> None:
+        """Keep the digest alone."""
+        self._digest, self.data = self.digest, b""
+
+
 class Tail:
     """One file that is being read.
 
     Attributes:
-        path: Its name now.
+        path: Where it is now.
+        name: What blocks of it say of whose lines they are.
         offset: Where the next line starts; all before was emitted.
         scanned: Up to here there is no newline behind `offset`.
         size, mtime_ns: What `stat` said when it was last read.
-        head: Digest of the first 1,024 bytes, once so many were read.
-        before: Digest of the last 1,024 bytes before the offset, or of all if they are fewer.
+        head: Sample of the first 1,024 bytes, once so many were read.
+        before: Sample of the last 1,024 bytes before the offset, or of all if they are fewer.
+        ahead: Bytes behind the offset that were read together with the sample before it.
         fd: Its descriptor while it is open, else -1.
         lag: Bytes known and not yet emitted.
         dirty: Whether there may be something to read.
@@ -49,17 +83,19 @@ class Tail:
     """
 
     __slots__ = (
-        "before", "checked", "device", "dirty", "due", "fd", "from_end", "gone", "head", "inode", "lag", "mtime_ns",
-        "offset", "packed", "path", "queued", "rest", "scanned", "size", "tries",
+        "ahead", "before", "checked", "device", "dirty", "due", "fd", "from_end", "gone", "head", "inode", "lag", "mtime_ns",
+        "name", "offset", "packed", "path", "queued", "rest", "scanned", "size", "tries",
     )  # fmt: skip
 
     def __init__(self, path: str, device: int, inode: int) -> None:
         self.path = path
+        self.name = f"{device:x}:{inode:x}"
         self.device = device
         self.inode = inode
         self.offset = self.scanned = self.lag = self.tries = 0
         self.size = self.mtime_ns = -1
-        self.head = self.before = b""
+        self.head, self.before = Sample(), Sample()
+        self.ahead = b""
         self.fd = -1
         self.due = 0.0
         self.dirty = self.queued = self.checked = self.gone = self.from_end = False
@@ -71,7 +107,7 @@ class Tail:
         """A file as it was saved."""
         tail = cls(path, row.device, row.inode)
         tail.offset = tail.scanned = row.offset
-        tail.size, tail.mtime_ns, tail.head, tail.before = row.size, row.mtime_ns, row.head, row.before
+        tail.size, tail.mtime_ns, tail.head, tail.before = row.size, row.mtime_ns, Sample(row.head), Sample(row.before)
         tail.packed = None if row.packed is None else Packed(row.packed)
         return tail
 
@@ -85,20 +121,28 @@ class Tail:
         packed = self.packed
         size = self.size if packed is None or packed.caught_up else -1  # or else it would be taken for read to its end
         place = None if packed is None else packed.place()
-        return Row(self.device, self.inode, self.offset, size, self.mtime_ns, self.head, self.before, place)
+        head, before = self.head.digest, self.before.digest
+        return Row(self.device, self.inode, self.offset, size, self.mtime_ns, head, before, place)
 
     def unchanged(self, state: FileState) -> bool:
         """Whether a file with this state was read to its end, so that it need not be opened."""
         return self.scanned >= state.size == self.size and state.mtime_ns == self.mtime_ns
 
-    def same_content(self, fd: int) -> bool:
-        """Whether an open file begins, and goes on up to the offset, as this one did."""
+    def same_content(self, fd: int, ahead: int = 0) -> bool:
+        """Whether an open file begins, and goes on up to the offset, as this one did.
+
+        Args:
+            fd: The file.
+            ahead: How many bytes behind the offset to read by the way, into `ahead`.
+        """
         if self.offset == 0:
             return True
         length = min(SAMPLE, self.offset)
-        if digest(os.pread(fd, length, self.offset - length)) != self.before:
+        data = os.pread(fd, length + ahead, self.offset - length)
+        if not self.before.is_of(data[:length]):
             return False
-        return not self.head or digest(os.pread(fd, SAMPLE, 0)) == self.head
+        self.ahead = data[length:]
+        return not self.head or self.head.is_of(os.pread(fd, SAMPLE, 0))
 
     def same_at(self, path: str) -> bool:
         """Whether the file at a path with this one's device and inode is this one: nobody took over its inode."""
@@ -118,12 +162,13 @@ class Tail:
 
     def advance(self, fd: int, to: int, data: bytes = b"") -> None:
         """Move the offset; `data` are the bytes before it, as far as they are at hand."""
-        self.offset = self.scanned = to
         length = min(SAMPLE, to)
-        sample = data[-length:] if len(data) >= length else os.pread(fd, length, to - length)
-        self.before = digest(sample)
+        if len(data) < length and self.offset + len(data) == to:
+            data = self.before.data + data
+        self.offset = self.scanned = to
+        self.before.take(data[-length:] if len(data) >= length else os.pread(fd, length, to - length))
         if not self.head and to >= SAMPLE:
-            self.head = digest(os.pread(fd, SAMPLE, 0))
+            self.head.take(os.pread(fd, SAMPLE, 0))
 
     def torn(self, fd: int) -> bool:
         """Whether what is before the offset is no whole line."""
@@ -133,7 +178,8 @@ class Tail:
         """Start again from the beginning."""
         self.packed = None
         self.offset = self.scanned = 0
-        self.head = self.before = b""
+        self.ahead = b""
+        self.head, self.before = Sample(), Sample()
 
 
 class Descriptors:
@@ -169,6 +215,8 @@ class Descriptors:
             self._open.pop(tail, None)
             os.close(tail.fd)
             tail.fd = -1
+            tail.head.shorten()
+            tail.before.shorten()
 
     def close_all(self) -> None:
         """Close every file."""

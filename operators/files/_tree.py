@@ -88,6 +88,11 @@ class Tree:
                 self._learn(path, new)
         return events
 
+    def write(self, path: str, old: FileState, new: FileState) -> FileEvent:
+        """Make known that a file was written to, and tell."""
+        self.files[path] = new
+        return _written(path, old, new)
+
     def _follow(self, changed: Found, listed: set[str]) -> None:
         """Look for the files that left their path: under their other names, and beside."""
         arrived = {new.identity for new in changed.values() if new is not None}
@@ -175,7 +180,7 @@ def _events(files: dict[str, FileState], changed: Found, moved: dict[str, str]) 
         old, new = files.get(path), changed[path]
         if old is not None and new is not None and old.identity == new.identity:
             if old != new:
-                rest.append(FileEvent("truncate" if new.size < old.size else "modify", path, old, new))
+                rest.append(_written(path, old, new))
             continue
         if old is not None and path not in moved:
             if new is not None and path not in came_from:
@@ -185,6 +190,10 @@ def _events(files: dict[str, FileState], changed: Found, moved: dict[str, str]) 
         if new is not None and path not in came_from:
             rest.append(FileEvent("create", path, None, new))
     return removed + _renames(files, changed, moved, came_from) + rest
+
+
+def _written(path: str, old: FileState, new: FileState) -> FileEvent:
+    return FileEvent("truncate" if new.size < old.size else "modify", path, old, new)
 
 
 def _renames(

@@ -23,6 +23,9 @@ from rxpipe.operators.files._tree import Found, parent
 _SLICE = 0.005
 """Seconds after which a long scan lets the rest of the dataflow have its turn."""
 
+_FEW = 16
+"""How many hints are followed at once, without a round."""
+
 
 class Watcher:
     """One subscription of `watch`. Hints, timers and changed paths only say where to look; a round looks there."""
@@ -131,6 +134,10 @@ class Watcher:
         """Take hints: of watched paths, and of what may become the way to a root that is not there yet."""
         if self.closed:
             return
+        if len(paths) <= _FEW and self._started and self._round is None:
+            paths = self._written(paths)
+            if not paths and not lost:
+                return
         known = self.scanner.folders
         roots = self.scanner.roots
         hints = {
@@ -148,6 +155,19 @@ class Watcher:
         self.pending |= hints
         if self.pending and not self._scheduled:
             self._turn()
+
+    def _written(self, paths: set[str]) -> set[str]:
+        """Tell at once of known files that were written to; returns the paths that need a round."""
+        more: set[str] = set()
+        for path in paths:
+            try:
+                event = self.scanner.written(path)
+            except LookupError:
+                more.add(path)
+                continue
+            if event is not None:
+                self.observer.on_next(event)
+        return more
 
     def _paths_changed(self) -> None:
         if self.closed:

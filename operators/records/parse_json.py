@@ -118,7 +118,7 @@ def _declared(name: str, spec: str | FieldSpec) -> Declared:
 class _Decoder(NamedTuple):
     """Decodes a line, which must be an object, and an array of them."""
 
-    line: Callable[[bytes], Any]
+    line: Callable[[bytes], Row]
     array: Callable[[bytearray], list[Any]]
 
 
@@ -168,15 +168,9 @@ def _decoded(decoder: _Decoder, block: LineDelta, marker: bytes | None, context:
     data = block.data
     if block.start == 0 and data.startswith(_BOM):
         data = b"   " + data[3:]
-    if marker is None:
-        array, lines = _as_array(data)
-        try:
-            whole = decoder.array(array)
-        except _BAD_LINE:
-            pass
-        else:
-            if len(whole) == lines:
-                return whole
+    whole = _at_once(decoder, data) if marker is None else None
+    if whole is not None:
+        return whole
     decode = decoder.line
     objects = []
     for start, line in _lines(data) if marker is None else lines_containing(data, marker):
@@ -194,6 +188,18 @@ def _decoded(decoder: _Decoder, block: LineDelta, marker: bytes | None, context:
             else:
                 objects.append(repaired)
     return objects
+
+
+def _at_once(decoder: _Decoder, data: bytes) -> list[Row] | None:
+    """The objects of lines of which each is one; None where one of them is bad."""
+    try:
+        if data.find(b"\n") == len(data) - 1:
+            return [decoder.line(data)]
+        array, lines = _as_array(data)
+        whole = decoder.array(array)
+    except _BAD_LINE:
+        return None
+    return whole if len(whole) == lines else None
 
 
 def _is_json(line: bytes) -> bool:

@@ -95,7 +95,7 @@ class _Caller:
         except Exception as error:  # noqa: BLE001  # whatever the function raises must not end the stream
             self._reject(element, error)
         else:
-            if inspect.isawaitable(result):
+            if result is not None and inspect.isawaitable(result):
                 self._await(element, result)
                 return
         self._observer.on_next(element)
