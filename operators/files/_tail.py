@@ -83,8 +83,8 @@ class Tail:
     """
 
     __slots__ = (
-        "ahead", "before", "checked", "device", "dirty", "due", "fd", "from_end", "gone", "head", "inode", "lag", "mtime_ns",
-        "name", "offset", "packed", "path", "queued", "rest", "scanned", "size", "tries",
+        "ahead", "before", "checked", "device", "dirty", "due", "fd", "from_end", "gone", "head", "inode", "lag",
+        "mtime_ns", "name", "offset", "packed", "path", "queued", "rest", "scanned", "size", "tries",
     )  # fmt: skip
 
     def __init__(self, path: str, device: int, inode: int) -> None:
