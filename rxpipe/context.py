@@ -226,12 +226,11 @@ class Context:
     def describe(self, name: str, read: Callable[[], Any]) -> None:
         """Expose a structured detail of this step in `run.status()`, such as the files and their offsets."""
 
-    def note_run(self, run: Any, behind: str) -> None:
+    def note_run(self, run: Any) -> None:
         """Take note of a `Run` of record-wise steps, this one among them, for those who want to read its loop.
 
         Args:
             run: The run.
-            behind: The step that subscribes it; where it takes the records into itself, it is part of the loop.
         """
 
     def status(self) -> Any:

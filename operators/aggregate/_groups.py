@@ -28,12 +28,14 @@ class Groups:
         aggregations: Aggregations by column name.
 
     Attributes:
+        name: The step's name.
         table: The table of the groups.
         restored: Whether there were groups in the saved state.
     """
 
     def __init__(self, context: Context, by: tuple[str, ...], aggregations: Mapping[str, Aggregation]) -> None:
         self._context = context
+        self.name = context.name
         self._by = by
         self._aggregations = aggregations
         self._keys = [parse(text) for text in by]

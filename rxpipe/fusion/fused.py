@@ -36,7 +36,13 @@ class Applied(NamedTuple):
 
 
 class Tail(Protocol):
-    """What takes the records of a run into itself, in the same loop, instead of having them made."""
+    """What takes the records of a run into itself, in the same loop, instead of having them made.
+
+    Attributes:
+        name: The name of its step.
+    """
+
+    name: str
 
     def write(self, loop: Loop) -> None:
         """Write what is done with one record; the loop's `result` is handed over in a `Fold`."""
@@ -76,13 +82,9 @@ class Run:
 
     @property
     def steps(self) -> list[str]:
-        """The names of the steps."""
-        return [applied.context.name for applied in self._steps]
-
-    @property
-    def folds(self) -> bool:
-        """Whether the step behind takes the records into itself in the same loop."""
-        return self._tail is not None
+        """The names of the steps, with that of the step behind where it takes the records into itself."""
+        names = [applied.context.name for applied in self._steps]
+        return names if self._tail is None else [*names, self._tail.name]
 
     @property
     def takes(self) -> type | None:

@@ -85,7 +85,7 @@ class Lifted(Observable[Any]):
     def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
         made, runs = self.runs()
         for run in runs:
-            made[0].context.note_run(run, current().name)
+            made[0].context.note_run(run)
         reported: list[set[Any]] = [set() for _ in made]
         before, last = self.before or Meter(), made[-1].meter
 

@@ -6,12 +6,11 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from reactivex.subject import Subject
-
 from rxpipe.elements import Batch, ErrorRecord
 from rxpipe.graph import ERRORS
 from rxpipe.lease import Lease
 from rxpipe.log import logger
+from rxpipe.runtime.shared import Shared
 
 KEPT = 100
 """How many of the last error records are kept."""
@@ -36,7 +35,7 @@ class DeadLetters:
         self._watch = watch
         self.count = 0
         self.last: deque[ErrorRecord] = deque(maxlen=KEPT)
-        self.stream: Subject[Any] = Subject()
+        self.stream = Shared()
 
     def emit(self, error: ErrorRecord, leases: tuple[Lease, ...], number: int, *, deliver: bool) -> None:
         """Count an error record and deliver it to those who read `errors`; if nobody does, it is logged.
@@ -51,7 +50,7 @@ class DeadLetters:
         self.last.append(error)
         if self._watch is not None:
             self._watch(ERRORS, error)
-        if deliver and self.stream.observers and not self.stream.is_stopped:
+        if deliver and self.stream.read:
             self.stream.on_next(Batch([error], leases=leases))
         elif number <= LOGGED or str(number).strip("0") == "1":
             many = "" if number <= LOGGED else f" [{number:,} errors of this step so far; few of them are logged]"

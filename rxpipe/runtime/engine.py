@@ -16,17 +16,18 @@ import msgspec
 from reactivex import Observable
 from reactivex.abc import DisposableBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, SerialDisposable
-from reactivex.subject import Subject
 
 from rxpipe.context import Emit, Notifier, Written, void
 from rxpipe.errors import GraphError, RunError, RxpipeError
+from rxpipe.fusion.lift import fold
 from rxpipe.graph import ERRORS
-from rxpipe.language.plan import error_handlers
+from rxpipe.language.plan import error_handlers, reads_of
 from rxpipe.lease import Flow
 from rxpipe.log import logger
 from rxpipe.runtime.checkpoint import Checkpoints
 from rxpipe.runtime.deadletters import DeadLetters
 from rxpipe.runtime.guard import GuardedScheduler
+from rxpipe.runtime.shared import Shared
 from rxpipe.runtime.stage import StepContext
 from rxpipe.runtime.status import Monitor, RunStatus
 from rxpipe.runtime.wiring import Wiring
@@ -95,7 +96,7 @@ class Engine:
         written: The files that the run writes.
         endpoint: Where the run's metrics are, if it exposes them.
         contexts: The contexts of all steps, each behind those that it reads from.
-        runs: The latest run of each row of record-wise steps, by their names, with the step that subscribed it.
+        runs: The latest run of each row of record-wise steps, by their names.
         tables: The latest table that left each stream, or output of one.
     """
 
@@ -118,7 +119,7 @@ class Engine:
         self.state: State = "new"
         self.failure: Exception | None = None
         self.contexts: list[StepContext] = []
-        self.runs: dict[tuple[str, ...], tuple[str, Run]] = {}
+        self.runs: dict[tuple[str, ...], Run] = {}
         self.tables: dict[str, Table] = {}
         self.errors = DeadLetters(options.watch)
         self.written = Written()
@@ -134,7 +135,7 @@ class Engine:
         self._subscriptions = CompositeDisposable()
         self._ticks = SerialDisposable()
         self._handlers = error_handlers(plan)
-        self._subjects: dict[str, Subject[Any]] = {}
+        self._shared: dict[str, Shared] = {}
         self._open: set[str] = set()
         self._sources = 0
         self._activity = -1
@@ -148,12 +149,12 @@ class Engine:
         """
         self.state = "running"
         streams = sorted(self.plan.streams.values(), key=lambda stream: stream.name in self._handlers)
-        self._subjects = {name: Subject() for stream in streams for name in _read(stream)} | {
-            ERRORS: self.errors.stream
-        }
+        self._shared = {name: Shared() for stream in streams for name in _read(stream)} | {ERRORS: self.errors.stream}
+        if self._options.watch is None:
+            self._shared |= {stream.name: Shared(single=True) for stream in streams if self._read_once(stream)}
         self._open = {stream.name for stream in streams}
         try:
-            wiring = Wiring(self, self._subjects, self._handlers)
+            wiring = Wiring(self, self._shared, self._handlers)
             built = [(stream.name, wiring.build(stream)) for stream in streams]
         except Exception as error:  # noqa: BLE001  # an operator may raise whatever it likes when it is called
             self.fail(error)
@@ -171,12 +172,22 @@ class Engine:
         if self._options.duration is not None:
             self._subscriptions.add(self._later(self._options.duration, self.drain))
 
+    def _read_once(self, stream: PlannedStream) -> bool:
+        """Whether a stream has one reader, and that no step that might subscribe more than once."""
+        if len(stream.readers) != 1:
+            return False
+        reader = self.plan.streams[stream.readers[0]]
+        reads = [read for step in reader.steps for read in reads_of(step) if read == stream.name]
+        return len(reads) == 1 and all(step.function is None for step in reader.steps)
+
     def _subscribe(self, name: str, observable: Observable[Any]) -> None:
-        subject, completed = self._subjects.get(name), self._options.completed
+        shared, completed = self._shared.get(name), self._options.completed
+        if shared is not None and shared.tail is not None:
+            observable = fold(observable, shared.tail)
 
         def on_completed() -> None:
-            if subject is not None:
-                subject.on_completed()
+            if shared is not None:
+                shared.on_completed()
             if completed is not None:
                 completed(name)
             self._completed(name)
@@ -186,8 +197,8 @@ class Engine:
 
     def emitter(self, name: str) -> Emit:
         """Where the elements of a stream go, or of an output `STREAM.OUTPUT`: to all who read it."""
-        subject, watch = self._subjects.get(name), self._options.watch
-        emit = void if subject is None else subject.on_next
+        shared, watch = self._shared.get(name), self._options.watch
+        emit = void if shared is None else shared.on_next
 
         def kept(element: Any) -> None:
             if isinstance(element, Table):
@@ -224,7 +235,7 @@ class Engine:
 
     def _complete_errors(self) -> None:
         """The stream `errors` ends when no source is left, and no stream but those that read it."""
-        if self._sources == 0 and self._open <= self._handlers and not self.errors.stream.is_stopped:
+        if self._sources == 0 and self._open <= self._handlers and not self.errors.stream.over:
             self.errors.complete()
             if self._options.completed is not None:
                 self._options.completed(ERRORS)

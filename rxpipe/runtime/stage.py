@@ -12,7 +12,6 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.internal import default_error, noop
-from reactivex.subject import Subject
 
 from rxpipe.context import Change, Context, Emit, Notifier, Saved, StateKind, entered
 from rxpipe.elements import Batch, ErrorRecord
@@ -24,6 +23,7 @@ from rxpipe.runtime.meter import Meter, blame
 
 if TYPE_CHECKING:
     from rxpipe.runtime.engine import Engine
+    from rxpipe.runtime.shared import Shared
 
 T = TypeVar("T")
 
@@ -150,9 +150,9 @@ class StepContext(Context):
         """Expose a detail."""
         self.meter.details[name] = read
 
-    def note_run(self, run: Any, behind: str) -> None:
+    def note_run(self, run: Any) -> None:
         """Let the engine know."""
-        self._engine.runs[*run.steps] = (behind, run)
+        self._engine.runs[*run.steps] = run
 
     def status(self) -> Any:
         """The run's status."""
@@ -197,7 +197,7 @@ class _Calls(NamedTuple):
     on_completed: Callable[[], None]
 
 
-class _Joint(Observable[Any]):
+class Joint(Observable[Any]):
     """An observable between two steps that adds no observer of its own to the way of an element.
 
     Each step has one that stops it when it is over or disposed of; the joints beside it need none.
@@ -218,7 +218,7 @@ class _Joint(Observable[Any]):
         return self._subscribe_core(observer, scheduler)
 
 
-class Inlet(_Joint):
+class Inlet(Joint):
     """In front of a step: counts what flows in, charges the step for its time, names it when it raises.
 
     Args:
@@ -278,7 +278,7 @@ class Inlet(_Joint):
         return self.source.subscribe(on_next, on_error, on_completed, scheduler=scheduler)
 
 
-class Outlet(_Joint):
+class Outlet(Joint):
     """Behind a step: subscribes it in its context, counts what flows out, names it when it ends in an error.
 
     Args:
@@ -344,7 +344,7 @@ class Ending(Observable[Any]):
         over: Whether the run has ended: then nobody is told any more.
     """
 
-    def __init__(self, source: Observable[Any], outputs: list[Subject[Any]], over: Callable[[], bool]) -> None:
+    def __init__(self, source: Observable[Any], outputs: list[Shared], over: Callable[[], bool]) -> None:
         super().__init__()
         self.source = source
         self.outputs = outputs

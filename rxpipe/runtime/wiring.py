@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reactivex import Observable
-from reactivex.subject import Subject
 
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import ERRORS, stream_of
@@ -16,6 +15,7 @@ from rxpipe.runtime.stage import Ending, Inlet, StepContext, staged
 if TYPE_CHECKING:
     from rxpipe.language.plan import PlannedStep, PlannedStream
     from rxpipe.runtime.engine import Engine
+    from rxpipe.runtime.shared import Shared
 
 
 class Wiring:
@@ -23,13 +23,13 @@ class Wiring:
 
     Args:
         engine: The run; it is given the contexts of all steps.
-        subjects: Where the streams and outputs that others read are heard, and the stream `errors`.
+        shared: Where the streams and outputs that others read are heard, and the stream `errors`.
         handlers: The streams that read `errors`, directly or through others.
     """
 
-    def __init__(self, engine: Engine, subjects: dict[str, Subject[Any]], handlers: set[str]) -> None:
+    def __init__(self, engine: Engine, shared: dict[str, Shared], handlers: set[str]) -> None:
         self._engine = engine
-        self._subjects = subjects
+        self._shared = shared
         self._handlers = handlers
         self._last: dict[str, Meter | None] = {ERRORS: None}
 
@@ -46,7 +46,7 @@ class Wiring:
             sources = map(stream_of, reads_of(step))
             handles_errors = handles_errors or any(source in {ERRORS, *self._handlers} for source in sources)
             if step.reads is not None:
-                observable = self._subjects[step.reads]
+                observable = self._shared[step.reads]
                 self._last[stream.name] = self._last[step.reads]
                 continue
             context = StepContext(self._engine, step.name, stream.name, handles_errors=handles_errors)
@@ -83,11 +83,11 @@ class Wiring:
         return staged(step.operator.apply(inputs, step.parameters), inlet, context, root=step.operator.is_source)
 
     def _read(self, read: str, context: StepContext) -> Observable[Any]:
-        return Inlet(self._subjects[read], context, self._last[read])
+        return Inlet(self._shared[read], context, self._last[read])
 
     def _with_outputs(self, step: PlannedStep, applied: Observable[Any], context: StepContext) -> Observable[Any]:
         """Give a step the way to its outputs beside the main one, and end those that are read when it ends."""
         names = {output: f"{context.stream}.{output}" for output in step.outputs}
         context.connect({output: self._engine.emitter(name) for output, name in names.items()})
-        read = [self._subjects[name] for name in names.values() if name in self._subjects]
+        read = [self._shared[name] for name in names.values() if name in self._shared]
         return Ending(applied, read, self._engine.over) if read else applied

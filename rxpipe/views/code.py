@@ -58,8 +58,7 @@ def loops(plan: Plan) -> list[LoopCode]:
         raise engine.failure
     order = [step.name for stream in inert.streams.values() for step in stream.steps]
     steps = {step.name: step for stream in inert.streams.values() for step in stream.steps}
-    found = sorted(engine.runs.values(), key=lambda pair: order.index(pair[1].steps[0]))
-    made = [_code(run, behind, steps) for behind, run in found]
+    made = [_code(run, steps) for run in sorted(engine.runs.values(), key=lambda run: order.index(run.steps[0]))]
     return [code for code in made if code is not None]
 
 
@@ -71,12 +70,11 @@ def text(plan: Plan) -> str:
     return "\n\n\n".join(map(str, found))
 
 
-def _code(run: Run, behind: str, steps: dict[str, PlannedStep]) -> LoopCode | None:
+def _code(run: Run, steps: dict[str, PlannedStep]) -> LoopCode | None:
     """A run's loop; None where its steps are not fused."""
-    names = (*run.steps, *((behind,) if run.folds else ()))
     row_type = run.takes or _known(steps[run.steps[0]].fields)
     fused = run.source(row_type)
-    return None if fused is None else LoopCode(names, _described(row_type), fused.source)
+    return None if fused is None else LoopCode(tuple(run.steps), _described(row_type), fused.source)
 
 
 def _known(fields: tuple[str, ...] | None) -> type:
@@ -119,17 +117,11 @@ def _inert_step(step: PlannedStep) -> Iterator[PlannedStep]:
     inside = [inner for value in step.parameters.values() for inner in steps_in(value)]
     if isinstance(step.function, Observable) or (operator is not None and operator.is_source):
         yield replace(step, operator=None, function=reactivex.never())
-    elif operator is not None and operator.delivery is not None:
-        yield replace(step, operator=None, function=_same)
     elif inside:
         fields = step.fields  # of the others nothing is known but what they do
         for inner in inside:
             name = f"{step.name} > {inner.operator.name}"
             yield replace(step, name=name, operator=inner.operator, parameters=inner.parameters, fields=fields)
             fields = None
-    else:
+    elif operator is None or operator.delivery is None:
         yield step
-
-
-def _same(source: Observable[Any]) -> Observable[Any]:
-    return source
