@@ -1,7 +1,7 @@
 """Elements on their way to a worker and back: their data without leases, pickled.
 
 A pickle of plain tuples takes half the time of MessagePack here, since it needs no look at each value, and keeps all
-types; the two ends are one program.
+types; the two ends are one program. The bytes of a block are no part of the pickle: they go behind it as they are.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import pickle
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -17,20 +18,25 @@ from rxpipe.elements import Batch, LineDelta, Partial, Row
 from rxpipe.fusion.rows import row_struct
 from rxpipe.lease import Flow, Lease
 
-_LENGTH = struct.Struct("!Q")
+_COUNT = struct.Struct("!B")
+
+Message = Sequence[bytes | memoryview]
+"""A pickle, and the blocks of bytes that belong to it."""
 
 Rows = tuple[tuple[str, ...] | None, list[Any]]
 """The names of the fields and the values, if all rows are of one struct; else None and the rows as they are."""
 
 
-def dumps(value: Any) -> bytes:
-    """Anything as bytes."""
-    return pickle.dumps(value, protocol=5)
+def dumps(value: Any) -> Message:
+    """Anything as a message."""
+    blocks: list[pickle.PickleBuffer] = []
+    return [pickle.dumps(value, protocol=5, buffer_callback=blocks.append), *(block.raw() for block in blocks)]
 
 
-def loads(data: bytes | bytearray) -> Any:
-    """What `dumps` made bytes of."""
-    return pickle.loads(data)  # noqa: S301  # of a process of our own, through a pair of sockets nobody else has
+def loads(message: Message) -> Any:
+    """What `dumps` made a message of."""
+    head, *blocks = message
+    return pickle.loads(head, buffers=blocks)  # noqa: S301  # of a process of our own, through sockets nobody else has
 
 
 def plain(element: Any) -> tuple[Any, ...]:
@@ -41,6 +47,7 @@ def plain(element: Any) -> tuple[Any, ...]:
     if isinstance(element, LineDelta):
         values = element._asdict()
         del values["lease"]
+        values["data"] = pickle.PickleBuffer(element.data)
         return ("lines", values, _place(element.lease))
     if isinstance(element, Partial):
         return ("part", element.state)
@@ -80,32 +87,50 @@ def _unrows(data: Rows) -> list[Row]:
     return [made(*row) for row in rows]
 
 
-def send(to: socket.socket, message: bytes) -> None:
+def send(to: socket.socket, message: Message) -> None:
     """Send a message.
 
     Raises:
         OSError: The other end is gone, or it takes too long.
     """
-    to.sendall(_LENGTH.pack(len(message)))
-    to.sendall(message)
+    head = _COUNT.pack(len(message)) + struct.pack(f"!{len(message)}Q", *map(len, message))
+    parts = [memoryview(part) for part in (head, *message) if part]
+    while parts:
+        sent = to.sendmsg(parts)
+        while parts and sent >= len(parts[0]):
+            sent -= len(parts.pop(0))
+        if sent:
+            parts[0] = parts[0][sent:]
 
 
-def receive(at: socket.socket) -> bytearray | None:
+def receive(at: socket.socket) -> Message | None:
     """The next message; None where the other end is gone.
 
     Raises:
         OSError: It takes too long.
     """
-    head = _exactly(at, _LENGTH.size)
-    return None if head is None else _exactly(at, _LENGTH.unpack(head)[0])
-
-
-def _exactly(at: socket.socket, size: int) -> bytearray | None:
-    data = bytearray(size)
-    view, have = memoryview(data), 0
-    while have < size:
-        got = at.recv_into(view[have:])
-        if not got:
+    count = _exactly(at, _COUNT.size)
+    if count is None:
+        return None
+    lengths = _exactly(at, 8 * count[0])
+    if lengths is None:
+        return None
+    parts: list[bytes] = []
+    for length in struct.unpack(f"!{count[0]}Q", lengths):
+        part = _exactly(at, length)
+        if part is None:
             return None
-        have += got
-    return data
+        parts.append(part)
+    return parts
+
+
+def _exactly(at: socket.socket, size: int) -> bytes | None:
+    data = at.recv(size, socket.MSG_WAITALL) if size else b""
+    if len(data) == size:
+        return data
+    parts = [data]
+    while size := size - len(parts[-1]):
+        if not parts[-1]:
+            return None
+        parts.append(at.recv(size, socket.MSG_WAITALL))
+    return b"".join(parts)

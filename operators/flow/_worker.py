@@ -58,7 +58,7 @@ def serve(descriptor: int) -> None:
             pipeline = None if first is None else loads(first).pipeline()
         except Exception as error:  # noqa: BLE001  # whatever an operator raises when it is made
             failure = _said(error)
-        send(run, b"")  # ready
+        send(run, [])  # ready
         while (message := receive(run)) is not None:
             if pipeline is not None:
                 try:

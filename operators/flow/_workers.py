@@ -11,12 +11,13 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 from rxpipe.elements import ErrorRecord
 from rxpipe.errors import RxpipeError
 from rxpipe.lease import Flow
 from rxpipe.operators.flow._calls import leases_of
-from rxpipe.operators.flow._wire import dumps, loads, plain, receive, restored, send
+from rxpipe.operators.flow._wire import Message, dumps, loads, plain, receive, restored, send
 from rxpipe.operators.flow._worker import Setup
 
 Made = tuple[list[Any], list[ErrorRecord]]
@@ -33,11 +34,25 @@ class WorkerError(RxpipeError):
 
 
 class _Died(Exception):  # noqa: N818  # not told to anybody
-    """The worker is gone."""
+    """The worker is gone.
+
+    Args:
+        of_it: Whether it may be gone because of the element, and not of one that was before it.
+    """
+
+    def __init__(self, *, of_it: bool) -> None:
+        super().__init__()
+        self.of_it = of_it
 
 
 class Worker(Protocol):
-    """Does one element at a time."""
+    """Does one element at a time.
+
+    Attributes:
+        ahead: How many it may be given: one that it is at work on, and perhaps the next.
+    """
+
+    ahead: int
 
     def run(self, element: Any) -> Made:
         """Do it."""
@@ -54,6 +69,8 @@ class ThreadWorker:
     Args:
         setup: What to do.
     """
+
+    ahead = 1
 
     def __init__(self, setup: Setup) -> None:
         self._pipeline = setup.pipeline()
@@ -74,11 +91,16 @@ class ProcessWorker:
         timeout: Seconds that one element may take.
     """
 
+    ahead = 2
+
     def __init__(self, setup: Setup, timeout: float | None) -> None:
         self._timeout = timeout
         self._flow = Flow()
-        self._busy = threading.Lock()
-        self._ready = False
+        self._sending = threading.Lock()
+        self._sent = 0
+        self._turn = threading.Condition()
+        self._answered = 0
+        self._gone = self._ready = False
         self._socket, other = socket.socketpair()
         environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
         with other:
@@ -92,32 +114,50 @@ class ProcessWorker:
             send(self._socket, dumps(setup))
 
     def run(self, element: Any) -> Made:
-        """Have it done there.
+        """Have it done there; it is sent at once, also while the process is at work on another one.
 
         Raises:
             _Died: The process is gone.
             TimeoutError: It takes too long.
             RxpipeError: A step failed.
         """
-        try:
-            with self._busy:
-                if not self._ready:  # it has imported what it needs: that is not the element's time
-                    self._ready = receive(self._socket) is not None
-                self._socket.settimeout(self._timeout)
-                send(self._socket, dumps(plain(element)))
-                answer = receive(self._socket)
-        except TimeoutError:
-            raise
-        except OSError as error:
-            raise _Died from error
-        if answer is None:
-            raise _Died
-        made = loads(answer)
+        message = dumps(plain(element))
+        with self._sending:
+            number, self._sent = self._sent, self._sent + 1
+            with contextlib.suppress(OSError):  # it is gone: whoever waits for its answer finds out
+                send(self._socket, message)
+        made = loads(self._answer(number))
         if isinstance(made, str):
             raise RxpipeError(made)
         elements, errors = made
         leases = leases_of(element)
         return [restored(data, leases, self._flow) for data in elements], errors
+
+    def _answer(self, number: int) -> Message:
+        """The answer to what was sent as the how manieth, when its turn comes."""
+        with self._turn:
+            self._turn.wait_for(lambda: self._gone or self._answered == number)
+            if self._gone:
+                raise _Died(of_it=False)
+            try:
+                if not self._ready:  # it has imported what it needs: that is not the element's time
+                    self._ready = receive(self._socket) is not None
+                    self._socket.settimeout(self._timeout)
+                answer = receive(self._socket)
+            except TimeoutError:
+                self._gone = True
+                raise
+            except OSError as error:
+                self._gone = True
+                raise _Died(of_it=True) from error
+            else:
+                self._gone = answer is None
+                self._answered += 1
+                if answer is None:
+                    raise _Died(of_it=True)
+                return answer
+            finally:
+                self._turn.notify_all()
 
     def close(self) -> None:
         """Kill the process: it has nothing that must be saved."""
@@ -125,12 +165,16 @@ class ProcessWorker:
             self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits for an answer
         self.process.kill()
         self.process.wait()
-        with self._busy:
+        with self._sending, self._turn:
+            self._gone = True
             self._socket.close()
+            self._turn.notify_all()
 
 
 class Workers:
-    """As many workers as there are to be; whoever has an element to be done waits for one that is idle.
+    """As many workers as there are to be; whoever has an element to be done waits for one that can be given it.
+
+    A process is given one element ahead, so that it need not wait for the run when it is done with another one.
 
     Args:
         make: Makes a worker.
@@ -141,10 +185,13 @@ class Workers:
         self._make = make
         self._lock = threading.Lock()
         self._closed = False
-        self._all: set[Worker] = set()
+        self._instead: WeakKeyDictionary[Worker, Worker] = WeakKeyDictionary()
         self._idle: SimpleQueue[Worker] = SimpleQueue()
-        for _ in range(count):
-            self._idle.put(self._new())
+        self._all = {make() for _ in range(count)}
+        for place in range(max(worker.ahead for worker in self._all)):
+            for worker in self._all:
+                if place < worker.ahead:
+                    self._idle.put(worker)
 
     @property
     def all(self) -> list[Worker]:
@@ -159,13 +206,13 @@ class Workers:
             RxpipeError: A step failed.
         """
         worker = self._idle.get()
+        deaths = 0
         try:
-            for _ in range(2):
-                if self._closed:
-                    break
+            while deaths < 2 and not self._closed:  # noqa: PLR2004  # see below
                 try:
                     return worker.run(element)
-                except _Died:
+                except _Died as died:
+                    deaths += died.of_it
                     worker = self._replaced(worker)
                 except TimeoutError:
                     worker = self._replaced(worker)
@@ -185,15 +232,11 @@ class Workers:
             worker.close()
 
     def _replaced(self, worker: Worker) -> Worker:
+        """The worker in the place of one that is gone, made by whoever asks first."""
         worker.close()
-        self._all.discard(worker)
-        return worker if self._closed else self._new()
-
-    def _new(self) -> Worker:
-        worker = self._make()
         with self._lock:
-            if not self._closed:
-                self._all.add(worker)
-                return worker
-        worker.close()
-        return worker
+            if worker in self._all:
+                self._all.discard(worker)
+                self._instead[worker] = made = self._make()
+                self._all.add(made)
+            return self._instead.get(worker, worker)

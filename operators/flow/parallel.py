@@ -25,7 +25,7 @@ from rxpipe.parameters.units import Duration, seconds
 from rxpipe.table import Table
 
 AHEAD = 2
-"""How many blocks each worker is given ahead, so that it need not wait for the run."""
+"""How many blocks are under way for each worker."""
 
 
 @operator
