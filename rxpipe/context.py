@@ -21,8 +21,10 @@ from reactivex.disposable import Disposable
 from reactivex.scheduler import EventLoopScheduler
 
 from rxpipe.elements import ErrorRecord, error_record
+from rxpipe.errors import RunError
 from rxpipe.lease import Flow, Lease
 from rxpipe.log import logger
+from rxpipe.retrying import OnError, Retry
 from rxpipe.scheduling.loop import LoopScheduler
 
 StateKind = Literal["source", "operator", "sink"]
@@ -119,6 +121,8 @@ class Context:
         folder: The graph's folder, where its data files are.
         readers: Takes what the step emits to its outputs beside the main one, by name.
         written: The files that sinks write; a sink adds its own when it is subscribed.
+        on_error: What the step does with what it cannot handle; None leaves it to the step, which rejects what is wrong.
+        again: Takes what is rejected, if it is to be tried again; see `rxpipe.handling`.
     """
 
     name: str = "python"
@@ -126,6 +130,8 @@ class Context:
     once: bool = False
     folder: Path = Path()
     readers: Mapping[str, Emit] = MappingProxyType({})
+    on_error: OnError | None = None
+    again: Callable[[BaseException, Any], bool] | None = None
 
     def __init__(self, flow: Flow | None = None) -> None:
         self.flow = flow or Flow()
@@ -171,7 +177,7 @@ class Context:
 
     def reject(
         self,
-        reason: str,
+        reason: str | BaseException,
         record: object = None,
         *,
         leases: tuple[Lease, ...] = (),
@@ -179,10 +185,52 @@ class Context:
         start: int | None = None,
         end: int | None = None,
     ) -> None:
-        """Send one record that cannot be handled, with its origin, to the stream `errors`."""
+        """Do with one record that cannot be handled what the step's `on_error` says: send it to the stream `errors`.
+
+        Args:
+            reason: Why; the exception, where there is one.
+            record: The record, line or element.
+            leases: Those of the data that it came from.
+            path: Where it came from, if that is not the place of the first lease.
+            start: The first byte there.
+            end: The byte behind the last.
+
+        Raises:
+            RunError: The step's `on_error` is `stop`.
+        """
+        if isinstance(reason, BaseException):
+            if self.again is not None and self.again(reason, record):
+                return
+            reason = f"{type(reason).__name__}: {reason}"
         place = {key: value for key, value in {"path": path, "start": start, "end": end}.items() if value is not None}
         lease = leases[0] if leases else None
-        self.emit_error(error_record(self.name, reason, record, lease, time=self.now(), **place), leases)
+        self.refuse(error_record(self.name, reason, record, lease, time=self.now(), **place), leases)
+
+    def refuse(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:
+        """Do with an error record what the step's `on_error` says; see `reject`."""
+        do = self.on_error.then if isinstance(self.on_error, Retry) else self.on_error
+        if do == "stop":
+            raise RunError(str(error))
+        if do == "skip":
+            self.skip(error)
+        else:
+            self.emit_error(error, leases)
+
+    def skip(self, error: ErrorRecord) -> None:
+        """Count an error that the step's `on_error` passes over."""
+
+    def retry(self) -> Retry:
+        """How a step that writes or calls tries again what may pass: in its place, so that nobody else need."""
+        self.again = None
+        if self.on_error is None or isinstance(self.on_error, Retry):
+            return self.on_error or Retry()
+        return Retry(attempts=1, then=self.on_error)
+
+    @property
+    def gives_up(self) -> bool:
+        """Whether the step goes on without what it could not write, whatever the reason."""
+        do = self.on_error.then if isinstance(self.on_error, Retry) else self.on_error
+        return do in {"skip", "dead_letter"}
 
     def emit_error(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:  # noqa: ARG002  # a run's are used
         """Deliver an error record, with the leases of the data that it is about: here, to the log."""

@@ -60,7 +60,7 @@ def with_outputs(
                 observer.on_completed()
 
             with entered(inner):
-                applied = step(_outside(source, outer))
+                applied = step(outside(source, outer))
                 return applied.subscribe(observer.on_next, on_error, on_completed, scheduler=scheduler)
 
         return Observable(subscribe)
@@ -81,7 +81,7 @@ def _require(step: Callable[..., Any], readers: Mapping[str, object]) -> None:
             raise RxpipeError(msg)
 
 
-def _outside(source: Observable[A], context: Context) -> Observable[A]:
+def outside(source: Observable[A], context: Context) -> Observable[A]:
     """A source that is subscribed in its own context: the readers are those of the one step alone."""
 
     def subscribe(observer: ObserverBase[A], scheduler: SchedulerBase | None = None) -> DisposableBase:

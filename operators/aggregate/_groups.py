@@ -71,7 +71,7 @@ class Groups:
     def _applied(self, batch: Batch) -> bool:
 
         def reject(row: Row, error: Exception) -> None:
-            self._context.reject(f"{type(error).__name__}: {error}", row, leases=batch.leases)
+            self._context.reject(error, row, leases=batch.leases)
 
         self._store.fit(batch)
         changed = self._update(lambda rows, values, _: self._store.retract(rows, values), batch.retracted, _ignore)
@@ -95,7 +95,7 @@ class Groups:
             try:
                 self._store.merge(key, group)
             except Exception as error:  # noqa: BLE001  # whatever two values make the generated code raise
-                self._context.reject(f"{type(error).__name__}: {error}", {"key": key}, leases=part.leases)
+                self._context.reject(error, {"key": key}, leases=part.leases)
             else:
                 self._stale[key] = None
         if part.state:

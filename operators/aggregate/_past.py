@@ -106,7 +106,7 @@ class _Pasts:
         """The batch with its columns."""
 
         def reject(row: Row, error: Exception) -> None:
-            self._context.reject(f"{type(error).__name__}: {error}", row, leases=batch.leases)
+            self._context.reject(error, row, leases=batch.leases)
 
         retracted = self._given.taken_back(self._values(batch.retracted, _ignore)[0], reject)
         rows, columns = self._added(batch.rows, reject)

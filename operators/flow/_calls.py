@@ -14,6 +14,9 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from rxpipe.context import Context
 from rxpipe.elements import Batch, LineDelta, Row
 from rxpipe.lease import Lease
+from rxpipe.log import logger
+from rxpipe.retrying import Breaker, Retry
+from rxpipe.transient import asked_of, transient
 
 AnyFuture = Future[Any] | asyncio.Future[Any]
 
@@ -29,9 +32,11 @@ class Call:
         last: Whether it is the last call for its element.
         done: Whether nothing more will come of it.
         made: What came of it.
+        tried: How often it was tried and failed.
+        late: Why it was cancelled, if it is to be tried again.
     """
 
-    __slots__ = ("done", "element", "future", "last", "made", "passes", "retracts", "row", "timer")
+    __slots__ = ("done", "element", "future", "last", "late", "made", "passes", "retracts", "row", "timer", "tried")
 
     def __init__(self, element: Any, row: Row = None, *, retracts: bool = False, passes: bool = False) -> None:
         self.element = element
@@ -43,6 +48,8 @@ class Call:
         self.made: list[Any] = []
         self.future: AnyFuture | None = None
         self.timer: DisposableBase | None = None
+        self.tried = 0
+        self.late: TimeoutError | None = None
 
     def clear(self) -> None:
         """Let go of the record and its leases, whoever still knows the call, as a timer may."""
@@ -60,7 +67,13 @@ class Calls(ABC):
         most: How many calls run at a time; how many more may be done, waiting for earlier ones; and how many blocks
             may wait for calls to begin before the sources are held.
         timeout: Seconds that a call may take.
+
+    Attributes:
+        patient: Whether a call that may succeed later is tried again unless the step's `on_error` says something else;
+            it keeps its place, since who is in trouble should get no more calls than who is not.
     """
+
+    patient = False
 
     def __init__(
         self,
@@ -88,6 +101,12 @@ class Calls(ABC):
         self._lease: Lease | None = None
         self._completed = False
         self._closed = False
+        self._retry = context.retry() if self.patient or isinstance(context.on_error, Retry) else None
+        self._breaker = Breaker(self._retry or Retry(), self._scheduler)
+        self._failing: dict[Call, str] = {}
+        if self._retry is not None:
+            context.describe("degraded", lambda: next(iter(self._failing.values()), None))
+            context.gauge("breaker", lambda: self._breaker.level)
         context.gauge("queue_depth", lambda: self._blocks)
         context.gauge("calls", lambda: len(self._running))
 
@@ -140,6 +159,8 @@ class Calls(ABC):
         """Cancel what runs, drop what waits."""
         self._closed = True
         self._waiting.clear()
+        self._breaker.close()
+        self._failing.clear()
         self._calls.clear()
         running, self._running = self._running, set()
         for call in running:
@@ -182,6 +203,10 @@ class Calls(ABC):
         self._start(call)
 
     def _start(self, call: Call) -> None:
+        self._breaker.enter(lambda: self._launch(call))
+
+    def _launch(self, call: Call) -> None:
+        call.late = None
         call.future = self._begun(call)
         if self._timeout is not None:
             call.timer = self._scheduler.schedule_relative(self._timeout, lambda *_: self._expire(call))
@@ -207,22 +232,63 @@ class Calls(ABC):
             self._go_on()
 
     def _finish(self, call: Call) -> None:
-        call.done = True
         try:
+            if call.late is not None:
+                raise call.late
             call.made = self._results(call, call.future.result())  # type: ignore[union-attr]  # it has begun: it has one
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # whatever it raises concerns this call
+            if self._retry is not None and self._tries_again(call, error, self._retry):
+                return
             self._reject(call, error)
+        else:
+            self._breaker.succeeded()
+        if self._failing.pop(call, None) is not None and not self._failing:
+            logger.info("{}: no call is in trouble any more", self._context.name)
+        call.done = True
         call.future = None
         if self._may_overtake(call):
             del self._calls[call]
             self._early.append(call)
 
+    def _tries_again(self, call: Call, error: BaseException, retry: Retry) -> bool:
+        """Whether a call that failed will be tried again."""
+        call.tried += 1
+        now = self._context.now()
+        wait = retry.wait(call.tried, error, now)
+        if transient(error, retry.also):
+            self._breaker.failed(asked_of(error, now))
+        else:
+            self._breaker.succeeded()  # who refuses is there
+        if wait is None:
+            return False
+        reason = self._reason(error)
+        if not self._failing:
+            logger.warning("{}: trying again: {}", self._context.name, reason)
+        self._failing[call] = reason
+        self._running.add(call)
+        call.future = None
+        call.timer = self._scheduler.schedule_relative(wait, lambda *_: self._start(call))
+        error.__traceback__ = None
+        return True
+
+    def _reason(self, error: BaseException) -> str:
+        """An error as people are told of it."""
+        return f"{type(error).__name__}: {error}"
+
     def _expire(self, call: Call) -> None:
-        """A call takes too long: what it is about is rejected; its place is free when it has really ended."""
+        """A call takes too long: what it is about is rejected; its place is free when it has really ended.
+
+        Where it is to be tried again it must have ended first, lest it be under way twice.
+        """
         if call.done or self._closed:
             return
+        late = TimeoutError(f"must be done within {self._timeout:g} s")
+        if self._retry is not None:
+            call.late = late
+            self._abandon(call)
+            return
         call.done = True
-        self._reject(call, TimeoutError(f"must be done within {self._timeout:g} s"))
+        self._reject(call, late)
         self._abandon(call)
         if self._may_overtake(call):
             del self._calls[call]
@@ -237,7 +303,7 @@ class Calls(ABC):
             call.future.cancel()
 
     def _reject(self, call: Call, error: BaseException) -> None:
-        self._context.reject(f"{type(error).__name__}: {error}", call.row, leases=leases_of(call.element))
+        self._context.reject(error, call.row, leases=leases_of(call.element))
         error.__traceback__ = None  # whoever keeps the exception must not keep the record and its leases
 
     def _turn(self) -> list[Call]:

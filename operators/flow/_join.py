@@ -128,7 +128,7 @@ class Join:
         """Key, time and values of each record; those without are rejected."""
 
         def reject(row: Row, error: Exception) -> None:
-            self._context.reject(f"{type(error).__name__}: {error}", row, leases=batch.leases)
+            self._context.reject(error, row, leases=batch.leases)
 
         found = []
         now = self.alarm.now()

@@ -33,7 +33,7 @@ def parted(source: Observable[Batch], outputs: list[str], choose: Choose) -> Obs
             if isinstance(element, Batch):
 
                 def reject(row: Row, error: Exception) -> None:
-                    context.reject(f"{type(error).__name__}: {error}", row, leases=element.leases)
+                    context.reject(error, row, leases=element.leases)
 
                 parts = _parts(element.rows, choose, reject, len(emits))
                 retracted = _parts(element.retracted, choose, _ignore, len(emits))

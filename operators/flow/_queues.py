@@ -213,7 +213,7 @@ class Latest:
 
     def _latest(self, batch: Batch) -> None:
         def reject(row: Row, error: Exception) -> None:
-            self._context.reject(f"{type(error).__name__}: {error}", row, leases=batch.leases)
+            self._context.reject(error, row, leases=batch.leases)
 
         rows, keys = (batch.rows, [None] * len(batch.rows)) if self._key is None else self._key(batch.rows, reject)
         if not self._line or not isinstance(self._line[-1], dict):

@@ -131,7 +131,7 @@ class _Blocks(Calls):
     def _results(self, call: Call, result: Made) -> list[Any]:
         elements, errors = result
         for error in errors:
-            self._context.emit_error(error, leases_of(call.element))
+            self._context.refuse(error, leases_of(call.element))
         return elements
 
     def _elements(self, calls: list[Call]) -> list[Any]:

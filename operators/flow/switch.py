@@ -95,7 +95,7 @@ class _Switching:
         rows = kept_rows(element, self._context)
 
         def reject(row: Any, error: Exception) -> None:
-            self._context.reject(f"{type(error).__name__}: {error}", row, leases=element.leases)
+            self._context.reject(error, row, leases=element.leases)
 
         before = chosen = self._chosen
         for row, number in zip(*self._numbers_of(rows, reject), strict=True):

@@ -53,7 +53,7 @@ def tap(source: Observable[T], call: Function[Callable[[T], object]] | None = No
             try:
                 look(element)
             except Exception as error:  # noqa: BLE001  # whatever the function raises must not end the stream
-                context.reject(f"{type(error).__name__}: {error}", element, leases=getattr(element, "leases", ()))
+                context.reject(error, element, leases=getattr(element, "leases", ()))
             observer.on_next(element)
 
         return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)

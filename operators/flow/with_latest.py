@@ -145,7 +145,7 @@ class _Looking:
 
         def reject(row: Row, error: Exception) -> None:
             leases = () if batch is None else batch.leases
-            self._context.reject(f"{type(error).__name__}: {error}", row, leases=leases)
+            self._context.reject(error, row, leases=leases)
 
         if self._keys_of is None:
             return [((), row) for row in rows]

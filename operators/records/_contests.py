@@ -64,7 +64,7 @@ class Contests:
                 self._withdraw(key, Candidate(row, *deciding), difference)
 
         def reject(row: Row, error: Exception) -> None:
-            self._context.reject(f"{type(error).__name__}: {error}", row, leases=batch.leases)
+            self._context.reject(error, row, leases=batch.leases)
 
         if self._simple and not self._all_stay:
             self._enter_first(batch.rows, reject, difference)

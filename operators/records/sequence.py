@@ -138,7 +138,7 @@ class _Numbers:
         """The batch with its numbers, and the gaps before its records."""
 
         def reject(row: Row, error: Exception) -> None:
-            self._context.reject(f"{type(error).__name__}: {error}", row, leases=batch.leases)
+            self._context.reject(error, row, leases=batch.leases)
 
         given = self._given
         retracted = batch.retracted

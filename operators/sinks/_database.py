@@ -24,23 +24,9 @@ ROWID = "_rowid"
 
 MOST_COLUMNS = 1000
 _LARGEST = 2**63
-_PASSING = {
-    sqlite3.SQLITE_BUSY,
-    sqlite3.SQLITE_LOCKED,
-    sqlite3.SQLITE_FULL,
-    sqlite3.SQLITE_IOERR,
-    sqlite3.SQLITE_CANTOPEN,
-    sqlite3.SQLITE_NOMEM,
-    sqlite3.SQLITE_PROTOCOL,
-}
 _TYPES = {int: "INTEGER", bool: "INTEGER", float: "REAL", str: "TEXT", bytes: "BLOB"}
 Values = dict[str, Any]
 """A record as columns and values that SQLite takes."""
-
-
-def passing(error: Exception) -> bool:
-    """Whether an error may pass: locked by another program, disk full, an error of the disk."""
-    return isinstance(error, sqlite3.Error) and (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF in _PASSING
 
 
 def quoted(name: str) -> str:

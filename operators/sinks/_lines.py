@@ -57,7 +57,7 @@ class LineFiles:
         self._tidying = False
         self._number = 0
         self._period: str | None = None
-        self.outbox = Outbox(context, scheduler, observer, self._write, _is_os_error, self._changes)
+        self.outbox = Outbox(context, scheduler, observer, self._write, self._changes)
         self._saved = context.state("sink", self.outbox.changes, f"position in {path}: bytes, -")
         rows = {key: value for key, _, value in self._saved.items()}
         position = rows.get(b"position")
@@ -174,7 +174,3 @@ def json_encoder(context: Context) -> Encode:
         return json_lines(element, lambda reason, row: context.reject(reason, row, leases=leases))
 
     return encode
-
-
-def _is_os_error(error: Exception) -> bool:
-    return isinstance(error, OSError)

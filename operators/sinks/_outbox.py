@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,12 +10,13 @@ from reactivex.abc import ObserverBase, SchedulerBase
 from reactivex.disposable import SerialDisposable
 
 from rxpipe.context import Change, Context
-from rxpipe.errors import StateError
+from rxpipe.errors import RxpipeError, StateError
 from rxpipe.lease import Lease
 from rxpipe.log import logger
+from rxpipe.operators.sinks._records import records_of
+from rxpipe.retrying import Breaker
+from rxpipe.transient import asked_of
 
-FIRST_WAIT = 0.1
-LONGEST_WAIT = 30.0
 _END: Any = object()
 """Stands for the completion among the elements and jobs."""
 
@@ -25,15 +25,16 @@ class Outbox:
     """What one sink has to write.
 
     While something waits the sources are held, the run is degraded, and a lease is held, so that no checkpoint counts
-    what is not written. Waits double from 0.1 s to 30 s, each shortened at random by up to a half.
+    what is not written. When it is tried again, and whether it is given up, the step's `on_error` says; unless it says
+    anything, what may pass is tried as long as it takes, and any other error is raised.
 
     Args:
         context: The step's context.
         scheduler: Where the waits come from.
         observer: Takes each element once its job is done.
         write: Does a job; may raise, and is then called with the same job again.
-        transient: Tells whether an error of `write` may pass; others are raised.
         changes: What there is to save of the sink, see `Context.state`; the sink makes its data durable there.
+        fatal: Errors of `write` that are raised whatever `on_error` says, beside those that rxpipe raises on purpose.
     """
 
     def __init__(
@@ -42,28 +43,31 @@ class Outbox:
         scheduler: SchedulerBase | None,
         observer: ObserverBase[Any],
         write: Callable[[Any], None],
-        transient: Callable[[Exception], bool],
         changes: Callable[[], Iterable[Change]] = tuple,
+        fatal: tuple[type[Exception], ...] = (),
     ) -> None:
         self._context = context
-        self._scheduler = scheduler
+        self._scheduler = context.scheduler(scheduler)
         self._observer = observer
         self._write = write
-        self._transient = transient
+        self._fatal = (RxpipeError, *fatal)
+        self._retry = context.retry()
+        self._breaker = Breaker(self._retry, self._scheduler)
         self._waiting: deque[tuple[Any, Any]] = deque()
         self._changes = changes
         self._last: list[Change] | None = None
         self._reason: str | None = None
         self._lease: Lease | None = None
-        self._wait = FIRST_WAIT
+        self._tried = 0
         self._timer = SerialDisposable()
         self._closed = False
         context.describe("degraded", lambda: self._reason)
         context.gauge("queue_depth", lambda: sum(job is not _END for _, job in self._waiting))
+        context.gauge("breaker", lambda: self._breaker.level)
 
     def put(self, element: Any, job: Any) -> None:
         """Do a job, then emit its element; now, if nothing waits and it can be done."""
-        if self._waiting or not self._attempt(job):
+        if self._waiting or not self._attempt(element, job):
             self._waiting.append((element, job))
         else:
             self._emit(element)
@@ -91,37 +95,51 @@ class Outbox:
         """Stop trying, and let the sources go."""
         self._closed = True
         self._timer.dispose()
+        self._breaker.close()
         self._waiting.clear()
         self._free()
 
-    def _attempt(self, job: Any) -> bool:
+    def _attempt(self, element: Any, job: Any) -> bool:
+        """Whether a job is done, or given up."""
         try:
             if job is not _END:
                 self._write(job)
             else:
                 self._last = list(self._changes())
+        except self._fatal:
+            raise
         except Exception as error:
-            if not self._transient(error):
+            self._tried += 1
+            wait = self._retry.wait(self._tried, error, self._context.now())
+            if wait is not None:
+                self._postpone(error, wait)
+                return False
+            if job is _END or not self._context.gives_up:
                 raise
-            self._postpone(f"{type(error).__name__}: {error}")
-            return False
+            self._give_up(element, error)
+        self._tried = 0
+        self._breaker.succeeded()
         return True
 
-    def _postpone(self, reason: str) -> None:
+    def _give_up(self, element: Any, error: Exception) -> None:
+        leases = getattr(element, "leases", ())
+        for row in records_of(element)[1]:
+            self._context.reject(error, row, leases=leases)
+        error.__traceback__ = None  # whoever keeps the exception must not keep the records and their leases
+
+    def _postpone(self, error: Exception, wait: float) -> None:
+        reason = f"{type(error).__name__}: {error}"
         if self._lease is None:
             logger.warning("{}: cannot write, trying again: {}", self._context.name, reason)
             self._context.flow.hold()
             self._lease = Lease(self._context.flow, 0)
-            self._wait = FIRST_WAIT
         self._reason = reason
-        wait = self._wait * random.uniform(0.5, 1.0)  # noqa: S311  # only spreads the attempts of several writers
-        self._wait = min(self._wait * 2, LONGEST_WAIT)
-        scheduler = self._context.scheduler(self._scheduler)
-        self._timer.disposable = scheduler.schedule_relative(wait, lambda *_: self._retry())
+        self._breaker.failed(asked_of(error, self._context.now()))
+        self._timer.disposable = self._scheduler.schedule_relative(wait, lambda *_: self._breaker.enter(self._again))
 
-    def _retry(self) -> None:
+    def _again(self) -> None:
         while self._waiting and not self._closed:
-            if not self._attempt(self._waiting[0][1]):
+            if not self._attempt(*self._waiting[0]):
                 return
             self._emit(self._waiting.popleft()[0])
         if not self._closed:

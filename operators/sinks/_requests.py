@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 from uuid import uuid4
 
-from loguru import logger
 from reactivex.abc import ObserverBase, SchedulerBase
 
 from rxpipe.context import Context
@@ -18,17 +15,10 @@ from rxpipe.extras import extra
 from rxpipe.operators.flow._calls import AnyFuture, Call, Calls, leases_of, running_loop
 from rxpipe.operators.sinks._records import json_records
 
-FIRST_WAIT = 0.5
-LONGEST_WAIT = 30.0
-LONGEST_ASKED = 3600.0
-"""The longest wait that a server can ask for."""
-
 SHOWN = 500
 """Bytes of an answer's body that an error shows."""
 
-_OK, _REDIRECT, _SERVER = 200, 300, 500
-_PASSING = {408, 425, 429}
-"""Statuses that may pass, beside those of 500 and above."""
+_OK, _REDIRECT = 200, 300
 
 
 class Form(NamedTuple):
@@ -67,10 +57,6 @@ class _Answer(NamedTuple):
     body: bytes
     retry_after: str
 
-    @property
-    def passing(self) -> bool:
-        return self.status in _PASSING or self.status >= _SERVER
-
 
 class Requests(Calls):
     """The requests of one subscription.
@@ -86,6 +72,8 @@ class Requests(Calls):
         MissingExtraError: httpx is not installed.
     """
 
+    patient = True
+
     def __init__(
         self,
         form: Form,
@@ -100,9 +88,7 @@ class Requests(Calls):
         self._loop = running_loop()
         self._limits = self._httpx.Limits(max_connections=concurrency)
         self._client = None if self._loop is None else self._made_client()
-        self._failing: dict[Call, tuple[int, str]] = {}
         self._closing: asyncio.Task[None] | None = None
-        context.describe("degraded", lambda: next((why for _, why in self._failing.values()), None))
 
     def _made_client(self) -> Any:
         return self._httpx.AsyncClient(timeout=None, limits=self._limits)  # each attempt has its own, for all of it
@@ -149,42 +135,6 @@ class Requests(Calls):
             raise TimeoutError(msg) from None
         return _Answer(answer.status_code, answer.reason_phrase, bytes(shown), answer.headers.get("Retry-After", ""))
 
-    def _finish(self, call: Call) -> None:
-        passing = self._passing_reason(call)
-        if passing is None:
-            if self._failing.pop(call, None) is not None and not self._failing:
-                logger.info("{}: sending again", self._context.name)
-            super()._finish(call)
-            return
-        reason, asked = passing
-        attempt, _ = self._failing.get(call, (0, ""))
-        if not self._failing:
-            logger.warning("{}: cannot send, trying again: {}", self._context.name, reason)
-        self._failing[call] = attempt + 1, reason
-        longest = min(LONGEST_WAIT, FIRST_WAIT * 2 ** min(attempt, 10))
-        wait = asked + random.uniform(0, longest)  # noqa: S311  # only spreads the attempts of several senders
-        self._running.add(call)  # it keeps its place: a server in trouble gets no more requests than one that is not
-        call.timer = self._scheduler.schedule_relative(wait, lambda *_: self._start(call))
-
-    def _passing_reason(self, call: Call) -> tuple[str, float] | None:
-        """Why a call is to be tried again, and the seconds that the server asks to wait; None if it is not."""
-        error = call.future.exception() if call.future is not None and not call.future.cancelled() else None
-        if error is not None:
-            lasting = (self._httpx.UnsupportedProtocol, self._httpx.LocalProtocolError)
-            passes = isinstance(error, (self._httpx.TransportError, TimeoutError)) and not isinstance(error, lasting)
-            return (f"{type(error).__name__}: {error}", 0.0) if passes else None
-        answer: _Answer = call.future.result()  # type: ignore[union-attr]  # it has begun: it has one
-        return (self._told(answer), self._asked(answer.retry_after)) if answer.passing else None
-
-    def _asked(self, text: str) -> float:
-        """The seconds that `Retry-After` asks for, which is a number or a date; 0 without one."""
-        if text.isdecimal():
-            return min(float(text), LONGEST_ASKED)
-        try:
-            return min(max(0.0, parsedate_to_datetime(text).timestamp() - self._context.now()), LONGEST_ASKED)
-        except (TypeError, ValueError):
-            return 0.0
-
     def _told(self, answer: _Answer) -> str:
         body = answer.body.decode("utf-8", "replace").strip()
         for secret in self._form.secrets:
@@ -193,26 +143,32 @@ class Requests(Calls):
 
     def _results(self, call: Call, result: _Answer) -> list[Any]:  # noqa: ARG002  # the answer says it all
         if not _OK <= result.status < _REDIRECT:
-            raise _RefusedError(self._told(result))
+            raise _RefusedError(self._told(result), result.status, result.retry_after)
         return []
 
     def _elements(self, calls: list[Call]) -> list[Any]:
         return [calls[-1].element] if calls[-1].last else []
 
     def _reject(self, call: Call, error: BaseException) -> None:
-        reason = str(error) if isinstance(error, _RefusedError) else f"{type(error).__name__}: {error}"
         for row in call.row.rows:
-            self._context.reject(reason, row, leases=leases_of(call.element))
+            self._context.reject(self._reason(error), row, leases=leases_of(call.element))
         error.__traceback__ = None  # whoever keeps the exception must not keep the records and their leases
+
+    def _reason(self, error: BaseException) -> str:
+        return str(error) if isinstance(error, _RefusedError) else super()._reason(error)
 
     def close(self) -> None:
         """Cancel what is under way, and close the connections."""
         super().close()
-        self._failing.clear()
         client, self._client = self._client, None
         if client is not None and self._loop is not None and not self._loop.is_closed():
             self._closing = self._loop.create_task(client.aclose())
 
 
 class _RefusedError(Exception):
-    """The server has answered that it does not take it."""
+    """The server has answered that it does not take it, or not now."""
+
+    def __init__(self, told: str, status: int, retry_after: str) -> None:
+        super().__init__(told)
+        self.status = status
+        self.retry_after = retry_after or None

@@ -12,7 +12,7 @@ from reactivex.abc import ObserverBase, SchedulerBase
 from rxpipe.context import Change, Context
 from rxpipe.elements import Row
 from rxpipe.errors import RxpipeError
-from rxpipe.operators.sinks._database import MOST_COLUMNS, Database, Values, passing, values_of
+from rxpipe.operators.sinks._database import MOST_COLUMNS, Database, Values, values_of
 from rxpipe.operators.sinks._outbox import Outbox
 from rxpipe.operators.sinks._records import records_of
 from rxpipe.table import Table
@@ -35,7 +35,7 @@ class _Sink:
         numbered: bool,
     ) -> None:
         self._context = context
-        self.outbox = Outbox(context, scheduler, observer, self._write, passing, self._changes)
+        self.outbox = Outbox(context, scheduler, observer, self._write, self._changes)
         self._saved = context.state("sink", self.outbox.changes, holds)
         context.written.add(path, "-wal", "-shm", "-journal")
         self.database = Database(path, table, numbered=numbered)

@@ -133,5 +133,5 @@ class _Caller:
 
     def _reject(self, element: Any, error: Exception) -> None:
         leases = getattr(element, "leases", ())
-        self._context.reject(f"{type(error).__name__}: {error}", element, leases=leases)
+        self._context.reject(error, element, leases=leases)
         error.__traceback__ = None  # whoever keeps the exception must not keep the element and its leases

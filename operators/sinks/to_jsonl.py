@@ -29,8 +29,8 @@ def to_jsonl(source: Observable[T], path: str, sync: Literal["checkpoint", "batc
     the run has no saved position for it, writing goes on at its end.
 
     A full disk or another error of the file system loses nothing: a line written in part is taken back, what is not
-    written is kept, the sources are held, and it is tried again, after 0.1 s at first and 30 s at last. Completion
-    waits for that; an error passes at once.
+    written is kept, the sources are held, and it is tried again, within 0.1 s at first and 30 s at last, unless the
+    step's `on_error` says something else. Completion waits for that; an error passes at once.
 
         source              -a-b-|
         to_jsonl("/tmp/x")  -a-b-|

@@ -107,7 +107,7 @@ class _Sink:
         self._count = 0
         self._period = 0
         self._told: tuple[int, Any] | None = None
-        self.outbox = Outbox(context, scheduler, observer, self._write, _is_os_error, self._changes)
+        self.outbox = Outbox(context, scheduler, observer, self._write, self._changes)
         saved = context.state("sink", self.outbox.changes, f"last file and columns in {folder}")
         values = {key: value for key, _, value in saved.items()}
         self._parts = Parts(folder, extra("pyarrow.parquet", "parquet", context.name), compression)
@@ -182,7 +182,3 @@ class _Sink:
         """Stop writing."""
         self.outbox.close()
         self._parts.close()
-
-
-def _is_os_error(error: Exception) -> bool:
-    return isinstance(error, OSError)

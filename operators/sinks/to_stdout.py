@@ -54,7 +54,7 @@ def to_stdout(
         stream: TextIO = sys.stdout if output is None else output.stream
         if stream is sys.__stdout__:
             context.written.add("/dev/stdout")  # which may lead to a file
-        outbox = Outbox(context, scheduler, observer, lambda job: _write(stream, job), _may_pass)
+        outbox = Outbox(context, scheduler, observer, lambda job: _write(stream, job), fatal=(BrokenPipeError,))
 
         def on_next(element: T) -> None:
             leases = getattr(element, "leases", ())
@@ -82,10 +82,6 @@ def _write(stream: TextIO, job: list[memoryview]) -> None:
     stream.flush()
     while job[0]:
         job[0] = job[0][os.write(stream.fileno(), job[0]) :]
-
-
-def _may_pass(error: Exception) -> bool:
-    return isinstance(error, OSError) and not isinstance(error, BrokenPipeError)
 
 
 def _text(element: Any) -> bytes:

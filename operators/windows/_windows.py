@@ -283,7 +283,7 @@ class Windows:
         return self._due()
 
     def _reject(self, row: Row, error: Exception) -> None:
-        self._context.reject(f"{type(error).__name__}: {error}", row, leases=self._leases)
+        self._context.reject(error, row, leases=self._leases)
 
     def _restore(self, by: Sequence[str]) -> None:
         """Go on with the windows that were saved, and their watermark."""

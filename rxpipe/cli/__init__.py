@@ -1,6 +1,7 @@
 """The command line: `rxpipe run|check|test|show|schema|operators|state`.
 
-Exit codes: 0 done, 1 a run or a test failed, 2 wrong usage, 78 a graph that is wrong, 130 ended by Ctrl-C.
+Exit codes: 0 done, 1 a run or a test failed, 2 wrong usage, 75 a run that ended while something was not delivered (the
+next one goes on with it), 78 a graph that is wrong, 130 ended by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from collections.abc import Sequence
 COMMANDS = ("run", "check", "test", "show", "schema", "operators", "state")
 FAILED = 1
 USAGE = 2
+UNDELIVERED = 75
 GRAPH_WRONG = 78
 INTERRUPTED = 130
 
@@ -71,7 +73,8 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="rxpipe",
         description="Run reactive dataflow graphs over things that keep changing: log files, queues, APIs, sockets.",
-        epilog="exit codes: 0 done, 1 the run or a test failed, 2 wrong usage, 78 the graph is wrong, 130 Ctrl-C",
+        epilog="exit codes: 0 done, 1 the run or a test failed, 2 wrong usage, 75 the run ended while something was not "
+        "delivered, 78 the graph is wrong, 130 Ctrl-C",
     )
     made.add_argument("--version", action="version", version=f"rxpipe {__version__}")
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")

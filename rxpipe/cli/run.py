@@ -131,8 +131,36 @@ async def _run(args: argparse.Namespace, plan: Plan, settings: Settings, sample:
         if sample is not None and not args.once:
             sample.play()
         stack.callback(interrupted.close)
+        await _ended(run, settings, duration)
+    return interrupted.exit_code or _delivered(run)
+
+
+async def _ended(run: AsyncRun, settings: Settings, duration: float | None) -> None:
+    """Wait for the end of the run; one whose time is up has as long to drain as one that is interrupted."""
+    import asyncio  # noqa: PLC0415  # see `execute`
+
+    from rxpipe.parameters.units import seconds  # noqa: PLC0415
+    from rxpipe.runtime.asyncrun import not_drained  # noqa: PLC0415
+
+    if duration is None:
         await run.wait()
-    return interrupted.exit_code
+        return
+    try:
+        await asyncio.wait_for(run.wait(), duration + seconds(settings.drain_timeout))
+    except TimeoutError:
+        not_drained(settings.drain_timeout)
+        run.stop()
+
+
+def _delivered(run: AsyncRun) -> int:
+    """The exit code of a run that has ended by itself."""
+    from rxpipe.cli import UNDELIVERED  # noqa: PLC0415  # see `execute`
+
+    degraded = run.status().degraded
+    if degraded is None:
+        return 0
+    print(f"rxpipe: the run ended while not all was as it should be: {degraded}", file=sys.stderr)
+    return UNDELIVERED
 
 
 def state_path(plan: Plan, settings: Settings, *, once: bool) -> Path | None:

@@ -166,7 +166,7 @@ def through(step: RowsFunction | Fusible, context: Context, batch: Batch) -> Bat
     function = step.rows if isinstance(step, Fusible) else step
 
     def reject(row: Row, error: Exception) -> None:
-        context.reject(f"{type(error).__name__}: {error}", row, leases=batch.leases)
+        context.reject(error, row, leases=batch.leases)
 
     rows = function(batch.rows, reject)
     return batch.replace(rows, function(batch.retracted, _ignore) if batch.retracted else None)

@@ -125,7 +125,7 @@ class Reactive(Operator):
                     for function in each:
                         function(element)
                 except Exception as error:  # noqa: BLE001  # whatever an expression raises concerns this element
-                    context.reject(f"{type(error).__name__}: {error}", element, leases=leases)
+                    context.reject(error, element, leases=leases)
                     return
                 observer.on_next(element)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sqlite3
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
@@ -12,12 +11,10 @@ from rxpipe.errors import StateError
 from rxpipe.lease import Flow
 from rxpipe.log import logger
 from rxpipe.runtime.meter import blame
+from rxpipe.transient import transient
 
 if TYPE_CHECKING:
     from rxpipe.runtime.state import StateFile
-
-TRANSIENT = (OSError, sqlite3.OperationalError)
-"""What a full disk and a locked or unreachable file raise; anything else is a programming error."""
 
 FIRST_LOOK, LONGEST_LOOK = 0.01, 0.25
 """Seconds between two looks at what a checkpoint waits for."""
@@ -128,7 +125,9 @@ class Checkpoints:
         began = self.since
         try:
             self._save()
-        except TRANSIENT as error:
+        except Exception as error:
+            if not transient(error):
+                raise
             if self.failure is None:
                 logger.warning("checkpoint failed, what it was to save is kept for the next one: {}", error)
             self.failure = f"{type(error).__name__}: {error}"
@@ -167,8 +166,9 @@ class Checkpoints:
             if self._state is not None:
                 self.rows = self._state.commit(collected)
                 self.taken += 1
-        except TRANSIENT:
-            self._keep(collected)
+        except Exception as error:
+            if transient(error):
+                self._keep(collected)
             raise
         self._unsaved = {}
 

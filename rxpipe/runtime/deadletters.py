@@ -46,8 +46,7 @@ class DeadLetters:
             number: The how manieth of its step it is.
             deliver: Whether it may go to the stream; an error of those who read the stream may not.
         """
-        self.count += 1
-        self.last.append(error)
+        self.count_in(error)
         if self._watch is not None:
             self._watch(ERRORS, error)
         if deliver and self.stream.read:
@@ -55,6 +54,11 @@ class DeadLetters:
         elif number <= LOGGED or str(number).strip("0") == "1":
             many = "" if number <= LOGGED else f" [{number:,} errors of this step so far; few of them are logged]"
             logger.warning("{}{}", error, many)
+
+    def count_in(self, error: ErrorRecord) -> None:
+        """Count an error record, which is all that is done with one that is skipped."""
+        self.count += 1
+        self.last.append(error)
 
     def complete(self) -> None:
         """There will be no more to deliver."""

@@ -317,6 +317,7 @@ class Engine:
         return made
 
     def _end(self, state: State) -> None:
+        self.monitor.note_end(state)
         self.state = state
         self.flow.close()
         self.checkpoints.close()

@@ -109,6 +109,11 @@ class StepContext(Context):
         self._engine.errors.emit(error, leases, self.meter.errors, deliver=not self._handles_errors)
         self.meter.nanoseconds -= perf_counter_ns() - started
 
+    def skip(self, error: ErrorRecord) -> None:
+        """Count an error that is passed over."""
+        self.meter.errors += 1
+        self._engine.errors.count_in(error)
+
     def fail(self, error: Exception) -> None:
         """Stop the run."""
         self._engine.fail(blame(error, self.name))

@@ -65,7 +65,7 @@ class RunStatus(msgspec.Struct, frozen=True):
         records: Records of those streams that begin with a source.
         errors: Records, lines and files that could not be handled.
         degraded: Why the run is not in full health, or None: a checkpoint that failed or waits long, a sink
-            that cannot write.
+            that cannot write. Of a run that has ended, why it was not then, or that something was not delivered.
         last_errors: The last error records, up to 100.
         files: For each file read: its offset, size and lag in bytes.
         details: What steps tell of themselves, such as how a folder is watched.
@@ -148,6 +148,7 @@ class Monitor:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._started = engine.clock()
+        self._at_end: str | None = None
         self._rates: dict[str, _Rate] = {}
         self._read_rate = _Rate(self._started)
 
@@ -189,9 +190,18 @@ class Monitor:
             checkpoint_rows=engine.checkpoints.rows,
         )
 
+    def note_end(self, state: str) -> None:
+        """Note what is not as it should be at the end, before the steps are closed and have forgotten it."""
+        blocks = self._engine.flow.blocks
+        self._at_end = self._degraded()
+        if self._at_end is None and state == "stopped" and blocks:
+            self._at_end = f"{blocks} blocks were not delivered: the next run goes on from the last checkpoint"
+
     def _degraded(self) -> str | None:
         """The first reason that a step or the checkpoint gives."""
         engine = self._engine
+        if engine.over():
+            return self._at_end
         if engine.checkpoints.failure is not None:
             return f"checkpoint: {engine.checkpoints.failure}"
         for context in engine.contexts:
