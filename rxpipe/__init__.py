@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rxpipe.errors import GraphError, ParameterError, RunError, RxpipeError, StateError
     from rxpipe.expressions.known import KnownFields
     from rxpipe.graph import Graph, Param, Sample, stream
+    from rxpipe.handling import on_error, retry
     from rxpipe.language.check import problems
     from rxpipe.language.config import load, load_text
     from rxpipe.language.datafiles import DataFile, DataFiles
@@ -43,6 +44,7 @@ _HOMES = {
     "elements": ("Batch", "ErrorRecord", "FileEvent", "FileState", "LineDelta", "OriginGone"),
     "errors": ("GraphError", "ParameterError", "RunError", "RxpipeError", "StateError"),
     "graph": ("Graph", "Param", "Sample", "stream"),
+    "handling": ("on_error", "retry"),
     "expressions.known": ("KnownFields",),
     "operator": ("Outputs", "fields_of", "operator"),
     "outputs": ("with_outputs",),
@@ -85,8 +87,10 @@ __all__ = [
     "fields_of",
     "load",
     "load_text",
+    "on_error",
     "operator",
     "problems",
+    "retry",
     "stream",
     "with_outputs",
 ]

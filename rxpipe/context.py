@@ -121,7 +121,7 @@ class Context:
         folder: The graph's folder, where its data files are.
         readers: Takes what the step emits to its outputs beside the main one, by name.
         written: The files that sinks write; a sink adds its own when it is subscribed.
-        on_error: What the step does with what it cannot handle; None leaves it to the step, which rejects what is wrong.
+        on_error: What the step does with what it cannot handle; None leaves that to the step.
         again: Takes what is rejected, if it is to be tried again; see `rxpipe.handling`.
     """
 
@@ -199,6 +199,7 @@ class Context:
             RunError: The step's `on_error` is `stop`.
         """
         if isinstance(reason, BaseException):
+            reason.__traceback__ = None  # whoever keeps the exception must not keep the record and its leases
             if self.again is not None and self.again(reason, record):
                 return
             reason = f"{type(reason).__name__}: {reason}"

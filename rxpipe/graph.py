@@ -68,13 +68,15 @@ class StepSpec(msgspec.Struct, frozen=True):
     """One step of a stream: an operator's name and its parameters as written, variables not yet replaced.
 
     Inputs other than the step before are parameters too, given as names of streams. `function` holds a step that exists
-    only in Python (a reactivex operator, an observable), which has no YAML form.
+    only in Python (a reactivex operator, an observable), which has no YAML form. `on_error` says, as written, what it
+    does with what it cannot handle, see `rxpipe.handling`.
     """
 
     operator: str
     parameters: Mapping[str, Any] = msgspec.field(default_factory=dict)
     places: Places = msgspec.field(default_factory=Places)
     function: Callable[[Observable[Any]], Observable[Any]] | Observable[Any] | None = None
+    on_error: Any = None
 
 
 class Param(msgspec.Struct, frozen=True):
@@ -270,7 +272,8 @@ def as_spec(step: Any) -> StepSpec:
     if isinstance(step, StreamReference):
         return StepSpec(FROM, {"stream": step.name})
     if isinstance(step, Step | Source):
-        return StepSpec(step.operator.name, {name: _as_written(value) for name, value in step.raw.items()})
+        parameters = {name: _as_written(value) for name, value in step.raw.items()}
+        return StepSpec(step.operator.name, parameters, on_error=_as_written(step.on_error))
     function: Any = step
     if isinstance(step, Observable) or callable(step):
         return StepSpec(_readable(function), function=function)

@@ -15,6 +15,7 @@ from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposab
 from rxpipe.context import Context, current, entered
 from rxpipe.elements import Batch
 from rxpipe.errors import ParameterError, ParameterProblem, RxpipeError, described, did_you_mean, nearest
+from rxpipe.language.configstep import ON_ERROR
 from rxpipe.lease import Lease
 from rxpipe.log import logger
 from rxpipe.operator import Operator, Source, Step
@@ -27,8 +28,7 @@ from rxpipe.retrying import GivenUp, OnError, Retry
 A = TypeVar("A")
 B = TypeVar("B")
 
-KEY = "on_error"
-"""The key of a step, beside its operator."""
+KEY = ON_ERROR
 
 ACTIONS: tuple[GivenUp, ...] = get_args(GivenUp)
 RETRY = "retry"

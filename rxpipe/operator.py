@@ -263,7 +263,12 @@ class Step:
     Args:
         operator: The operator.
         raw: The parameters as given, by name.
+
+    Attributes:
+        on_error: What it does with what it cannot handle, as given; see `rxpipe.handling`.
     """
+
+    on_error: Any = None
 
     def __init__(self, operator: Operator, raw: Mapping[str, Any]) -> None:
         self.operator = operator
@@ -292,6 +297,8 @@ def steps_in(value: object) -> list[Step]:
 
 class Source(Observable[Any]):
     """A source operator with its parameters: an observable, and the first step of a stream in a graph."""
+
+    on_error: Any = None
 
     def __init__(self, operator: Operator, raw: Mapping[str, Any]) -> None:
         super().__init__()

@@ -69,8 +69,11 @@ def transient(error: BaseException, also: tuple[type[BaseException], ...] = ()) 
     if isinstance(error, also):
         return True
     status = _status(error)
-    if status is not None:
-        return status_passes(status)
+    return _of_this_process(error) if status is None else status_passes(status)
+
+
+def _of_this_process(error: BaseException) -> bool:
+    """Whether an error may pass that is no server's answer."""
     if isinstance(error, sqlite3.Error):
         code: int | None = getattr(error, "sqlite_errorcode", None)
         return isinstance(error, sqlite3.OperationalError) if code is None else code & 0xFF in _SQLITE

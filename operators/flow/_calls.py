@@ -233,9 +233,7 @@ class Calls(ABC):
 
     def _finish(self, call: Call) -> None:
         try:
-            if call.late is not None:
-                raise call.late
-            call.made = self._results(call, call.future.result())  # type: ignore[union-attr]  # it has begun: it has one
+            call.made = self._results(call, _result(call))
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # whatever it raises concerns this call
             if self._retry is not None and self._tries_again(call, error, self._retry):
                 return
@@ -304,7 +302,6 @@ class Calls(ABC):
 
     def _reject(self, call: Call, error: BaseException) -> None:
         self._context.reject(error, call.row, leases=leases_of(call.element))
-        error.__traceback__ = None  # whoever keeps the exception must not keep the record and its leases
 
     def _turn(self) -> list[Call]:
         """The calls whose turn it is to be emitted."""
@@ -325,6 +322,13 @@ class Calls(ABC):
             for element in elements:
                 self._observer.on_next(element)
             del elements
+
+
+def _result(call: Call) -> Any:
+    """What a call that has ended returned; raises what it raised, or that it was too late."""
+    if call.late is not None:
+        raise call.late
+    return call.future.result()  # type: ignore[union-attr]  # it has begun: it has one
 
 
 def leases_of(element: Any) -> tuple[Lease, ...]:

@@ -125,7 +125,6 @@ class Outbox:
         leases = getattr(element, "leases", ())
         for row in records_of(element)[1]:
             self._context.reject(error, row, leases=leases)
-        error.__traceback__ = None  # whoever keeps the exception must not keep the records and their leases
 
     def _postpone(self, error: Exception, wait: float) -> None:
         reason = f"{type(error).__name__}: {error}"

@@ -10,13 +10,14 @@ from typing import Any, TypeVar
 
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
-from reactivex.disposable import CompositeDisposable, Disposable
+from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable
 
 from rxpipe.context import Context, current
 from rxpipe.errors import RunError
 from rxpipe.lease import Lease
 from rxpipe.operator import operator
 from rxpipe.parameters.calls import Function, function_named
+from rxpipe.retrying import Retry
 
 T = TypeVar("T")
 
@@ -28,8 +29,9 @@ def to_callback(source: Observable[T], call: Function[Callable[[T], object]]) ->
     Elements come in order, one at a time. If the function is a coroutine function, or returns an awaitable, that is
     awaited on the run's loop; elements that come meanwhile wait with their leases, which holds the sources once the
     `in_flight` limit is reached, and a checkpoint waits too: what takes long should stand behind a durable store. What
-    the function raises goes to `errors`, once, and the element is passed on. Completion waits for the last call; an
-    error passes at once; unsubscribing cancels the call that is awaited.
+    the function raises goes to `errors`, once, and the element is passed on; with `on_error: retry` what may pass is
+    tried again first, while the sources are held and later elements wait. Completion waits for the last call; an error
+    passes at once; unsubscribing cancels the call that is awaited.
 
         source                       -a-b-|
         to_callback("builtins:len")  -a-b-|
@@ -49,7 +51,7 @@ def to_callback(source: Observable[T], call: Function[Callable[[T], object]]) ->
     function = function_named(call)
 
     def subscribe(observer: ObserverBase[T], scheduler: SchedulerBase | None = None) -> DisposableBase:
-        caller = _Caller(current(), observer, function)
+        caller = _Caller(current(), scheduler, observer, function)
         upstream = source.subscribe(caller.take, observer.on_error, caller.complete, scheduler=scheduler)
         return CompositeDisposable(upstream, Disposable(caller.close))
 
@@ -59,8 +61,19 @@ def to_callback(source: Observable[T], call: Function[Callable[[T], object]]) ->
 class _Caller:
     """The calls of one subscription: one at a time, the elements behind it waiting."""
 
-    def __init__(self, context: Context, observer: ObserverBase[Any], function: Callable[[Any], Any]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        scheduler: SchedulerBase | None,
+        observer: ObserverBase[Any],
+        function: Callable[[Any], Any],
+    ) -> None:
         self._context = context
+        self._scheduler = context.scheduler(scheduler)
+        self._retry = context.retry() if isinstance(context.on_error, Retry) else None
+        self._timer = SerialDisposable()
+        self._tried = 0
+        self._reason: str | None = None
         self._observer = observer
         self._function = function
         self._waiting: deque[Any] = deque()
@@ -68,10 +81,11 @@ class _Caller:
         self._lease: Lease | None = None
         self._completed = False
         context.gauge("queue_depth", lambda: len(self._waiting))
+        context.describe("degraded", lambda: self._reason)
 
     def take(self, element: Any) -> None:
         """Call the function now, or when the elements before are done."""
-        if self._task is not None:
+        if self._task is not None or self._reason is not None:
             self._waiting.append(element)
             return
         self._call(element)
@@ -79,12 +93,14 @@ class _Caller:
     def complete(self) -> None:
         """The source is complete."""
         self._completed = True
-        if self._task is None:
+        if self._task is None and self._reason is None:
             self._observer.on_completed()
 
     def close(self) -> None:
         """Cancel what is awaited, drop what waits."""
         self._waiting.clear()
+        self._timer.dispose()
+        self._calm()
         task, self._task, self._lease = self._task, None, None
         if task is not None:
             task.cancel()
@@ -93,12 +109,53 @@ class _Caller:
         try:
             result = self._function(element)
         except Exception as error:  # noqa: BLE001  # whatever the function raises must not end the stream
+            if self._postponed(element, error):
+                return
             self._reject(element, error)
         else:
             if result is not None and inspect.isawaitable(result):
                 self._await(element, result)
                 return
+        self._passed(element)
+
+    def _passed(self, element: Any) -> None:
+        """The call is over, one way or the other."""
+        self._tried = 0
+        self._calm()
         self._observer.on_next(element)
+
+    def _calm(self) -> None:
+        if self._reason is not None:
+            self._reason = None
+            self._context.flow.release()
+
+    def _postponed(self, element: Any, error: Exception) -> bool:
+        """Whether the call will be made again."""
+        self._tried += 1
+        wait = None if self._retry is None else self._retry.wait(self._tried, error, self._context.now())
+        if wait is None:
+            return False
+        if self._reason is None:
+            self._context.flow.hold()
+        self._reason = f"{type(error).__name__}: {error}"
+        self._lease = self._lease or Lease(self._context.flow, 0)
+        self._timer.disposable = self._scheduler.schedule_relative(wait, lambda *_: self._again(element))
+        error.__traceback__ = None  # whoever keeps the exception must not keep the element and its leases
+        return True
+
+    def _again(self, element: Any) -> None:
+        self._call(element)
+        if self._task is None:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Make the calls that waited, and see whether that was all."""
+        while self._waiting and self._task is None and self._reason is None:
+            self._call(self._waiting.popleft())
+        if self._task is None and self._reason is None:
+            self._lease = None
+            if self._completed:
+                self._observer.on_completed()
 
     def _await(self, element: Any, result: Awaitable[Any]) -> None:
         try:
@@ -118,20 +175,17 @@ class _Caller:
             try:
                 await result
             except Exception as error:  # noqa: BLE001  # as above
+                self._task = None
+                if self._postponed(element, error):
+                    return
                 self._reject(element, error)
             self._task = None
-            self._observer.on_next(element)
+            self._passed(element)
             del element
-            while self._waiting and self._task is None:
-                self._call(self._waiting.popleft())
-            if self._task is None:
-                self._lease = None
-                if self._completed:
-                    self._observer.on_completed()
+            self._go_on()
         except Exception as error:  # noqa: BLE001  # raised by a step behind this one, outside any call of the run
             self._context.fail(error)
 
     def _reject(self, element: Any, error: Exception) -> None:
         leases = getattr(element, "leases", ())
         self._context.reject(error, element, leases=leases)
-        error.__traceback__ = None  # whoever keeps the exception must not keep the element and its leases

@@ -39,13 +39,13 @@ def to_http(
     leases until then, so a checkpoint waits for the answers. The sources are held while `concurrency` elements wait
     for their turn.
 
-    What may pass is tried again for as long as it takes, unless the step's `on_error` says how often: no connection or a
-    broken one, no answer within `timeout`, and the statuses 408, 425, 429 and 5xx. The waits are random, up to 0.1 s at
-    first and twice as much each time, up to 30 s at last, and behind what `Retry-After` asks for (an hour at most).
-    After 10 failures in a row no request is sent for 30 s, and then one, on whose answer it depends whether the others
-    are. Meanwhile the run is degraded. Any other status but 2xx (a redirection is not followed) sends the records of
-    the request to `errors`, with the status and the beginning of what the server said. Completion waits for all
-    answers; an error passes at once; unsubscribing cancels.
+    What may pass is tried again for as long as it takes, unless `on_error` says how often: no connection or a broken
+    one, no answer within `timeout`, and the statuses 408, 425, 429 and 5xx. The waits are random, up to 0.1 s at first
+    and twice as much each time, up to 30 s at last, and behind what `Retry-After` asks for (an hour at most). After 10
+    failures in a row no request is sent for 30 s, and then one, on whose answer it depends whether the others are.
+    Meanwhile the run is degraded. Any other status but 2xx (a redirection is not followed) sends the records of the
+    request to `errors`, with the status and the beginning of what the server said. Completion waits for all answers; an
+    error passes at once; unsubscribing cancels.
 
     Args:
         url: Where to: an `http` or `https` address. Proxies are taken from the environment.

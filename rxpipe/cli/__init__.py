@@ -73,8 +73,8 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="rxpipe",
         description="Run reactive dataflow graphs over things that keep changing: log files, queues, APIs, sockets.",
-        epilog="exit codes: 0 done, 1 the run or a test failed, 2 wrong usage, 75 the run ended while something was not "
-        "delivered, 78 the graph is wrong, 130 Ctrl-C",
+        epilog="exit codes: 0 done, 1 the run or a test failed, 2 wrong usage, 75 the run ended while something "
+        "was not delivered, 78 the graph is wrong, 130 Ctrl-C",
     )
     made.add_argument("--version", action="version", version=f"rxpipe {__version__}")
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")

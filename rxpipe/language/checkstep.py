@@ -18,6 +18,7 @@ from rxpipe.language.plan import PlannedStep, step_fingerprint, targets
 from rxpipe.language.variables import Filled, Path
 from rxpipe.operator import Operator
 from rxpipe.registry import registry
+from rxpipe.retrying import OnError
 
 if TYPE_CHECKING:
     from rxpipe.language.check import _Checker
@@ -108,6 +109,7 @@ class StepChecker:
                     outputs=outputs,
                     fingerprint=step_fingerprint(spec.operator, shown),
                     place=spec.places.at(()),
+                    on_error=self._on_error(spec, found, name, index),
                 )
             )
             flowing, previous = emits, label
@@ -117,6 +119,13 @@ class StepChecker:
         if len(self.checker.problems) == before and all(self.found[name, index].known for index in range(len(planned))):
             self.outputs[name] = [output for step in planned for output in step.outputs]
         return planned
+
+    def _on_error(self, spec: StepSpec, found: _Found, stream: str, index: int) -> OnError | None:
+        if spec.on_error is None or not found.known:
+            return None
+        from rxpipe.language.checkerrors import checked  # noqa: PLC0415  # few steps say anything of errors
+
+        return checked(spec, found.operator, self.checker.scope, lambda text, at: self._note(text, at, stream, index))
 
     def _look_up(self, spec: StepSpec, stream: str, index: int) -> _Found:
         if spec.function is not None:

@@ -14,9 +14,12 @@ from rxpipe.language.yamltext import Node
 from rxpipe.operator import Operator
 from rxpipe.registry import registry
 
+ON_ERROR = "on_error"
+"""The one key that a step may have beside its operator."""
+
 
 class StepReader(msgspec.Struct):
-    """Reads one step: a name, or a name with parameters.
+    """Reads one step: a name, or a name with parameters; and beside it what is done with errors.
 
     Args:
         note: Takes each problem: message, place, stream and index.
@@ -36,15 +39,33 @@ class StepReader(msgspec.Struct):
             return self._refuse(
                 f"a step is an operator's name, alone or with parameters; got {node.describe()}", node.place
             )
-        if len(node.value) > 1:
-            names = ", ".join(repr(key.value) for key, _ in node.value)
-            rest = node.value[1][0].place
-            must = "a step is one operator; begin another step with '-', or indent parameters below the operator"
-            return self._refuse(f"{must}; got {names}", rest)
+        node, on_error = self._without_key(node)
+        if len(node.value) != 1:
+            return self._not_one(node)
         key, value = node.value[0]
         if not isinstance(key.value, str):
             return self._refuse(f"an operator's name is a text; got {key.value!r}", key.place)
-        return self._parameters(key, value)
+        spec = self._parameters(key, value)
+        if on_error is None:
+            return spec
+        values, names = dict(spec.places.values), dict(spec.places.names)
+        mark(on_error[1], (ON_ERROR,), values, names)
+        names[(ON_ERROR,)] = on_error[0].place
+        return msgspec.structs.replace(spec, places=Places(values, names), on_error=on_error[1].plain())
+
+    def _without_key(self, node: Node) -> tuple[Node, tuple[Node, Node] | None]:
+        """A step without its `on_error`, and that."""
+        beside = next(((key, value) for key, value in node.value if key.value == ON_ERROR), None)
+        rest = [(key, value) for key, value in node.value if key.value != ON_ERROR]
+        return msgspec.structs.replace(node, value=rest), beside
+
+    def _not_one(self, node: Node) -> StepSpec:
+        if not node.value:
+            return self._refuse(f"a step is an operator's name, with {ON_ERROR!r} beside it; got only that", node.place)
+        names = ", ".join(repr(key.value) for key, _ in node.value)
+        rest = node.value[1][0].place
+        must = "a step is one operator; begin another step with '-', or indent parameters below the operator"
+        return self._refuse(f"{must}; got {names}", rest)
 
     def _refuse(self, message: str, place: Place) -> StepSpec:
         self.note(message, place, self.stream, self.index)

@@ -11,6 +11,7 @@ import yaml
 
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import FROM, Graph, Param, StepSpec
+from rxpipe.language.configstep import ON_ERROR
 from rxpipe.language.values import DECLARING, inferred
 from rxpipe.language.yamltext import scalar
 from rxpipe.registry import registry
@@ -78,6 +79,13 @@ def _param(param: Param) -> Any:
 
 
 def _step(spec: StepSpec, where: str) -> Any:
+    made = _operator(spec, where)
+    if spec.on_error is None:
+        return made
+    return {**({made: None} if isinstance(made, str) else made), ON_ERROR: spec.on_error}
+
+
+def _operator(spec: StepSpec, where: str) -> Any:
     if spec.function is not None:
         msg = f"{where}: {spec.operator} exists only in Python and has no YAML form; make it an @operator"
         raise RxpipeError(msg)

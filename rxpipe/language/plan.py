@@ -15,6 +15,7 @@ from rxpipe.errors import Place
 from rxpipe.graph import ERRORS, Graph, stream_of
 from rxpipe.language.datafiles import data_files, digest
 from rxpipe.operator import Operator
+from rxpipe.retrying import OnError
 
 STATE_FORMAT = b"2"
 """The form in which operators keep their state; one that was written in another form is computed anew."""
@@ -34,6 +35,7 @@ class PlannedStep(msgspec.Struct, frozen=True):
         emits: The element type that flows out.
         fields: The fields of the records that flow in, as far as they are known.
         outputs: The element types of the outputs beside that one, by name.
+        on_error: What it does with what it cannot handle; None leaves that to it.
         fingerprint: The step's operator and parameters as text, with secrets hidden: what its state depends on.
     """
 
@@ -50,6 +52,7 @@ class PlannedStep(msgspec.Struct, frozen=True):
     outputs: Mapping[str, Any] = msgspec.field(default_factory=dict)
     fingerprint: str = ""
     place: Place | None = None
+    on_error: OnError | None = None
 
 
 def targets(streams: Mapping[str, str | list[str]]) -> list[str]:

@@ -9,6 +9,7 @@ from reactivex import Observable
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import ERRORS, stream_of
 from rxpipe.language.plan import reads_of
+from rxpipe.retrying import OnError
 from rxpipe.runtime.meter import Meter, blame
 from rxpipe.runtime.stage import Ending, Inlet, StepContext, staged
 
@@ -16,6 +17,16 @@ if TYPE_CHECKING:
     from rxpipe.language.plan import PlannedStep, PlannedStream
     from rxpipe.runtime.engine import Engine
     from rxpipe.runtime.shared import Shared
+
+
+def _handling(before: Observable[Any] | None, context: StepContext, do: OnError) -> Observable[Any] | None:
+    """What a step reads, once its context knows what to do with errors."""
+    from rxpipe.handling import handling  # noqa: PLC0415  # few steps say anything of errors
+
+    if before is None:
+        context.on_error = do
+        return None
+    return handling(before, context, do)
 
 
 class Wiring:
@@ -50,6 +61,8 @@ class Wiring:
                 self._last[stream.name] = self._last[step.reads]
                 continue
             context = StepContext(self._engine, step.name, stream.name, handles_errors=handles_errors)
+            if step.on_error is not None:
+                observable = _handling(observable, context, step.on_error)
             self._engine.contexts.append(context)
             try:
                 observable = self._with_outputs(step, self._apply(step, observable, context), context)

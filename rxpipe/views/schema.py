@@ -15,8 +15,10 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 from pydantic_core import PydanticOmit
 
 from rxpipe.graph import ERRORS, FROM, Param, Sample
+from rxpipe.handling import ACTIONS, RETRY, SPEC
 from rxpipe.language.check import GRAPH_NAME, STREAM_NAME
 from rxpipe.language.config import DECLARATION
+from rxpipe.language.configstep import ON_ERROR
 from rxpipe.language.values import DECLARING, TYPES
 from rxpipe.operator import Operator
 from rxpipe.registry import registry
@@ -58,6 +60,7 @@ def graph_schema() -> Schema:
             "description": "${NAME} or ${NAME:-default}: a parameter of the graph, or the environment.",
         },
         "step": _step(operators),
+        **_on_error(),
         "parameter": _parameter(),
     }
     for operator in operators:
@@ -169,13 +172,28 @@ def _step(operators: list[Operator]) -> Schema:
             {"type": "string", "enum": alone},
             {
                 "type": "object",
-                "minProperties": 1,
-                "maxProperties": 1,
+                "if": {"required": [ON_ERROR]},
+                "then": {"minProperties": 2, "maxProperties": 2},
+                "else": {"minProperties": 1, "maxProperties": 1},
                 "additionalProperties": False,
-                "properties": {FROM: read, **by_name},
+                "properties": {FROM: read, **by_name, ON_ERROR: {"$ref": f"#/$defs/{ON_ERROR}"}},
             },
         ],
     }
+
+
+def _on_error() -> Schema:
+    """What may stand behind `on_error`, beside a step's operator."""
+    retry = _definitions(SPEC)[SPEC.name]
+    said = "What is done with what the step cannot handle: it goes to `errors` (dead_letter, unless told otherwise), is"
+    said += " only counted (skip), ends the run (stop), or is tried again if that may help (retry)."
+    named: Schema = {
+        "type": "object",
+        "required": [RETRY],
+        "additionalProperties": False,
+        "properties": {RETRY: {**retry, "title": RETRY}},
+    }
+    return {ON_ERROR: {"description": said, "anyOf": [{"enum": [*ACTIONS, RETRY]}, named, _VARIABLE]}}
 
 
 def _definitions(operator: Operator) -> Schema:

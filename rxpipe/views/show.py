@@ -12,6 +12,7 @@ import orjson
 
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import ERRORS, FROM, StepSpec, as_spec
+from rxpipe.language.configstep import ON_ERROR
 from rxpipe.language.edges import type_name
 from rxpipe.language.paths import Path, paths
 from rxpipe.language.plan import Plan, PlannedStep, PlannedStream, reads_of
@@ -128,6 +129,7 @@ def as_json(plan: Plan) -> str:
                 {
                     "operator": spec.operator,
                     "parameters": dict(spec.parameters),
+                    **({} if spec.on_error is None else {ON_ERROR: spec.on_error}),
                     "emits": type_name(step.emits),
                     **({"outputs": {o: type_name(kind) for o, kind in step.outputs.items()}} if step.outputs else {}),
                 }
@@ -245,7 +247,13 @@ def _kind(step: PlannedStep, index: int) -> Literal["source", "step", "sink"]:
 
 
 def _detail(spec: StepSpec, step: PlannedStep | None = None, width: int = 48) -> str:
-    """A step's parameters as written, on one line and shortened; of the steps inside it the names."""
+    """A step's parameters and what it does about errors, as written, on one line, the former shortened."""
+    handling = [] if spec.on_error is None else [f"{ON_ERROR}: {_value(spec.on_error)}"]
+    return "; ".join([*filter(None, [_parameters(spec, step, width)]), *handling])
+
+
+def _parameters(spec: StepSpec, step: PlannedStep | None, width: int) -> str:
+    """A step's parameters; of the steps inside it the names."""
     if spec.function is not None or not spec.parameters:
         return ""
     inside = {} if step is None else {key: steps_in(value) for key, value in step.parameters.items()}

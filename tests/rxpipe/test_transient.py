@@ -7,9 +7,9 @@ import gzip
 import sqlite3
 import urllib.error
 from contextlib import closing
+from datetime import UTC, datetime
 from email.message import Message
 from email.utils import format_datetime
-from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +20,7 @@ import pytest
 from rxpipe.transient import LONGEST_ASKED, asked_of, seconds_asked, transient
 
 
-class Busy(Exception):
+class BusyError(Exception):
     def __init__(self, **told: Any) -> None:
         super().__init__("busy")
         self.__dict__.update(told)
@@ -35,15 +35,23 @@ def answered(status: int) -> httpx.HTTPStatusError:
     "error",
     [
         *(OSError(number, "x") for number in (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EACCES, errno.EMFILE)),
-        OSError("no number"), OSError(errno.EAGAIN, "x"), OSError(errno.ESTALE, "x"), ConnectionError(), ConnectionResetError(), TimeoutError(),
+        OSError("no number"),
+        OSError(errno.EAGAIN, "x"),
+        OSError(errno.ESTALE, "x"),
+        ConnectionError(),
+        ConnectionResetError(),
+        TimeoutError(),
         urllib.error.URLError(OSError(errno.ECONNREFUSED, "refused")),
         urllib.error.HTTPError("http://x", 503, "busy", Message(), None),
-        httpx.ConnectError("refused"), httpx.ReadTimeout("late"),
+        httpx.ConnectError("refused"),
+        httpx.ReadTimeout("late"),
         *(answered(status) for status in (408, 425, 429, 500, 503, 599)),
-        Busy(status=429), Busy(code=503), Busy(transient=True),
+        BusyError(status=429),
+        BusyError(code=503),
+        BusyError(transient=True),
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_what_may_pass(error: Exception) -> None:
     assert transient(error)
 
@@ -51,14 +59,25 @@ def test_what_may_pass(error: Exception) -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        OSError(errno.EBADF, "x"), OSError(errno.EINVAL, "x"), gzip.BadGzipFile("no number"), ValueError(), RecursionError(),
-        sqlite3.IntegrityError(), sqlite3.ProgrammingError(), urllib.error.HTTPError("http://x", 404, "", Message(), None),
-        httpx.UnsupportedProtocol("ftp"), httpx.LocalProtocolError("header"), httpx.InvalidURL("x"),
+        OSError(errno.EBADF, "x"),
+        OSError(errno.EINVAL, "x"),
+        gzip.BadGzipFile("no number"),
+        ValueError(),
+        RecursionError(),
+        sqlite3.IntegrityError(),
+        sqlite3.ProgrammingError(),
+        urllib.error.HTTPError("http://x", 404, "", Message(), None),
+        httpx.UnsupportedProtocol("ftp"),
+        httpx.LocalProtocolError("header"),
+        httpx.InvalidURL("x"),
         *(answered(status) for status in (301, 400, 401, 404, 422)),
-        Busy(status="503"), Busy(code=7), Busy(), Busy(transient=False, status=503),
+        BusyError(status="503"),
+        BusyError(code=7),
+        BusyError(),
+        BusyError(transient=False, status=503),
     ],
     ids=repr,
-)  # fmt: skip
+)
 def test_what_stays_wrong(error: Exception) -> None:
     assert not transient(error)
 
@@ -86,18 +105,27 @@ def test_classes_of_ones_own() -> None:
 @pytest.mark.parametrize(
     ("told", "seconds"),
     [
-        ("120", 120.0), (7, 7.0), (2.5, 2.5), ("99999", LONGEST_ASKED), (-3, 0.0), ("-3", 0.0), ("soon", 0.0), ("", 0.0),
-        (None, 0.0), (format_datetime(datetime.fromtimestamp(1060, UTC), usegmt=True), 60.0),
-        (format_datetime(datetime.fromtimestamp(900, UTC), usegmt=True), 0.0), ("²", 0.0),
+        ("120", 120.0),
+        (7, 7.0),
+        (2.5, 2.5),
+        ("99999", LONGEST_ASKED),
+        (-3, 0.0),
+        ("-3", 0.0),
+        ("soon", 0.0),
+        ("", 0.0),
+        (None, 0.0),
+        (format_datetime(datetime.fromtimestamp(1060, UTC), usegmt=True), 60.0),
+        (format_datetime(datetime.fromtimestamp(900, UTC), usegmt=True), 0.0),
+        ("²", 0.0),
     ],
-)  # fmt: skip
+)
 def test_what_is_asked_for(told: object, seconds: float) -> None:
     assert seconds_asked(told, now=1000.0) == seconds
 
 
 def test_where_an_error_says_what_it_asks_for() -> None:
     headers = {"Retry-After": "9"}
-    assert asked_of(Busy(retry_after="8"), 0.0) == 8
-    assert asked_of(Busy(response=SimpleNamespace(headers=headers)), 0.0) == 9
-    assert asked_of(Busy(headers=headers), 0.0) == 9
-    assert asked_of(Busy(headers=None), 0.0) == asked_of(ValueError(), 0.0) == 0
+    assert asked_of(BusyError(retry_after="8"), 0.0) == 8
+    assert asked_of(BusyError(response=SimpleNamespace(headers=headers)), 0.0) == 9
+    assert asked_of(BusyError(headers=headers), 0.0) == 9
+    assert asked_of(BusyError(headers=None), 0.0) == asked_of(ValueError(), 0.0) == 0
