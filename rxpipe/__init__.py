@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rxpipe.language.config import load, load_text
     from rxpipe.language.datafiles import DataFile, DataFiles
     from rxpipe.language.dump import dump
+    from rxpipe.letters import Selection
     from rxpipe.operator import Outputs, fields_of, operator
     from rxpipe.outputs import with_outputs
     from rxpipe.parameters.calls import Function
@@ -46,6 +47,7 @@ _HOMES = {
     "graph": ("Graph", "Param", "Sample", "stream"),
     "handling": ("on_error", "retry"),
     "expressions.known": ("KnownFields",),
+    "letters": ("Selection",),
     "operator": ("Outputs", "fields_of", "operator"),
     "outputs": ("with_outputs",),
     "parameters.types": ("AggregationExpr", "Expr", "Secret"),
@@ -80,6 +82,7 @@ __all__ = [
     "RxpipeError",
     "Sample",
     "Secret",
+    "Selection",
     "Size",
     "StateError",
     "Table",

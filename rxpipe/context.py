@@ -191,7 +191,7 @@ class Context:
             reason: Why; the exception, where there is one.
             record: The record, line or element.
             leases: Those of the data that it came from.
-            path: Where it came from, if that is not the place of the first lease.
+            path: Where it came from, if that is not the place of the leases.
             start: The first byte there.
             end: The byte behind the last.
 
@@ -204,8 +204,7 @@ class Context:
                 return
             reason = f"{type(reason).__name__}: {reason}"
         place = {key: value for key, value in {"path": path, "start": start, "end": end}.items() if value is not None}
-        lease = leases[0] if leases else None
-        self.refuse(error_record(self.name, reason, record, lease, time=self.now(), **place), leases)
+        self.refuse(error_record(self.name, reason, record, leases, time=self.now(), **place), leases)
 
     def refuse(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:
         """Do with an error record what the step's `on_error` says; see `reject`."""
@@ -261,6 +260,10 @@ class Context:
     def spool(self) -> Path | None:
         """A folder of this step's own beside the state file, for data too large for it; None where no state is kept."""
         return None
+
+    def marks(self) -> Iterable[Change]:
+        """What to save of the step's dead letters that were sent again since this was last asked."""
+        return ()
 
     def on_flush(self, flush: Callable[[], None]) -> None:
         """Call `flush` before each checkpoint: emit now whatever holds a lease."""

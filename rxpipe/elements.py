@@ -140,7 +140,7 @@ class Partial(NamedTuple):
     leases: tuple[Lease, ...] = ()
 
 
-class ErrorRecord(msgspec.Struct, frozen=True):
+class ErrorRecord(msgspec.Struct, frozen=True, dict=True):
     """A record, line or file that could not be handled: an element of the built-in stream `errors`.
 
     `start` and `end` are byte offsets in `path`: of the line itself where `read_lines` (with its newline) or
@@ -155,6 +155,11 @@ class ErrorRecord(msgspec.Struct, frozen=True):
     start: int | None = None
     end: int | None = None
     record: str | None = None
+
+    @property
+    def whole(self) -> Any:
+        """What was rejected as it was: a record, a line as bytes, an element; None where nobody keeps it any more."""
+        return self.__dict__.get("whole")
 
     @property
     def where(self) -> str:
@@ -175,14 +180,29 @@ def as_dict(row: Row) -> dict[str, Any]:
 
 
 def error_record(
-    step: str, reason: str, record: object = None, lease: Lease | None = None, **place: Any
+    step: str, reason: str, record: object = None, leases: tuple[Lease, ...] = (), **place: Any
 ) -> ErrorRecord:
-    """Build an `ErrorRecord`; the record is shortened to 1,000 characters, its place is the lease's unless given."""
-    if lease is not None and lease.path:
-        place = {"path": lease.path, "start": lease.start, "end": lease.end} | place
+    """Build an `ErrorRecord`; the record is shown in 1,000 characters, its place is that of the leases unless given.
+
+    Of data of several blocks the place is from the first to the last byte if all are of one file, else not known.
+    """
+    paths = {lease.path for lease in leases}
+    if len(paths) == 1 and "" not in paths:
+        start, end = min(lease.start for lease in leases), max(lease.end for lease in leases)
+        place = {"path": leases[0].path, "start": start, "end": end} | place
     text = None if record is None else _shorten(record)
     place.setdefault("time", time.time())
-    return ErrorRecord(step=step, reason=reason, record=text, **place)
+    made = ErrorRecord(step=step, reason=reason, record=text, **place)
+    if record is not None:
+        made.__dict__["whole"] = unleased(record)
+    return made
+
+
+def unleased(element: Any) -> Any:
+    """An element that can be kept: without its leases."""
+    if isinstance(element, Batch):
+        return Batch(element.rows, element.retracted, retractable=element.retractable)
+    return element._replace(lease=None) if isinstance(element, LineDelta) else element
 
 
 def _shorten(record: object, limit: int = 1000) -> str:

@@ -95,7 +95,7 @@ class Groups:
             try:
                 self._store.merge(key, group)
             except Exception as error:  # noqa: BLE001  # whatever two values make the generated code raise
-                self._context.reject(error, {"key": key}, leases=part.leases)
+                self._context.reject(error, str({"key": key}), leases=part.leases)
             else:
                 self._stale[key] = None
         if part.state:

@@ -106,11 +106,15 @@ class _Headers:
             line, _, _ = block.data.partition(b"\n")
             skip = min(len(line) + 1, len(block.data))
             self._read(block, line, delimiter, quote, types)
-        _, names = self._names.get(block.file, ("", None))
+        _, names = self._names.get(block.file) or self._at(block.path)
         if names is None and skip < len(block.data):
             reason = "no line can be read: the first line of the file did not name the columns; give 'columns'"
             self._reject(block, block.start + skip, block.end, reason)
         return names, skip
+
+    def _at(self, path: str) -> tuple[str, list[str] | None]:
+        """The names of the file at a path, for lines that come without the file's identity: those sent again."""
+        return next((known for known in self._names.values() if known[0] == path), ("", None))
 
     def _read(self, block: LineDelta, line: bytes, delimiter: str, quote: str, types: Iterable[str]) -> None:
         names = None

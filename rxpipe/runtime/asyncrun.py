@@ -15,9 +15,11 @@ from rxpipe.errors import RxpipeError, did_you_mean, nearest
 from rxpipe.graph import Graph
 from rxpipe.language.edges import PASSING, fits, members, type_name
 from rxpipe.language.plan import Plan
+from rxpipe.letters import Selection
 from rxpipe.log import logger
 from rxpipe.parameters.units import nbytes, seconds
 from rxpipe.runtime.engine import Engine, Options
+from rxpipe.runtime.replay import Replay
 from rxpipe.runtime.sample import SampleData
 from rxpipe.runtime.settings import Settings, load_settings
 from rxpipe.runtime.state import StateFile
@@ -46,6 +48,8 @@ class AsyncRun:
         sample: Run on the graph's sample data, made in a temporary folder that goes with the run; unless `once`, it
             keeps growing. No state is kept unless told where.
         settings: Settings that win over the graph's and the environment's, see `rxpipe.runtime.settings`.
+        replay: Dead letters to send through the graph again, each once; its sources emit nothing then, and the run ends
+            behind them. It needs the state of the runs that kept them.
 
     Raises:
         GraphError: The graph or a setting has problems; all of them are in the message.
@@ -62,6 +66,7 @@ class AsyncRun:
         duration: str | float | None = None,
         settings: Mapping[str, Any] | Settings | None = None,
         sample: bool = False,
+        replay: Selection | None = None,
     ) -> None:
         self._sample = _sample_of(graph) if sample else None
         given = {**(values or {}), **(self._sample.values if self._sample else {})}
@@ -73,6 +78,10 @@ class AsyncRun:
         if state is None:
             state = False if sample else self.settings.state
         self._state: Path | str | None = state or None
+        self._replay = replay
+        if replay is not None and self._state is None:
+            msg = "replay: needs the state of the runs that kept the dead letters, which tells what was sent; got none"
+            raise RxpipeError(msg)
         self._once = once
         self._output = output
         self._duration = None if duration is None else seconds(duration)
@@ -144,6 +153,7 @@ class AsyncRun:
                 once=self._once,
                 output=self._output,
                 state=state,
+                replay=None if self._replay is None else Replay(self._replay),
             )
             return Engine(self.plan, LoopScheduler(loop), time.time, _poster(loop), self._finished, options)
         except BaseException:

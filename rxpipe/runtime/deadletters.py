@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from msgspec.structs import replace
+
 from rxpipe.elements import Batch, ErrorRecord
 from rxpipe.graph import ERRORS
 from rxpipe.lease import Lease
@@ -58,7 +60,7 @@ class DeadLetters:
     def count_in(self, error: ErrorRecord) -> None:
         """Count an error record, which is all that is done with one that is skipped."""
         self.count += 1
-        self.last.append(error)
+        self.last.append(replace(error))  # without what was rejected, as it was
 
     def complete(self) -> None:
         """There will be no more to deliver."""

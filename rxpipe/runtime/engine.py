@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from rxpipe.fusion.fused import Run
     from rxpipe.language.plan import Plan, PlannedStream
     from rxpipe.runtime.metrics import Endpoint
+    from rxpipe.runtime.replay import Replay
     from rxpipe.runtime.state import StateFile
 
 State = Literal["new", "running", "paused", "draining", "done", "failed", "stopped"]
@@ -63,6 +64,7 @@ class Options(msgspec.Struct):
             each error record.
         completed: Called with the name of each stream that is complete.
         notifier: Tells `watch` of changes in the place of the kernel, see `rxpipe.context.Context.notifier`.
+        replay: Dead letters to send, in the place of what the sources would read; the run drains behind them.
     """
 
     in_flight: int = 64 * 1024 * 1024
@@ -75,6 +77,7 @@ class Options(msgspec.Struct):
     watch: Callable[[str, Any], None] | None = None
     completed: Callable[[str], None] | None = None
     notifier: Callable[[Callable[[set[str]], None]], Notifier] | None = None
+    replay: Replay | None = None
 
 
 class Engine:
@@ -116,6 +119,7 @@ class Engine:
         self.once = options.once
         self.output = options.output
         self.notifier = options.notifier
+        self.replay = options.replay
         self.state: State = "new"
         self.failure: Exception | None = None
         self.contexts: list[StepContext] = []
@@ -169,6 +173,8 @@ class Engine:
         if self.over():
             return
         self._tick()
+        if self.replay is not None:
+            self._later(0, self._replay)
         if self._options.duration is not None:
             self._subscriptions.add(self._later(self._options.duration, self.drain))
 
@@ -179,6 +185,12 @@ class Engine:
         reader = self.plan.streams[stream.readers[0]]
         reads = [read for step in reader.steps for read in reads_of(step) if read == stream.name]
         return len(reads) == 1 and all(step.function is None for step in reader.steps)
+
+    def _replay(self) -> None:
+        """Send the dead letters, and end."""
+        state, contexts = self._options.state, {context.name: context for context in self.contexts}
+        if self.replay is not None and state is not None:
+            self.replay.begin(self.plan, contexts, state.rows, self.drain)
 
     def _subscribe(self, name: str, observable: Observable[Any]) -> None:
         shared, completed = self._shared.get(name), self._options.completed

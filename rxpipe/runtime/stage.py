@@ -122,6 +122,11 @@ class StepContext(Context):
         """Take part in the run's checkpoints."""
         return self._engine.checkpoints.register(self.name, kind, changes, description)
 
+    def marks(self) -> Iterable[Change]:
+        """What was sent again of the dead letters that the step keeps."""
+        replay = self._engine.replay
+        return () if replay is None else replay.marks(self.name)
+
     def spool(self) -> Path | None:
         """A folder beside the run's state file."""
         return self._engine.spool(self.name)

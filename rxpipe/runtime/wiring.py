@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from reactivex import Observable
+from reactivex import Observable, never
+from reactivex.subject import Subject
 
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import ERRORS, stream_of
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from rxpipe.language.plan import PlannedStep, PlannedStream
     from rxpipe.runtime.engine import Engine
     from rxpipe.runtime.shared import Shared
+
+
+def _is_root(step: PlannedStep, before: Observable[Any] | None) -> bool:
+    """Whether a step is a source."""
+    return before is None and (step.operator is None or step.operator.is_source)
 
 
 def _handling(before: Observable[Any] | None, context: StepContext, do: OnError) -> Observable[Any] | None:
@@ -78,6 +84,11 @@ class Wiring:
 
     def _apply(self, step: PlannedStep, before: Observable[Any] | None, context: StepContext) -> Observable[Any]:
         dynamic, source = step.function is not None, self._last[context.stream]
+        replay = self._engine.replay
+        if replay is not None and _is_root(step, before):
+            return staged(never(), None, context, root=True)
+        if replay is not None and before is not None:
+            before = replay.entry(before, context)
         inlet = Inlet(before, context, source, dynamic=dynamic) if before is not None else None
         if isinstance(step.function, Observable):
             return staged(step.function, None, context, root=True)

@@ -11,7 +11,7 @@ from reactivex.abc import SchedulerBase
 from reactivex.disposable import Disposable
 
 from rxpipe.context import Change, Context, Emit, StateKind, void
-from rxpipe.elements import Batch, ErrorRecord, LineDelta
+from rxpipe.elements import ErrorRecord, unleased
 from rxpipe.lease import Flow, Lease
 from rxpipe.testing.virtual import VirtualTimeScheduler
 
@@ -39,13 +39,6 @@ class DictSaved:
     def keys_of(self, part: str) -> list[bytes]:
         """The keys that have this part."""
         return [key for key, found in self.rows if found == part]
-
-
-def unleased(element: Any) -> Any:
-    """An element that can be kept: without its leases."""
-    if isinstance(element, Batch):
-        return Batch(element.rows, element.retracted, retractable=element.retractable)
-    return element._replace(lease=None) if isinstance(element, LineDelta) else element
 
 
 class InlineExecutor(Executor):

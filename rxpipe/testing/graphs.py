@@ -9,15 +9,18 @@ from types import TracebackType
 from typing import Any, Self
 
 from rxpipe.context import Notifier, void
+from rxpipe.elements import unleased
 from rxpipe.errors import GraphError, Problem
 from rxpipe.expressions import times
 from rxpipe.graph import ERRORS, Graph
+from rxpipe.letters import Selection
 from rxpipe.parameters.units import nbytes, seconds
 from rxpipe.runtime.engine import Engine, Options
+from rxpipe.runtime.replay import Replay
 from rxpipe.runtime.settings import checked
 from rxpipe.runtime.state import StateFile
 from rxpipe.runtime.status import RunStatus
-from rxpipe.testing.context import InlineExecutor, unleased
+from rxpipe.testing.context import InlineExecutor
 from rxpipe.testing.marbles import Event
 from rxpipe.testing.virtual import LONG, VirtualTimeScheduler
 
@@ -51,6 +54,7 @@ class VirtualRun:
         watch: Called with a stream's name and each element that leaves it, in the place of keeping it in `events`.
         completed: Called with the name of each stream that is complete.
         notifier: Tells `watch` of changes, see `rxpipe.context.Context.notifier`.
+        replay: Dead letters to send in the place of what the sources would read.
 
     Attributes:
         engine: The run's engine.
@@ -73,6 +77,7 @@ class VirtualRun:
         watch: Callable[[str, Any], None] | None = None,
         completed: Callable[[str], None] | None = None,
         notifier: Callable[[Callable[[set[str]], None]], Notifier] | None = None,
+        replay: Selection | None = None,
     ) -> None:
         plan = graph.plan(**(values or {}))
         chosen, wrong = checked(settings or {})
@@ -95,6 +100,7 @@ class VirtualRun:
                 watch=watch or self._watch,
                 completed=completed,
                 notifier=notifier,
+                replay=None if replay is None else Replay(replay),
             )
             self.engine = Engine(plan, self.virtual, self._now, self._post, void, options)
         except BaseException:

@@ -1,0 +1,208 @@
+"""Dead letters sent through their graph again, from the step that rejected them, each once.
+
+A replay is a run of the graph on its own state whose sources emit nothing. That a letter was sent is noted by the sink
+that keeps it, in the checkpoint that saves what came of it: after a crash either both are there or neither.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+
+from rxpipe.context import Change, Context
+from rxpipe.errors import RxpipeError
+from rxpipe.letters import Found, Selection, read
+from rxpipe.log import logger
+from rxpipe.runtime.state import open_readonly
+
+if TYPE_CHECKING:
+    from rxpipe.language.plan import Plan, PlannedStep
+
+KEEPER = "to_dead_letters"
+"""The operator whose steps keep dead letters."""
+
+MARK = "sent again"
+"""The part of a keeper's state that holds which of its letters were sent again, by id."""
+
+
+def keepers(plan: Plan) -> dict[str, list[Path]]:
+    """The steps of a graph that keep dead letters, with the files that are there.
+
+    Raises:
+        RxpipeError: It has none.
+    """
+    steps = [step for stream in plan.streams.values() for step in stream.steps]
+    found = {step.name: _files(step) for step in steps if step.operator is not None and step.operator.name == KEEPER}
+    if not found:
+        msg = (
+            f"graph {plan.graph.name!r} must keep dead letters to have any; got no step {KEEPER!r}: add a stream "
+            f"[{{from: errors}}, {{{KEEPER}: {{path: dead.jsonl}}}}]"
+        )
+        raise RxpipeError(msg)
+    return found
+
+
+def _files(step: PlannedStep) -> list[Path]:
+    from rxpipe.operators.sinks.to_dead_letters import files_of  # noqa: PLC0415  # the engine knows operators by name
+
+    return files_of(**step.parameters)
+
+
+def marked(state: Path | None, keeper: str) -> dict[str, float]:
+    """When letters of a keeper were sent again, in seconds since the epoch, by id."""
+    if state is None or not state.is_file():
+        return {}
+    with open_readonly(state) as db:
+        rows = db.execute("SELECT key, value FROM state WHERE step = ? AND part = ?", (keeper, MARK)).fetchall()
+    return {key.decode(): float(value) for key, value in rows}
+
+
+class Kept(msgspec.Struct, frozen=True):
+    """A dead letter of a graph, and when it was sent again; None if it was not."""
+
+    found: Found
+    sent: float | None = None
+
+
+def dead_letters(plan: Plan, state: Path | None, selection: Selection | None = None) -> list[Kept]:
+    """The dead letters that a graph keeps, the oldest of each file first.
+
+    Args:
+        plan: The graph.
+        state: Its state file, which tells what was sent again.
+        selection: Which of them; all by default.
+
+    Raises:
+        RxpipeError: The graph keeps none.
+    """
+    chosen = selection or Selection()
+    listed: list[Kept] = []
+    for keeper, files in keepers(plan).items():
+        sent = marked(state, keeper)
+        listed += [Kept(found, sent.get(found.id)) for found in read(files) if chosen.fits(found)]
+    return listed
+
+
+class Replay:
+    """The letters of one replay.
+
+    Args:
+        selection: Which letters are sent.
+
+    Attributes:
+        sent: How many were sent.
+        kept: The ids of those that could not be.
+    """
+
+    def __init__(self, selection: Selection) -> None:
+        self._selection = selection
+        self._entries: dict[str, Entry] = {}
+        self._marks: dict[str, list[Change]] = {}
+        self.sent = 0
+        self.kept: list[str] = []
+
+    def entry(self, before: Observable[Any], context: Context) -> Observable[Any]:
+        """What a step reads, with a way in for its letters."""
+        made = self._entries[context.name] = Entry(before)
+        return made
+
+    def marks(self, keeper: str) -> Iterator[Change]:
+        """What was sent of a keeper's letters since this was last asked."""
+        marks = self._marks.get(keeper, [])
+        while marks:
+            yield marks.pop(0)
+
+    def begin(
+        self,
+        plan: Plan,
+        context_of: Mapping[str, Context],
+        rows_of: Callable[[str], Iterator[tuple[bytes, str, bytes]]],
+        over: Callable[[], None],
+    ) -> None:
+        """Send the letters, one a turn, as long as not too much is in flight; then call `over`.
+
+        The files are read now, when their sinks have gone back to the last checkpoint.
+
+        Args:
+            plan: The graph.
+            context_of: The steps' contexts.
+            rows_of: The saved state of a step.
+            over: Called when all were sent.
+        """
+        waiting: deque[tuple[str, Found]] = deque()
+        for keeper, files in keepers(plan).items():
+            done = {key.decode() for key, part, _ in rows_of(keeper) if part == MARK}
+            waiting += [
+                (keeper, found) for found in read(files) if found.id not in done and self._selection.fits(found)
+            ]
+
+        def pump() -> None:
+            if not waiting:
+                over()
+                return
+            keeper, found = waiting[0]
+            context = context_of[keeper]
+            if not context.flow.open:
+                context.flow.wait(pump)
+                return
+            waiting.popleft()
+            self._send(found, keeper, context_of)
+            context.scheduler(None).schedule(lambda *_: pump())
+
+        pump()
+
+    def _send(self, found: Found, keeper: str, context_of: Mapping[str, Context]) -> None:
+        entry, name = self._way_in(found)
+        if entry is None:
+            self._keep(found, f"{found.letter.step}: the graph has no such step that reads anything")
+            return
+        context = context_of[name]
+        try:
+            element = found.letter.element(context.flow)
+        except (ValueError, msgspec.ValidationError) as error:
+            self._keep(found, str(error))
+            return
+        now = str(context.now()).encode()
+        self._marks.setdefault(keeper, []).append((found.id.encode(), MARK, now))
+        self.sent += 1
+        entry.feed(element)
+
+    def _keep(self, found: Found, reason: str) -> None:
+        self.kept.append(found.id)
+        logger.warning("{}: not sent: {}", found.id, reason)
+
+    def _way_in(self, found: Found) -> tuple[Entry | None, str]:
+        """Where a letter enters: at its step, or at the one of its stream that has the same operator, if it moved."""
+        step = found.letter.step
+        if step in self._entries:
+            return self._entries[step], step
+        operator = step.rpartition(" ")[2]
+        like = [
+            name
+            for name in self._entries
+            if name.startswith(f"{found.letter.stream}[") and name.rpartition(" ")[2] == operator
+        ]
+        return (self._entries[like[0]], like[0]) if len(like) == 1 else (None, step)
+
+
+class Entry(Observable[Any]):
+    """In front of a step: its source, and what is fed from beside it."""
+
+    def __init__(self, source: Observable[Any]) -> None:
+        super().__init__()
+        self._source = source
+        self.feed: Callable[[Any], None] = _nowhere
+
+    def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        self.feed = observer.on_next
+        return self._source.subscribe(observer, scheduler=scheduler)
+
+
+def _nowhere(_: Any) -> None:
+    """The step was not subscribed."""
