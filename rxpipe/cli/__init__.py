@@ -1,4 +1,4 @@
-"""The command line: `rxpipe run|check|test|show|schema|operators|state`.
+"""The command line: `rxpipe run|check|test|show|schema|operators|state|dead-letters`.
 
 Exit codes: 0 done, 1 a run or a test failed, 2 wrong usage, 75 a run that ended while something was not delivered (the
 next one goes on with it), 78 a graph that is wrong, 130 ended by Ctrl-C.
@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("run", "check", "test", "show", "schema", "operators", "state")
+COMMANDS = ("run", "check", "test", "show", "schema", "operators", "state", "dead-letters")
 FAILED = 1
 USAGE = 2
 UNDELIVERED = 75
@@ -39,7 +39,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     from rxpipe.errors import GraphError, RxpipeError  # noqa: PLC0415  # `--help` needs none of it
     from rxpipe.language.hidden import masked  # noqa: PLC0415
 
-    command = importlib.import_module(f"rxpipe.cli.{parsed.command}")
+    command = importlib.import_module(_module(parsed.command))
     gc.disable()  # what is loaded stays: a run looks for garbage again, see `rxpipe.runtime.memory`
     try:
         code: int = command.execute(parsed)
@@ -57,6 +57,10 @@ def _run(arguments: Sequence[str] | None) -> int:
     finally:
         gc.enable()
     return code
+
+
+def _module(command: str) -> str:
+    return f"rxpipe.cli.{command.replace('-', '_')}"
 
 
 def _reader_gone() -> int:
@@ -79,5 +83,5 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--version", action="version", version=f"rxpipe {__version__}")
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name in COMMANDS:
-        importlib.import_module(f"rxpipe.cli.{name}").add(commands)
+        importlib.import_module(_module(name)).add(commands)
     return made

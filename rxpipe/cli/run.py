@@ -132,7 +132,7 @@ async def _run(args: argparse.Namespace, plan: Plan, settings: Settings, sample:
             sample.play()
         stack.callback(interrupted.close)
         await _ended(run, settings, duration)
-    return interrupted.exit_code or _delivered(run)
+    return interrupted.exit_code or delivered(run)
 
 
 async def _ended(run: AsyncRun, settings: Settings, duration: float | None) -> None:
@@ -152,7 +152,7 @@ async def _ended(run: AsyncRun, settings: Settings, duration: float | None) -> N
         run.stop()
 
 
-def _delivered(run: AsyncRun) -> int:
+def delivered(run: AsyncRun) -> int:
     """The exit code of a run that has ended by itself."""
     from rxpipe.cli import UNDELIVERED  # noqa: PLC0415  # see `execute`
 
