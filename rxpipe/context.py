@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextvars import ContextVar
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
@@ -33,6 +34,36 @@ Emit = Callable[[Any], None]
 
 Change = tuple[bytes, str, bytes | None]
 """One changed row of a step's state: key, part, and the value, or None to delete it."""
+
+
+class Cut:
+    """What a step has to save as of one moment, which it tells while the flow goes on.
+
+    Args:
+        rows: Gives the rows, on the thread of the dataflow, between elements: as they were at that moment, whatever
+            has changed since.
+        sync: Makes durable what they speak of; called in a thread, before they are committed.
+        saved: Called when they are committed.
+        failed: Called when they could not be: what was to be saved is to be told again.
+        told: Rows that are told now, and only this time: whoever saves them keeps them until they are.
+    """
+
+    def __init__(
+        self,
+        rows: Iterable[Change],
+        sync: Callable[[], object] = tuple,
+        saved: Callable[[], object] = tuple,
+        failed: Callable[[], object] = tuple,
+        told: Iterable[Change] = (),
+    ) -> None:
+        self.rows = rows
+        self.sync = sync
+        self.saved = saved
+        self.failed = failed
+        self.told = [*told]
+
+    def __iter__(self) -> Iterator[Change]:
+        return chain(self.told, self.rows)
 
 
 class Saved(Protocol):
@@ -251,7 +282,8 @@ class Context:
         Args:
             kind: What the state is: a source's offsets, an operator's memory, a sink's position.
             changes: Called at each checkpoint; gives the rows that changed since the last. A sink makes its
-                data durable here.
+                data durable here. Who has many rows, or what takes long, returns a `Cut`: the flow does not wait for
+                that.
             description: What a row is, for `rxpipe state`; behind a colon the names of the parts of its value, if that
                 is a list, with `-` for what tells a person nothing, as `offset of a file: -, offset, changed_ns`.
         """

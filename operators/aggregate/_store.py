@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from operator import length_hint
 from typing import Any
@@ -11,7 +12,7 @@ from rxpipe.aggregations.aggregation import KINDS, Aggregation
 from rxpipe.aggregations.groupcode import Column, Group, Key, Update, compile_groups
 from rxpipe.aggregations.keepers import KEEPERS
 from rxpipe.aggregations.packing import canonical, pack, unpack
-from rxpipe.context import Change
+from rxpipe.context import Change, Cut
 from rxpipe.elements import Batch, Row
 from rxpipe.fusion.rows import Reject
 
@@ -39,6 +40,8 @@ class Store:
         self._by = by
         self._aggregations = aggregations
         self._dirty: Changed = {}
+        self._cut: Changed = {}
+        self._settled: list[tuple[Key, Change]] = []
         self._numbers: dict[Key, int] = {}
         self._last = 0
         self._compile()
@@ -46,9 +49,11 @@ class Store:
     def fit(self, batch: Batch) -> None:
         """Keep all values from the first batch on whose rows may be retracted. Those before it stay for good."""
         if (batch.retractable or batch.retracted) and not self.exact:
+            self._settle([*self._cut])
             self.exact = True
             self._compile()
             self.groups = {key: self._with_keepers(group) for key, group in self.groups.items()}
+            self._dirty = {key: self.groups.get(key) for key in self._dirty}
 
     def add(self, rows: Sequence[Row], values: Sequence[Any], reject: Reject) -> Changed:
         """Add records, each a tuple of its key's columns and its values; one for which that fails is rejected."""
@@ -80,21 +85,48 @@ class Store:
         """The row of a group."""
         return self._code.read(key, self.groups[key])
 
-    def changes(self) -> Iterable[Change]:
-        """The groups that changed, each with the number of its place among the others."""
-        for key in self._dirty:
-            shared = canonical(key)
-            group = self.groups.get(key)
-            if group is None:
-                yield pack(shared), "", None
-                continue
-            own = [] if shared is key else [key]
-            yield (
-                pack(shared),
-                "",
-                pack([self.exact, self._numbers.get(key, 0), [self._dumped(slot) for slot in group], *own]),
-            )
-        self._dirty.clear()
+    def changes(self) -> Cut:
+        """The groups that changed, each with the number of its place among the others.
+
+        They are packed while the flow goes on: what changes is a new group in the place of the old one. Where something
+        changes in place it is packed before, see `_settle`.
+        """
+        cut, self._cut, self._dirty = self._dirty, self._dirty, {}
+        settled: list[tuple[Key, Change]] = []
+        self._settled = settled
+        given: list[Key] = []
+
+        def rows() -> Iterator[Change]:
+            while cut:
+                key, group = cut.popitem()
+                given.append(key)
+                yield self._packed(key, group)
+            for key, change in settled:
+                given.append(key)
+                yield change
+
+        def failed() -> None:
+            keys = [*given, *cut, *(key for key, _ in settled)]
+            cut.clear()
+            self._dirty = {key: self.groups.get(key) for key in keys} | self._dirty
+
+        return Cut(rows(), failed=failed)
+
+    def _settle(self, keys: Iterable[Key]) -> None:
+        """Pack what is cut of some groups, which are about to change in place."""
+        cut = self._cut
+        for key in keys:
+            with suppress(TypeError):  # it cannot be a key: the record will be refused
+                if key in cut:
+                    self._settled.append((key, self._packed(key, cut.pop(key))))
+
+    def _packed(self, key: Key, group: Group | None) -> Change:
+        shared = canonical(key)
+        if group is None:
+            return pack(shared), "", None
+        own = [] if shared is key else [key]
+        values = [self.exact, self._numbers[key], [*map(self._dumped, group)], *own]
+        return pack(shared), "", pack(values)
 
     def restore(self, rows: Iterable[tuple[bytes, str, bytes]]) -> None:
         """Take over what was saved."""
@@ -109,6 +141,9 @@ class Store:
             self._numbers[key] = self._last = number
 
     def _update(self, update: Update, rows: Sequence[Row], values: Sequence[Any], reject: Reject) -> Changed:
+        if self._cut and self._in_place:
+            columns = len(self._by)
+            self._settle(value[0] if columns == 1 else value[:columns] for value in values)
         left = iter(values)
         changed: Changed = {}
         while True:
@@ -125,7 +160,10 @@ class Store:
     def take(self, changed: Changed) -> None:
         """Take in groups that changed."""
         self.groups.update(changed)  # those that are None go in the next line
-        for key in [key for key, group in changed.items() if group is None]:
+        gone = [key for key, group in changed.items() if group is None]
+        if self._cut:
+            self._settle(gone)
+        for key in gone:
             del self.groups[key]
             self._numbers.pop(key, None)
         if self.persistent:
@@ -138,6 +176,8 @@ class Store:
     def gather(self, changed: dict[Key, Any]) -> None:
         """Take in groups that a loop changed; slots that are objects hold there what is to be added to them."""
         if self._kept:
+            if self._cut:
+                self._settle(changed)
             for key, group in changed.items():
                 old = self.groups.get(key)
                 for at, keeper in self._kept:
@@ -152,6 +192,7 @@ class Store:
         slots = [kind.keeper for name in self._plain for kind in [KINDS[name]] for _ in kind.fresh]
         self._kept = [(at, keeper) for at, keeper in enumerate(slots, 1) if keeper]
         self._kinds = [(self.exact and KINDS[kind].exact) or kind for kind in self._plain]
+        self._in_place = any(KINDS[kind].keeper for kind in self._kinds)
         self._code = compile_groups(
             self._by,
             tuple(

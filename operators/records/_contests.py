@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
-from rxpipe.aggregations.packing import pack, pack_key, unpack
-from rxpipe.context import Change, Context
+from rxpipe.aggregations.packing import pack_key, unpack
+from rxpipe.context import Context
 from rxpipe.elements import Batch, Row
 from rxpipe.fusion.rows import Reject
 from rxpipe.operators.records._contest import Candidate, Contest, Keep, better
 from rxpipe.operators.records._deciding import Deciding
 from rxpipe.operators.records._difference import Difference
-
-_SEEN = True
-"""Held for a key whose first record is through and is never taken back: nothing else needs to be known of it."""
-
-_NOTHING = False
-"""Held for a key whose records were all taken back, so that the state file is not asked for them again."""
+from rxpipe.operators.records._unsaved import NOTHING, SEEN, Unsaved
 
 _UNKEYED = "\x00unkeyed"
 """With an origin, the key of the records that have none."""
@@ -45,12 +40,11 @@ class Contests:
         self._with_origin = origin is not None
         self._all_stay = False
         self._held: dict[Any, Any] = {}
-        """For each key its only row, a `Contest`, `_SEEN` or `_NOTHING`; for unkeyed records of an origin a list of
+        """For each key its only row, a `Contest`, `SEEN` or `NOTHING`; for unkeyed records of an origin a list of
         rows."""
         self._origins: dict[Any, set[Any]] = {}
-        self._dirty: dict[Any, None] = {}
-        self._gone: set[tuple[Any, Any]] = set()
-        self._saved = context.state("operator", self._changes, f"records by {key}")
+        self._unsaved = Unsaved(self._held, self._candidate)
+        self._saved = context.state("operator", self._unsaved.cut, f"records by {key}")
         context.gauge("keys", lambda: len(self._held))
 
     def apply(self, batch: Batch) -> Batch:
@@ -88,7 +82,7 @@ class Contests:
 
     def _enter_first(self, rows: list[Row], reject: Reject, difference: Difference) -> None:
         """The first of each key counts, for good."""
-        held, persistent = self._held, self._saved.persistent
+        held, unsaved, persistent = self._held, self._unsaved.held, self._saved.persistent
         for row, key in zip(*self._keys_of(rows, reject), strict=True):
             try:
                 if key in held:
@@ -102,14 +96,15 @@ class Contests:
             if persistent:
                 if self._recalled(key) is not None:
                     continue
-                self._dirty[key] = None
-            held[key] = _SEEN
+                unsaved[key] = SEEN
+            held[key] = SEEN
             difference.added[id(row)] = row
 
-    def _enter_all(  # noqa: C901, PLR0912  # one loop: calls for each record would take twice as long
+    def _enter_all(  # noqa: C901, PLR0912, PLR0915  # one loop: calls for each record would take twice as long
         self, rows: list[Row], reject: Reject, difference: Difference
     ) -> None:
         held, persistent, with_origin, all_stay = self._held, self._saved.persistent, self._with_origin, self._all_stay
+        unsaved = self._unsaved.held
         get, beats, add, retracted = held.get, self._beats, difference.added.__setitem__, difference.retracted
         latest: Any = self  # no origin yet
         members: set[Any] = set()
@@ -128,7 +123,7 @@ class Contests:
                         continue
                     if persistent:
                         found = self._recalled(key)
-                elif found is _NOTHING:
+                elif found is NOTHING:
                     found = None
             except TypeError as error:
                 reject(row, _unhashable(key, error))
@@ -143,6 +138,8 @@ class Contests:
                 try:
                     if beats(new, old):
                         held[key], fresh[key] = row, new
+                        if persistent:
+                            unsaved[key] = row
                         difference.replace(found, row)
                 except TypeError as error:
                     reject(row, error)
@@ -154,12 +151,12 @@ class Contests:
                 if not all_stay:
                     fresh[key] = new
                 if persistent:
-                    self._dirty[key] = None
+                    unsaved[key] = row
                 if retracted:
                     difference.add(row)
                 else:
                     add(id(row), row)
-            elif found is not _SEEN:
+            elif found is not SEEN:
                 try:
                     self._enter(key, found, new, difference)
                 except TypeError as error:
@@ -177,8 +174,7 @@ class Contests:
                 if self._beats(new, old):
                     self._held[key] = new.row
                     difference.replace(old.row, new.row)
-                    if self._saved.persistent:
-                        self._dirty[key] = None
+                    self._note(key)
                 return
             found = Contest(old)
         before = found.winners
@@ -197,7 +193,7 @@ class Contests:
                 found = self._held[key] = []
             found.append(row)
             self._origins[origin].add(key)
-            self._dirty_if_saved(key)
+            self._note(key)
 
     def _withdraw(self, key: Any, gone: Candidate, difference: Difference) -> None:
         """Take back one record that is no longer true upstream."""
@@ -221,7 +217,7 @@ class Contests:
             found = self._recalled(key)
         except TypeError:  # an unhashable key never came in
             return
-        if found is None or found is _SEEN or found is _NOTHING:
+        if found is None or found is SEEN or found is NOTHING:
             return
         if isinstance(found, list):
             stays = self._remove_unkeyed(key, found, gone, difference)
@@ -233,13 +229,13 @@ class Contests:
             difference.between(before, contest.winners)
             self._hold(key, contest)
             stays = any(candidate.origin == origin for candidate in contest.candidates)
-        self._dirty_if_saved(key)
+        self._note(key)
         if not stays:
             if self._saved.persistent:
-                self._gone.add((key, origin))
+                self._unsaved.gone.add((key, origin))
             if origin in self._origins:
                 self._origins[origin].discard(key)
-            if not self._saved.persistent and (self._held[key] is _NOTHING or self._held[key] == []):
+            if not self._saved.persistent and (self._held[key] is NOTHING or self._held[key] == []):
                 del self._held[key]
 
     def _remove_unkeyed(
@@ -258,8 +254,8 @@ class Contests:
     def _hold(self, key: Any, contest: Contest) -> None:
         """Remember what is left of a contest: of a single candidate the row will do."""
         candidates = contest.candidates
-        self._held[key] = contest if len(candidates) > 1 else candidates[0].row if candidates else _NOTHING
-        self._dirty_if_saved(key)
+        self._held[key] = contest if len(candidates) > 1 else candidates[0].row if candidates else NOTHING
+        self._note(key)
 
     def _recalled(self, key: Any) -> Any:
         """What is held for a key, in memory or in the state file; None if nothing is.
@@ -278,7 +274,7 @@ class Contests:
         if _is_unkeyed(key):
             found = rows
         elif rows[0] is None:
-            found = _SEEN
+            found = SEEN
         else:
             found = rows[0]
             if len(rows) > 1:
@@ -288,34 +284,9 @@ class Contests:
         self._held[key] = found
         return found
 
-    def _dirty_if_saved(self, key: Any) -> None:
+    def _note(self, key: Any) -> None:
         if self._saved.persistent:
-            self._dirty[key] = None
-
-    def _changes(self) -> Iterable[Change]:
-        for key in self._dirty:
-            parts: dict[str, list[tuple[int, Row]]] = {}
-            for number, (origin, row) in enumerate(self._entries(key)):
-                parts.setdefault(str(origin or ""), []).append((number, row))
-                self._gone.discard((key, origin))
-            encoded = pack_key(key)
-            for part, entries in parts.items():
-                yield encoded, part, pack([list(entry) for entry in entries])
-        for key, origin in self._gone:
-            yield pack_key(key), str(origin or ""), None
-        self._dirty.clear()
-        self._gone.clear()
-
-    def _entries(self, key: Any) -> Iterable[tuple[Any, Row]]:
-        """Origin and row of each candidate of a key, in order of arrival."""
-        found = self._held.get(key)
-        if found is _SEEN:
-            return [(None, None)]
-        if type(found) is Contest:
-            return [(candidate.origin, candidate.row) for candidate in found.candidates]
-        if isinstance(found, list):
-            return [(key[1], row) for row in found]
-        return [] if found is None or found is _NOTHING else [(self._candidate(found).origin, found)]
+            self._unsaved.note(key)
 
 
 def _unhashable(key: Any, error: TypeError) -> TypeError:

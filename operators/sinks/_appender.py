@@ -99,11 +99,15 @@ class Appender:
         """Make what was written durable, and at first also the file's entry in its folder."""
         os.fsync(self._descriptor)
         if not self._synced_folder:
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync(self.path.parent)
+            self._synced_folder = True
+
+    def sync_aside(self) -> None:
+        """The same, on another thread, while the file may be written to, or closed. One that is gone held nothing."""
+        with contextlib.suppress(FileNotFoundError):
+            sync(self.path)
+        if not self._synced_folder:
+            sync(self.path.parent)
             self._synced_folder = True
 
     def position(self) -> tuple[int, bytes]:
@@ -124,6 +128,15 @@ class Appender:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def sync(path: Path) -> None:
+    """Make durable what is at a path, a file or the entries of a folder."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def in_place(path: Path, opened: os.stat_result) -> None:

@@ -16,7 +16,7 @@ import orjson
 
 from rxpipe.elements import Row
 from rxpipe.errors import RxpipeError, StateError
-from rxpipe.operators.sinks._appender import in_place
+from rxpipe.operators.sinks._appender import in_place, sync
 from rxpipe.operators.sinks._records import OPTION, as_record, plain
 
 ROWID = "_rowid"
@@ -225,7 +225,7 @@ class Database:
             self._db.execute("PRAGMA busy_timeout=0")
 
     def sync(self) -> None:
-        """Make all committed transactions durable.
+        """Make all committed transactions durable, on any thread, also once the database is closed.
 
         In WAL mode with `synchronous=NORMAL` they are in the log, which is synced before its pages go to the database;
         so the log is all that has to be synced here. SQLite takes no locks on that file that closing it could drop.
@@ -236,11 +236,7 @@ class Database:
         in_place(self.path, self._opened)
         if self._wal:
             with contextlib.suppress(FileNotFoundError):
-                descriptor = os.open(f"{self.path}-wal", os.O_RDWR | os.O_CLOEXEC)
-                try:
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
+                sync(Path(f"{self.path}-wal"))
 
     def close(self) -> None:
         """Let go of the database."""

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from reactivex.abc import ObserverBase, SchedulerBase
 
-from rxpipe.context import Change, Context
+from rxpipe.context import Change, Context, Cut
 from rxpipe.errors import RxpipeError
 from rxpipe.log import logger
 from rxpipe.operators.sinks._appender import Appender
@@ -127,7 +127,7 @@ class LineFiles:
         self._tidy_soon(series)
 
     def _tidy_soon(self, series: Series) -> None:
-        """Take care of old files, on a thread, once the checkpoint under way is taken."""
+        """Take care of old files, on a thread."""
         if not self._tidying:
             self._tidying = True
             self._scheduler.schedule(lambda *_: self._tidy(series))
@@ -152,13 +152,18 @@ class LineFiles:
     def _changes(self) -> Iterable[Change]:
         now = (self._file.path, self._file.length)
         if self._told == now:
-            return
-        self._file.sync()
-        yield b"position", "", msgspec.msgpack.encode(self._file.position())
-        if self._series is not None:
-            yield b"file", "", msgspec.msgpack.encode((self._file.path.name, self._period))
-            self._tidy_soon(self._series)
-        self._told = now
+            return ()
+        rows: list[Change] = [(b"position", "", msgspec.msgpack.encode(self._file.position()))]
+        series = self._series
+        if series is not None:
+            rows.append((b"file", "", msgspec.msgpack.encode((self._file.path.name, self._period))))
+
+        def saved() -> None:
+            self._told = now
+            if series is not None:
+                self._tidy_soon(series)
+
+        return Cut(rows, sync=self._file.sync_aside, saved=saved)
 
     def close(self) -> None:
         """Stop writing."""

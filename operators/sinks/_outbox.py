@@ -9,7 +9,7 @@ from typing import Any
 from reactivex.abc import ObserverBase, SchedulerBase
 from reactivex.disposable import SerialDisposable
 
-from rxpipe.context import Change, Context
+from rxpipe.context import Change, Context, Cut
 from rxpipe.errors import RxpipeError, StateError
 from rxpipe.lease import Lease
 from rxpipe.log import logger
@@ -91,6 +91,19 @@ class Outbox:
             raise StateError(msg)
         return self._changes()
 
+    def _now(self) -> list[Change]:
+        """What there is to save, with the data made durable here and now."""
+        made = self._changes()
+        rows = [*made]
+        if isinstance(made, Cut):
+            try:
+                made.sync()
+            except BaseException:
+                made.failed()
+                raise
+            made.saved()
+        return rows
+
     def close(self) -> None:
         """Stop trying, and let the sources go."""
         self._closed = True
@@ -105,7 +118,7 @@ class Outbox:
             if job is not _END:
                 self._write(job)
             else:
-                self._last = list(self._changes())
+                self._last = self._now()
         except self._fatal:
             raise
         except Exception as error:

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from reactivex.abc import ObserverBase, SchedulerBase
 
-from rxpipe.context import Change, Context
+from rxpipe.context import Change, Context, Cut
 from rxpipe.elements import Row
 from rxpipe.errors import RxpipeError
 from rxpipe.operators.sinks._database import MOST_COLUMNS, Database, Values, values_of
@@ -108,10 +108,12 @@ class Appending(_Sink):
     def _changes(self) -> Iterable[Change]:
         position = self.database.position()
         if position == self._told:
-            return
-        self.database.sync()
-        yield b"position", "", msgspec.msgpack.encode(position)
-        self._told = position
+            return ()
+
+        def saved() -> None:
+            self._told = position
+
+        return Cut([(b"position", "", msgspec.msgpack.encode(position))], sync=self.database.sync, saved=saved)
 
 
 class Upserting(_Sink):
@@ -181,12 +183,17 @@ class Upserting(_Sink):
         self._dirty = True
 
     def _changes(self) -> Iterable[Change]:
-        if self._dirty:
-            self.database.sync()
-            self._dirty = False
-        for (name, key), there in self._changed.items():
-            yield msgspec.msgpack.encode(key), name, b"" if there else None
-        self._changed.clear()
+        if not self._dirty and not self._changed:
+            return ()
+        changed, self._changed = self._changed, {}
+        self._dirty = False
+
+        def failed() -> None:
+            self._changed = changed | self._changed
+            self._dirty = True
+
+        rows = ((msgspec.msgpack.encode(key), name, b"" if there else None) for (name, key), there in changed.items())
+        return Cut(rows, sync=self.database.sync, failed=failed)
 
     def close(self) -> None:
         """Stop writing, and let go of the rows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from operator import countOf
 from typing import Any
@@ -12,7 +12,7 @@ from reactivex.abc import ObserverBase, SchedulerBase
 from rxpipe.aggregations.aggregation import Aggregation
 from rxpipe.aggregations.groupcode import Key
 from rxpipe.aggregations.packing import pack, unpack
-from rxpipe.context import Change, Context
+from rxpipe.context import Context, Cut
 from rxpipe.elements import Batch, OriginGone, Row
 from rxpipe.expressions import parse
 from rxpipe.expressions.times import timestamp
@@ -297,12 +297,13 @@ class Windows:
             if part == "watermark":
                 self.watermark = self._saved_watermark = unpack(value)
 
-    def _changes(self) -> Iterable[Change]:
-        yield from self._store.changes()
-        yield from self._frames.changes()
+    def _changes(self) -> Cut:
+        cut = self._store.changes()
+        cut.told = [*self._frames.changes()]
         if self.watermark != self._saved_watermark:
             self._saved_watermark = self.watermark
-            yield b"", "watermark", pack(self.watermark)
+            cut.told.append((b"", "watermark", pack(self.watermark)))
+        return cut
 
 
 def _microseconds(time: Any) -> int:

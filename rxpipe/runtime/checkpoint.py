@@ -1,17 +1,22 @@
-"""Checkpoints: hold the sources, flush the buffers, wait until nothing is leased, save in one transaction."""
+"""Checkpoints: hold the sources, flush the buffers, wait until nothing is leased, cut; save that in one transaction."""
 
 from __future__ import annotations
 
 import gc
+import sqlite3
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from functools import partial
 from typing import TYPE_CHECKING
 
-from rxpipe.context import Change, NoState, Saved, StateKind
+from rxpipe.context import Change, Cut, NoState, Saved, StateKind
 from rxpipe.errors import StateError
 from rxpipe.lease import Flow
 from rxpipe.log import logger
 from rxpipe.runtime.meter import blame
 from rxpipe.transient import transient
+from rxpipe.runtime.saving import Saving
 
 if TYPE_CHECKING:
     from rxpipe.runtime.state import StateFile
@@ -23,8 +28,16 @@ COLLECT_AFTER, COLLECT_EVERY = 0.1, 5.0
 """Seconds of waiting after which the garbage collector is asked for leases in reference cycles."""
 
 
+PAUSES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Seconds up to which the times are counted for which sources were held; see `Checkpoints.pauses`."""
+
+
 class Checkpoints:
     """Takes the checkpoints of one run.
+
+    The sources are held only until every step has told what it has to save as of that moment, see `Cut`: the flow goes
+    on while that is packed and written. Until it is committed, what counts is the checkpoint before; the next one
+    waits for it. The first is waited for, since from then on there is one to go back to.
 
     Args:
         flow: Tells what is leased, and holds the sources.
@@ -32,13 +45,20 @@ class Checkpoints:
         later: Schedules a call after some seconds.
         flush: Has every step emit what it holds, those that others read first.
         clock: Seconds since the epoch.
+        aside: Makes a call in a thread, and then another with its future on the thread of the dataflow.
 
     Attributes:
         taken: How many checkpoints were taken.
-        seconds: How long the last one held the sources.
+        seconds: How long the last one took, from the moment it was due until it was committed.
+        pause: How long the last one held the sources.
+        pauses: How many held the sources at most as long as each of `PAUSES`, and longer than the one before; at the
+            end, those that took longer than all.
+        paused: For how many seconds all of them held the sources.
+        interval: Seconds between the last two.
         rows: How many state rows the last one wrote.
+        nbytes: How many bytes those had.
         failure: Why the last one failed, or None.
-        since: When the one under way began, or None.
+        since: Since when the sources are held for one, or None.
     """
 
     def __init__(
@@ -48,19 +68,30 @@ class Checkpoints:
         later: Callable[[float, Callable[[], None]], object],
         flush: Callable[[], None],
         clock: Callable[[], float],
+        aside: Callable[[Callable[[], None], Callable[[Future[None]], None]], None],
     ) -> None:
         self._flow = flow
         self._state = state
         self._later = later
         self._flush = flush
         self._clock = clock
+        self._aside = aside
         self._steps: dict[str, Callable[[], Iterable[Change]]] = {}
         self._unsaved: dict[str, dict[tuple[bytes, str], bytes | None]] = {}
         self._then: list[Callable[[], None]] = []
+        self._whole = False
+        self._again = False
+        self._saving: Saving | None = None
+        self._began = 0.0
         self._closed = False
         self.taken = 0
         self.seconds = 0.0
+        self.pause = 0.0
+        self.pauses = [0] * (len(PAUSES) + 1)
+        self.paused = 0.0
+        self.interval = 0.0
         self.rows = 0
+        self.nbytes = 0
         self.failure: str | None = None
         self.since: float | None = None
 
@@ -81,12 +112,23 @@ class Checkpoints:
             return NoState()
         return self._state.saved(step, kind, description)
 
-    def take(self, then: Callable[[], None] | None = None) -> None:
-        """Take a checkpoint as soon as nothing is leased, then call `then`, also if it failed; one under way serves."""
+    def take(self, then: Callable[[], None] | None = None, *, whole: bool = False) -> None:
+        """Take a checkpoint as soon as nothing is leased, then call `then`, also if it failed.
+
+        One whose moment is still to come serves; of one that is being saved, the next one does.
+
+        Args:
+            then: What to call.
+            whole: Whether to hold the sources until it is committed, as at the end of a run, when nothing goes on.
+        """
         if self._closed:
             return
         if then is not None:
             self._then.append(then)
+        self._whole |= whole
+        if self._saving is not None:
+            self._again = True
+            return
         if self.since is not None:
             return
         self.since = self._clock()
@@ -94,7 +136,7 @@ class Checkpoints:
         self._flush()
         if self._flow.blocks:
             self._look(FIRST_LOOK, 0.0, COLLECT_AFTER)
-        self._flow.when_idle(self._commit)
+        self._flow.when_idle(self._cut)
 
     def close(self) -> None:
         """The run is over: save nothing any more."""
@@ -119,15 +161,58 @@ class Checkpoints:
 
         self._later(wait, look)
 
-    def _commit(self) -> None:
+    def _cut(self) -> None:
+        """Nothing is leased: have all steps tell what they have to save as of now, and let the flow go on."""
         if self._closed:
             return
-        began = self.since
+        whole = self._whole or self._state is None or not self.taken
+        began = self.since or 0.0
+        self.interval, self._began = began - self._began if self.taken else 0.0, began
+        saving = self._saving = Saving(self._state, self._then)
+        self._then, self._whole = [], False
         try:
-            self._save()
+            self._collect(saving)
+            if whole:
+                saving.whole()
         except Exception as error:
             if not transient(error):
                 raise
+            self._over(saving, error)
+            return
+        if whole:
+            self._over(saving, None)
+        else:
+            self._release()
+            self._later(0, lambda: self._write(saving))
+
+    def _write(self, saving: Saving) -> None:
+        """Write the next part in a thread."""
+        part = saving.part()
+        last = saving.last
+
+        def written(future: Future[None]) -> None:
+            error = future.exception()
+            if error is not None and not transient(error):
+                raise error
+            if last or error is not None:
+                self._over(saving, error)
+            else:
+                self._write(saving)
+
+        self._aside(lambda: saving.write(part, last=last), written)
+
+    def _release(self) -> None:
+        self.pause = max(0.0, self._clock() - (self.since or 0.0))
+        self.paused += self.pause
+        self.pauses[bisect_left(PAUSES, self.pause)] += 1
+        self.since = None
+        self._flow.release()
+
+    def _over(self, saving: Saving, error: Exception | None) -> None:
+        """It is committed, or could not be: what it was to save is then kept for the next one."""
+        self._saving = None
+        saving.over(saved=error is None)
+        if error is not None:
             if self.failure is None:
                 logger.warning("checkpoint failed, what it was to save is kept for the next one: {}", error)
             self.failure = f"{type(error).__name__}: {error}"
@@ -135,45 +220,41 @@ class Checkpoints:
             if self.failure is not None:
                 logger.info("checkpoint taken, after it had failed")
             self.failure = None
-        self.seconds = max(0.0, self._clock() - (began or 0.0))
-        self.since = None
-        self._flow.release()
-        then, self._then = self._then, []
-        for call in then:
-            call()
-
-    def _save(self) -> None:
-        """Collect the changes of all steps (sinks make their data durable now), then write them together.
-
-        What a failed write could not save is kept and written with the next one.
-        """
-        collected: list[tuple[str, list[Change]]] = []
-        try:
-            for name, changes in self._steps.items():
-                changed: list[Change] = []
-                collected.append((name, changed))
-                try:
-                    for row in changes():
-                        changed.append(row)  # noqa: PERF402  # what came before an error must not be lost
-                except Exception as error:
-                    blame(error, name)
-                    raise
-            if self._unsaved:
-                self._keep(collected)
-                collected = [
-                    (name, [(*at, value) for at, value in rows.items()]) for name, rows in self._unsaved.items()
-                ]
+            self._unsaved = {}
             if self._state is not None:
-                self.rows = self._state.commit(collected)
                 self.taken += 1
-        except Exception as error:
-            if transient(error):
-                self._keep(collected)
-            raise
-        self._unsaved = {}
+                self.rows, self.nbytes = saving.rows, saving.nbytes
+        self.seconds = max(0.0, self._clock() - self._began)
+        if self.since is not None:
+            self._release()
+        for call in saving.then:
+            call()
+        if self._again:
+            self._again = False
+            self.take()
 
-    def _keep(self, collected: list[tuple[str, list[Change]]]) -> None:
-        """Add changes to those not saved; the last value of a row is the one that counts."""
-        if self._state is not None:
-            for name, changed in collected:
-                self._unsaved.setdefault(name, {}).update(((key, part), value) for key, part, value in changed)
+    def _collect(self, saving: Saving) -> None:
+        """Have all steps tell what they have to save; those that give all of it at once tell it only this time."""
+        for name, changes in self._steps.items():
+            told: list[Change] = []
+            try:
+                found = changes()
+                if isinstance(found, Cut):
+                    saving.add(name, found)
+                    found = found.told
+                for row in found:
+                    told.append(row)  # noqa: PERF402  # what came before an error must not be lost
+            except Exception as error:
+                self._keep(name, told)
+                blame(error, name)
+                raise
+            if name in self._unsaved:
+                self._keep(name, told)
+                told = [(*at, value) for at, value in self._unsaved[name].items()]
+            if told:
+                saving.add(name, Cut(told, failed=partial(self._keep, name, told)))
+
+    def _keep(self, name: str, told: list[Change]) -> None:
+        """Keep changes that were not saved for the next checkpoint; the last value of a row is the one that counts."""
+        if self._state is not None and told:
+            self._unsaved.setdefault(name, {}).update(((key, part), value) for key, part, value in told)

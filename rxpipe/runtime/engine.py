@@ -7,7 +7,7 @@ loop and under virtual time; `rxpipe.runtime.asyncrun` gives it a loop, `rxpipe.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
@@ -132,7 +132,7 @@ class Engine:
             self.written.add(options.state.path, "-wal", "-shm", ".lock")
         self._own = GuardedScheduler(scheduler, self.fail, self.over)
         self.flow = Flow(options.in_flight, later=lambda call: self._later(0, call), post=post)
-        self.checkpoints = Checkpoints(self.flow, options.state, self._later, self._flush, clock)
+        self.checkpoints = Checkpoints(self.flow, options.state, self._later, self._flush, clock, self._aside)
         self.monitor = Monitor(self)
         self._ended = ended
         self._options = options
@@ -267,7 +267,7 @@ class Engine:
                 )
                 self.fail(RunError(msg))
 
-        self.checkpoints.take(end)
+        self.checkpoints.take(end, whole=True)
 
     def over(self) -> bool:
         """Whether the run has ended."""
@@ -393,6 +393,14 @@ class Engine:
             call()
         except Exception as error:  # noqa: BLE001  # whatever a step raises ends the run
             self.fail(error)
+
+    def _aside(self, call: Callable[[], None], done: Callable[[Future[None]], None]) -> None:
+        """Make a call in a thread, and then another with its future on the thread of the dataflow."""
+
+        def came(future: Future[None]) -> None:
+            self.post(lambda: None if self.over() else self._guarded(lambda: done(future)))
+
+        self.executor().submit(call).add_done_callback(came)
 
     def _later(self, seconds: float, call: Callable[[], None]) -> DisposableBase:
         return self._own.schedule_relative(seconds, lambda *_: call())

@@ -9,10 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, Future
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, start_http_server
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
 from rxpipe.errors import RxpipeError
@@ -41,6 +42,12 @@ _STEP_GAUGES = {
 _STREAM_GAUGES = {
     "lag_bytes": "Bytes that a stream's sources have yet to read.",
     "lag_seconds": "Age of the oldest byte that a stream's sources have yet to read.",
+}
+_CHECKPOINT_GAUGES = {
+    "seconds": ("checkpoint_seconds", "How long the last checkpoint took."),
+    "interval_seconds": ("checkpoint_interval", "Time between the last two checkpoints."),
+    "rows": ("checkpoint_rows", "State rows that the last checkpoint wrote."),
+    "bytes": ("checkpoint_bytes", "Bytes of the state rows that the last checkpoint wrote."),
 }
 
 
@@ -178,8 +185,10 @@ def _families(status: RunStatus) -> Iterator[Any]:
         (CounterMetricFamily, "errors", "Records, lines and files that could not be handled.", status.errors),
         (CounterMetricFamily, "checkpoints", "Checkpoints taken.", status.checkpoints),
         (GaugeMetricFamily, "in_flight_bytes", "Bytes read but not yet done with.", status.in_flight),
-        (GaugeMetricFamily, "checkpoint_seconds", "How long the last checkpoint took.", status.checkpoint_seconds),
-        (GaugeMetricFamily, "checkpoint_rows", "State rows that the last checkpoint wrote.", status.checkpoint_rows),
+        *(
+            (GaugeMetricFamily, f"checkpoint_{name}", text, getattr(status, attribute))
+            for name, (attribute, text) in _CHECKPOINT_GAUGES.items()
+        ),
         (GaugeMetricFamily, "degraded", "1 while the run is degraded.", status.degraded is not None),
         (GaugeMetricFamily, "start_time_seconds", "When the run began, since the epoch.", status.started),
         (
@@ -190,6 +199,17 @@ def _families(status: RunStatus) -> Iterator[Any]:
         ),
     ):
         yield _family(kind, f"rxpipe_{name}", text, graph, (), [((), float(value))])
+    yield _pauses(status)
+
+
+def _pauses(status: RunStatus) -> Any:
+    """How long checkpoints held the sources, as a histogram."""
+    made = HistogramMetricFamily(
+        "rxpipe_checkpoint_pause_seconds", "How long checkpoints held the sources.", labels=["graph"]
+    )
+    buckets = zip(status.checkpoint_pauses, accumulate(status.checkpoint_pauses.values()), strict=True)
+    made.add_metric([status.graph], [*buckets], status.checkpoint_paused)
+    return made
 
 
 def _told(steps: Iterable[StepStatus], graph: str) -> Iterator[Any]:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,12 @@ FORMAT = "1"
 APPLICATION = 0x72787070
 """Marks an SQLite file as a state file: `rxpp`."""
 
+TOGETHER = 1000
+"""Rows that are written with one statement. SQLite lets other threads go on while it runs one, and not between two."""
+
+CACHE_KIB = 16 * 1024
+"""Memory for pages of the transaction under way; those that find no room are written more than once."""
+
 _place = itemgetter(0, 1)
 """Key and part of a change."""
 
@@ -45,6 +52,9 @@ CREATE INDEX IF NOT EXISTS state_part ON state (step, part) WHERE part <> '';
 class StateFile:
     """One open state file, locked for this process.
 
+    It is read on the thread of the dataflow. A checkpoint is written over a connection of its own, from any thread:
+    until it is committed, readers find the one before it, and wait for nothing.
+
     Args:
         path: The file; made with its folder, private to the user, where it does not exist.
 
@@ -57,6 +67,9 @@ class StateFile:
         self.path = path
         self._lock = -1
         self._db: sqlite3.Connection | None = None
+        self._writer: sqlite3.Connection | None = None
+        self._writing = threading.Lock()
+        self._new: dict[str, tuple[StateKind, str]] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._lock = _locked(path)
@@ -158,53 +171,119 @@ class StateFile:
         return count
 
     def saved(self, step: str, kind: StateKind, description: str) -> SavedStep:
-        """The saved state of one step."""
-        self.db.execute("INSERT OR REPLACE INTO step VALUES (?, ?, ?)", (step, kind, masked(description)))
+        """The saved state of one step, which the next checkpoint makes known as one that has state."""
+        self._new[step] = (kind, masked(description))
         return SavedStep(self.db, step)
 
+    def write(self, changes: Sequence[tuple[str, list[Change]]]) -> int:
+        """Write a part of a checkpoint, whose transaction stays open; returns how many rows it wrote.
+
+        If it fails nothing is left of the checkpoint, as with `commit`.
+
+        Raises:
+            StateError: The file is closed.
+        """
+        with self._checkpoint() as db:
+            return _write(db, changes)
+
     def commit(self, changes: Sequence[tuple[str, list[Change]]]) -> int:
-        """Write one checkpoint, the changes of all steps, in one transaction; returns how many rows it wrote."""
-        count = sum(len(rows) for _, rows in changes)
-        if count:
-            with self._transaction():
-                self._write(changes)
+        """Write the last part of a checkpoint, and end its transaction; returns how many rows that part had.
+
+        Raises:
+            StateError: The file is closed.
+        """
+        with self._checkpoint() as db:
+            count = _write(db, changes)
+            new = self._new.copy()
+            if new:
+                _begin(db)
+                db.executemany(
+                    "INSERT OR REPLACE INTO step VALUES (?, ?, ?)", [(step, *about) for step, about in new.items()]
+                )
+            if db.in_transaction:
+                db.execute("COMMIT")
+            for step in new:
+                del self._new[step]
         return count
 
-    def _write(self, changes: Sequence[tuple[str, list[Change]]]) -> None:
-        """In order: a key that was deleted and came again is there; what is written at once in that of the table."""
-        for step, rows in changes:
-            for wanted, group in groupby(rows, key=lambda row: row[2] is not None):
-                if wanted:
-                    self.db.executemany(
-                        "INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)",
-                        ((step, *row) for row in sorted(group, key=_place)),
-                    )
-                else:
-                    self.db.executemany(
-                        "DELETE FROM state WHERE step = ? AND key = ? AND part = ?", ((step, k, p) for k, p, _ in group)
-                    )
+    def undo(self) -> None:
+        """Leave nothing of a checkpoint of which only parts were written."""
+        with self._writing:
+            if self._writer is not None and self._writer.in_transaction:
+                self._writer.execute("ROLLBACK")
+
+    @contextmanager
+    def _checkpoint(self) -> Generator[sqlite3.Connection]:
+        with self._writing:
+            if self._writer is None:
+                _ = self.db  # refused where the file is closed
+                self._writer = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+                self._writer.execute("PRAGMA synchronous=NORMAL")
+                self._writer.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
+            with _all_or_nothing(self._writer):
+                yield self._writer
 
     @contextmanager
     def _transaction(self) -> Generator[None]:
-        self.db.execute("BEGIN IMMEDIATE")
-        try:
+        with _all_or_nothing(self.db):
+            _begin(self.db)
             yield
             self.db.execute("COMMIT")
-        except BaseException:
-            if self.db.in_transaction:  # a full disk may have ended it already
-                self.db.execute("ROLLBACK")
-            raise
 
     def close(self) -> None:
-        """Close the file and let go of its lock; once closed it stays closed."""
-        db, self._db = self._db, None
+        """Close the file and let go of its lock; once closed it stays closed. A checkpoint half written is undone."""
+        with self._writing:
+            db, self._db = self._db, None
+            writer, self._writer = self._writer, None
         lock, self._lock = self._lock, -1
         try:
-            if db is not None:
-                db.close()
+            for connection in (writer, db):
+                if connection is not None:
+                    connection.close()
         finally:
             if lock >= 0:
                 os.close(lock)
+
+
+def _begin(db: sqlite3.Connection) -> None:
+    if not db.in_transaction:
+        db.execute("BEGIN IMMEDIATE")
+
+
+@contextmanager
+def _all_or_nothing(db: sqlite3.Connection) -> Generator[None]:
+    try:
+        yield
+    except BaseException:
+        if db.in_transaction:  # a full disk may have ended it already
+            db.execute("ROLLBACK")
+        raise
+
+
+def _write(db: sqlite3.Connection, changes: Sequence[tuple[str, list[Change]]]) -> int:
+    """In order: a key that was deleted and came again is there; what is written at once in that of the table."""
+    count = 0
+    for step, rows in changes:
+        count += len(rows)
+        for gone, group in groupby(rows, key=_part_gone):
+            found = sorted(group, key=_place)
+            for start in range(0, len(found), TOGETHER):
+                some = found[start : start + TOGETHER]
+                _begin(db)
+                if gone is None:
+                    marks = ", ".join(["(?1, ?, ?, ?)"] * len(some))
+                    query = f"INSERT OR REPLACE INTO state VALUES {marks}"  # noqa: S608  # only marks in it
+                    db.execute(query, [step, *chain.from_iterable(some)])
+                else:
+                    marks = ", ".join("?" * len(some))
+                    query = f"DELETE FROM state WHERE step = ? AND part = ? AND key IN ({marks})"  # noqa: S608  # as above
+                    db.execute(query, [step, gone, *(key for key, _, _ in some)])
+    return count
+
+
+def _part_gone(change: Change) -> str | None:
+    """The part of a row that is deleted; None of one that is written."""
+    return change[1] if change[2] is None else None
 
 
 class SavedStep:

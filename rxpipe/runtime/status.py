@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rxpipe.elements import ErrorRecord, as_dict
+from rxpipe.runtime.checkpoint import PAUSES
 from rxpipe.runtime.meter import Meter, blame
 
 if TYPE_CHECKING:
@@ -69,6 +70,14 @@ class RunStatus(msgspec.Struct, frozen=True):
         last_errors: The last error records, up to 100.
         files: For each file read: its offset, size and lag in bytes.
         details: What steps tell of themselves, such as how a folder is watched.
+        checkpoints: How many were taken.
+        checkpoint_seconds: How long the last one took, from the moment it was due until it was committed.
+        checkpoint_pause: For how long the last one held the sources.
+        checkpoint_pauses: How many held them at most so many seconds, and longer than the figure before.
+        checkpoint_paused: For how long all of them held the sources.
+        checkpoint_interval: Seconds between the last two.
+        checkpoint_rows: How many state rows the last one wrote.
+        checkpoint_bytes: How many bytes those had.
     """
 
     graph: str
@@ -88,7 +97,12 @@ class RunStatus(msgspec.Struct, frozen=True):
     last_errors: list[ErrorRecord] = msgspec.field(default_factory=list)
     checkpoints: int = 0
     checkpoint_seconds: float = 0.0
+    checkpoint_pause: float = 0.0
+    checkpoint_pauses: dict[str, int] = msgspec.field(default_factory=dict)
+    checkpoint_paused: float = 0.0
+    checkpoint_interval: float = 0.0
     checkpoint_rows: int = 0
+    checkpoint_bytes: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """The status as plain data."""
@@ -187,7 +201,12 @@ class Monitor:
             last_errors=list(engine.errors.last),
             checkpoints=engine.checkpoints.taken,
             checkpoint_seconds=engine.checkpoints.seconds,
+            checkpoint_pause=engine.checkpoints.pause,
+            checkpoint_pauses=dict(zip((*map(str, PAUSES), "+Inf"), engine.checkpoints.pauses, strict=True)),
+            checkpoint_paused=engine.checkpoints.paused,
+            checkpoint_interval=engine.checkpoints.interval,
             checkpoint_rows=engine.checkpoints.rows,
+            checkpoint_bytes=engine.checkpoints.nbytes,
         )
 
     def note_end(self, state: str) -> None:

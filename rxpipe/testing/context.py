@@ -10,8 +10,8 @@ from typing import Any
 from reactivex.abc import SchedulerBase
 from reactivex.disposable import Disposable
 
-from rxpipe.context import Change, Context, Emit, StateKind, void
-from rxpipe.elements import ErrorRecord, unleased
+from rxpipe.context import Change, Context, Cut, Emit, StateKind, void
+from rxpipe.elements import Batch, ErrorRecord, LineDelta, unleased
 from rxpipe.lease import Flow, Lease
 from rxpipe.testing.virtual import VirtualTimeScheduler
 
@@ -195,11 +195,16 @@ class TestContext(Context):
                 msg = f"{self.flow.blocks} leases are still held after the flush"
                 raise AssertionError(msg)
             for rows, changes in zip(self.states, self._changes, strict=True):
-                for key, part, value in list(changes()):
+                made = changes()
+                cut = made if isinstance(made, Cut) else Cut(made)
+                told = list(cut)
+                cut.sync()
+                for key, part, value in told:
                     if value is None:
                         rows.pop((key, part), None)
                     else:
                         rows[key, part] = value
+                cut.saved()
         finally:
             self.flow.release()
         return [dict(rows) for rows in self.states]

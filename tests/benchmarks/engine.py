@@ -6,6 +6,7 @@ Usage: `engine.py FOLDER RUNS`.
 from __future__ import annotations
 
 import asyncio
+import math
 import statistics
 import sys
 import tempfile
@@ -19,8 +20,11 @@ import make_events
 import msgspec
 import reactivex as rx
 from reactivex import operators as rxo
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import Disposable
 
 from rxpipe import Batch, Graph, operators
+from rxpipe.context import current
 from rxpipe.language.config import load
 from rxpipe.lease import Flow, Lease
 from rxpipe.runtime.asyncrun import AsyncRun
@@ -30,7 +34,8 @@ from rxpipe.runtime.meter import Meter
 
 BLOCKS, ROWS = 5_000, 1_000
 STEPS = (1, 2, 5, 10)
-GROUPS = 100_000
+GROUPS = (1_000, 10_000, 100_000)
+CHECKPOINTS, LEAST_RECORDS = 20, 100_000
 EVENTS_MB = 30
 
 
@@ -126,40 +131,100 @@ def lease(runs: int) -> None:
 
 
 def checkpoint(folder: Path, runs: int) -> None:
-    """Checkpoints of many groups: when all have changed, and when one in a hundred has."""
-    for changed in (GROUPS, GROUPS // 100):
-        costs = [asyncio.run(_checkpoint(folder, changed)) for _ in range(runs)]
-        cpu, pause = (statistics.median(values) * 1000 for values in zip(*costs, strict=True))
-        what = f"a checkpoint of {GROUPS:,} groups, {changed:,} of them changed"
-        show(what, f"{cpu:,.0f} ms")
-        show("    of elapsed time, for which the sources are held", f"{pause:,.0f} ms")
+    """Checkpoints of many groups at full speed, all of which have changed since the last one."""
+    for groups in GROUPS:
+        cpu, pauses, gaps = asyncio.run(_checkpoints(folder, groups, CHECKPOINTS * runs))
+        show(f"a checkpoint of {groups:,} groups at full speed, all of them changed", f"{cpu * 1000:,.0f} ms CPU")
+        show("    the sources are held for, p50 and p99", _percentiles(pauses))
+        show("    the longest time between two blocks meanwhile, p50 and p99", _percentiles(gaps))
 
 
-async def _checkpoint(folder: Path, changed: int) -> tuple[float, float]:
-    source: rx.subject.Subject[Batch] = rx.subject.Subject()
-    steps = [source, operators.aggregate(by=["key"], n="count()", total="sum(value)", most="max(value)")]
+def _percentiles(values: list[float]) -> str:
+    ordered = sorted(values)
+    p50, p99 = (ordered[min(len(ordered) - 1, round(len(ordered) * part))] * 1000 for part in (0.5, 0.99))
+    return f"{p50:,.1f}, {p99:,.1f} ms"
+
+
+class _FullSpeed:
+    """A source of as many blocks as are taken, whose records are of each group in turn.
+
+    Attributes:
+        records: How many records there were.
+        gap: The longest time between two blocks since it was set to 0.
+    """
+
+    def __init__(self, groups: int) -> None:
+        self.records = 0
+        self.gap = 0.0
+        self._blocks = [
+            [Row(n % groups, n) for n in range(start, start + ROWS)] for start in range(0, math.lcm(groups, ROWS), ROWS)
+        ]
+
+    def source(self) -> rx.Observable[Batch]:
+        """The source."""
+
+        def subscribe(observer: ObserverBase[Batch], scheduler: SchedulerBase | None = None) -> DisposableBase:
+            context = current()
+            flow, timers = context.flow, context.scheduler(scheduler)
+            over = False
+            last = time.perf_counter()
+
+            def pump(*_: object) -> None:
+                nonlocal last
+                if over:
+                    return
+                if not flow.open:
+                    flow.wait(pump)
+                    return
+                last, before = time.perf_counter(), last
+                self.gap = max(self.gap, last - before)
+                rows = self._blocks[self.records // ROWS % len(self._blocks)]
+                self.records += ROWS
+                observer.on_next(Batch(rows, leases=(Lease(flow, ROWS),), row_type=Row))
+                timers.schedule(pump)
+
+            def stop() -> None:
+                nonlocal over
+                over = True
+
+            timers.schedule(pump)
+            return Disposable(stop)
+
+        return rx.Observable(subscribe)
+
+
+async def _checkpoints(folder: Path, groups: int, count: int) -> tuple[float, list[float], list[float]]:
+    """CPU seconds of one checkpoint beyond those of the flow, the pauses of all, and the longest gap during each."""
+    full = _FullSpeed(groups)
+    steps = [full.source(), operators.aggregate(by=["key"], n="count()", total="sum(value)", most="max(value)")]
+    pauses, gaps, costs = [], [], []
     with tempfile.TemporaryDirectory(dir=folder) as made:
-        async with AsyncRun(
-            Graph("groups", {"s": steps}), state=Path(made, "state.sqlite"), settings={"checkpoint": "1h"}
-        ) as run:
+        state, settings = Path(made, "state.sqlite"), {"checkpoint": "1h"}
+        async with AsyncRun(Graph("groups", {"s": steps}), state=state, settings=settings) as run:
             await _taken(run)
-            source.on_next(Batch([Row(n, n) for n in range(GROUPS)], row_type=Row))
-            cost = await _taken(run)
-            if changed < GROUPS:
-                source.on_next(Batch([Row(n, 1) for n in range(changed)], row_type=Row))
+            for number in range(count + 1):
+                began, records = time.process_time(), full.records
+                while full.records < records + max(groups, LEAST_RECORDS):
+                    await asyncio.sleep(0)
+                each = (time.process_time() - began) / (full.records - records)
+                records, full.gap = full.records, 0.0
                 cost = await _taken(run)
-            if run.status().checkpoint_rows < changed:
-                sys.exit(f"the checkpoint wrote {run.status().checkpoint_rows} rows; {changed} groups had changed")
-            return cost
+                if run.status().checkpoint_rows < groups:
+                    sys.exit(f"the checkpoint wrote {run.status().checkpoint_rows} rows; {groups} groups had changed")
+                if number:  # the first one fills the file
+                    costs.append(cost - each * (full.records - records))
+                    pauses.append(run.status().checkpoint_pause)
+                    gaps.append(full.gap)
+    return statistics.median(costs), pauses, gaps
 
 
-async def _taken(run: AsyncRun) -> tuple[float, float]:
-    """Take a checkpoint; its CPU seconds, and those for which it held the sources."""
+async def _taken(run: AsyncRun) -> float:
+    """Take a checkpoint; the CPU seconds until it is committed."""
     done = asyncio.get_running_loop().create_future()
     started = time.process_time()
     run.engine.checkpoints.take(lambda: done.set_result(None))
     await done
-    return time.process_time() - started, run.status().checkpoint_seconds
+    return time.process_time() - started
 
 
 def metrics(folder: Path, runs: int) -> None:

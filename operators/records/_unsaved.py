@@ -1,0 +1,91 @@
+"""What a checkpoint has to save of contests: the candidates of the keys that changed, and what is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from rxpipe.aggregations.packing import pack, pack_key
+from rxpipe.context import Change, Cut
+from rxpipe.elements import Row
+from rxpipe.operators.records._contest import Candidate, Contest
+
+SEEN = True
+"""Held for a key whose first record is through and is never taken back: nothing else needs to be known of it."""
+
+NOTHING = False
+"""Held for a key whose records were all taken back, so that the state file is not asked for them again."""
+
+
+class Unsaved:
+    """The keys of contests that changed since the last checkpoint.
+
+    Args:
+        held: What is held for each key, see `Contests`.
+        candidate: Makes of a row what decides about it.
+
+    Attributes:
+        held: For each key that changed what is held for it, where that is a row or says that there is none.
+        gone: Keys and origins whose last record is gone.
+    """
+
+    def __init__(self, held: dict[Any, Any], candidate: Callable[[Row], Candidate]) -> None:
+        self.held: dict[Any, Any] = {}
+        self.gone: set[tuple[Any, Any]] = set()
+        self._several: dict[Any, None] = {}
+        self._all = held
+        self._candidate = candidate
+
+    def note(self, key: Any) -> None:
+        """What is held for a key is another now."""
+        found = self._all.get(key)
+        if type(found) is Contest or isinstance(found, list):
+            self.held.pop(key, None)
+            self._several[key] = None
+        else:
+            self._several.pop(key, None)
+            self.held[key] = found
+
+    def cut(self) -> Cut:
+        """What to save as of now: keys with several candidates, which change in place, at once, all others later."""
+        held, gone = self.held, self.gone
+        self.held, self.gone = {}, set()
+        given: list[Any] = []
+        told = [row for key in self._several for row in self._packed(key, self._all.get(key), gone)]
+        self._several.clear()
+
+        def rows() -> Iterator[Change]:
+            while held:
+                key, found = held.popitem()
+                given.append(key)
+                yield from self._packed(key, found, gone)
+            for key, origin in gone:
+                yield pack_key(key), str(origin or ""), None
+
+        def failed() -> None:
+            self.gone |= gone
+            for key in (*given, *held):
+                if key not in self.held and key not in self._several:
+                    self.note(key)
+            held.clear()
+
+        return Cut(rows(), failed=failed, told=told)
+
+    def _packed(self, key: Any, found: Any, gone: set[tuple[Any, Any]]) -> Iterable[Change]:
+        """A row for each origin that a key has candidates of; those are not gone."""
+        parts: dict[str, list[list[Any]]] = {}
+        for number, (origin, row) in enumerate(self._entries(key, found)):
+            parts.setdefault(str(origin or ""), []).append([number, row])
+            gone.discard((key, origin))
+        encoded = pack_key(key)
+        return [(encoded, part, pack(entries)) for part, entries in parts.items()]
+
+    def _entries(self, key: Any, found: Any) -> Iterable[tuple[Any, Row | None]]:
+        """Origin and row of each candidate of a key, in order of arrival."""
+        if found is SEEN:
+            return [(None, None)]
+        if type(found) is Contest:
+            return [(candidate.origin, candidate.row) for candidate in found.candidates]
+        if isinstance(found, list):
+            return [(key[1], row) for row in found]
+        return [] if found is None or found is NOTHING else [(self._candidate(found).origin, found)]
