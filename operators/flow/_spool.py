@@ -6,6 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
+from rxpipe.durable import make_folder, sync_folder
 from rxpipe.errors import StateError
 
 LENGTH = 4
@@ -137,13 +138,9 @@ class Spool:
                 os.truncate(path, self._written)
 
     def _opened(self) -> int:
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(self._folder)
         made = os.open(self._path(self._writing), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        folder = os.open(self._folder, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)  # the file's name must survive as its content does
-        finally:
-            os.close(folder)
+        sync_folder(self._folder)
         return made
 
     def _path(self, number: int) -> Path:

@@ -9,6 +9,7 @@ import os
 import stat
 from pathlib import Path
 
+from rxpipe.durable import make_folder, sync_folder
 from rxpipe.errors import RxpipeError, StateError
 
 TAIL = 4096
@@ -30,11 +31,11 @@ class Appender:
     def __init__(self, path: Path, position: tuple[int, bytes] | None = None) -> None:
         self.path = path
         self._descriptor = -1
-        self._synced_folder = path.exists()
-        if position is not None and position[0] > 0 and not self._synced_folder:
+        self._synced_folder = False  # also of a file that is there: who made it may have been killed before that
+        if position is not None and position[0] > 0 and not path.exists():
             raise _foreign(path, f"holds {position[0]:,} bytes of this graph", "there is no file")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(path.parent)
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
         except OSError as error:
             msg = f"{path}: must be a file that can be written; got {error.strerror}"
@@ -99,7 +100,7 @@ class Appender:
         """Make what was written durable, and at first also the file's entry in its folder."""
         os.fsync(self._descriptor)
         if not self._synced_folder:
-            sync(self.path.parent)
+            sync_folder(self.path.parent)
             self._synced_folder = True
 
     def sync_aside(self) -> None:
@@ -107,7 +108,7 @@ class Appender:
         with contextlib.suppress(FileNotFoundError):
             sync(self.path)
         if not self._synced_folder:
-            sync(self.path.parent)
+            sync_folder(self.path.parent)
             self._synced_folder = True
 
     def position(self) -> tuple[int, bytes]:

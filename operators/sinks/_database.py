@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from rxpipe.durable import make_folder, sync_folder
 from rxpipe.elements import Row
 from rxpipe.errors import RxpipeError, StateError
 from rxpipe.operators.sinks._appender import in_place, sync
@@ -87,8 +88,9 @@ class Database:
         self.path = path
         self.table = table
         self._numbered = numbered
+        self._synced_folder = False
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(path.parent)
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5)
         except (OSError, sqlite3.Error) as error:
@@ -228,7 +230,8 @@ class Database:
         """Make all committed transactions durable, on any thread, also once the database is closed.
 
         In WAL mode with `synchronous=NORMAL` they are in the log, which is synced before its pages go to the database;
-        so the log is all that has to be synced here. SQLite takes no locks on that file that closing it could drop.
+        so the log is all that has to be synced here, and once its name. SQLite takes no locks on that file that closing
+        it could drop.
 
         Raises:
             StateError: The database is no longer at its path: it was removed or replaced.
@@ -237,6 +240,9 @@ class Database:
         if self._wal:
             with contextlib.suppress(FileNotFoundError):
                 sync(Path(f"{self.path}-wal"))
+            if not self._synced_folder:
+                sync_folder(self.path.parent)
+                self._synced_folder = True
 
     def close(self) -> None:
         """Let go of the database."""

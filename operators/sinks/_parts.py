@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from rxpipe.durable import make_folder
 from rxpipe.errors import RxpipeError
 from rxpipe.operators.sinks._appender import Appender
 
@@ -39,7 +40,7 @@ class Parts:
         self._encoded = _Encoded()
         self._ended = False
         try:
-            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(folder)
             self._descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
             msg = f"{folder}: must be a folder that can be written to; got {error.strerror}"

@@ -1,7 +1,8 @@
 """The state file: one SQLite database per graph with the offsets, states and positions of the last checkpoint.
 
-The file is in WAL mode with `synchronous=NORMAL`: a power loss may lose the last checkpoints but never tears one, and
-an older checkpoint is as good as a newer one, since every sink goes back to its position in it.
+The file is in WAL mode with `synchronous=FULL`: a checkpoint that was taken survives a power loss. An older one would
+not do: a state file that is empty again while sinks hold what was written, or files of a spool that are gone since the
+checkpoint after it did without them, cannot be gone back to.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from urllib.parse import quote
 import msgspec
 
 from rxpipe.context import Change, StateKind
+from rxpipe.durable import make_folder
 from rxpipe.errors import StateError
 from rxpipe.language.hidden import masked
 from rxpipe.log import logger
@@ -71,7 +73,7 @@ class StateFile:
         self._writing = threading.Lock()
         self._new: dict[str, tuple[StateKind, str]] = {}
         try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(path.parent)
             self._lock = _locked(path)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
             self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -93,7 +95,7 @@ class StateFile:
                 raise StateError(msg)
             db.execute(f"PRAGMA application_id = {APPLICATION}")
         db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=NORMAL")
+        db.execute("PRAGMA synchronous=FULL")
         db.executescript(_SCHEMA)
         db.execute("INSERT OR IGNORE INTO meta VALUES ('format', ?)", (FORMAT,))
         found = self.meta("format")

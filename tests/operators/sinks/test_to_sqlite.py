@@ -389,7 +389,11 @@ def test_a_checkpoint_is_durable(path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(os, "fsync", noted)
     run = Running(path)
+    assert synced == [str(path.parent.parent)], "the folder that was made must survive, too"
     run.push(Batch([{"n": 1}]))
     run.context.checkpoint()
     run.context.checkpoint()
-    assert synced == [f"{path}-wal"]
+    assert synced[1:] == [f"{path}-wal", str(path.parent)]
+    run.push(Batch([{"n": 2}]))
+    run.context.checkpoint()
+    assert synced[3:] == [f"{path}-wal"]
