@@ -16,17 +16,25 @@ class Table:
         key: The columns that identify a row; empty where rows have no key.
         read: Computes the rows as they are now.
         version: A number that grows with every change.
+        since: When the count of versions began, in seconds since the epoch, where it goes on after a restart: so a
+            sink can tell a table that it has written from one that it has not. None where each run counts anew.
     """
 
-    __slots__ = ("_read", "_version", "key", "name")
+    __slots__ = ("_read", "_version", "key", "name", "since")
 
     def __init__(
-        self, name: str, key: tuple[str, ...], read: Callable[[], list[Row]], version: Callable[[], int]
+        self,
+        name: str,
+        key: tuple[str, ...],
+        read: Callable[[], list[Row]],
+        version: Callable[[], int],
+        since: float | None = None,
     ) -> None:
         self.name = name
         self.key = key
         self._read = read
         self._version = version
+        self.since = since
 
     @property
     def version(self) -> int:
@@ -45,7 +53,8 @@ class Table:
         self, function: Callable[[list[Row]], list[Row]], *, name: str = "", key: tuple[str, ...] | None = None
     ) -> Table:
         """A table whose rows are `function` of this one's, computed at each read."""
-        return Table(name or self.name, self.key if key is None else key, lambda: function(self.rows()), self._version)
+        key = self.key if key is None else key
+        return Table(name or self.name, key, lambda: function(self.rows()), self._version, self.since)
 
     def __len__(self) -> int:
         return len(self.rows())

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rxpipe.aggregations.aggregation import Aggregation
 from rxpipe.aggregations.groupcode import Group, Key
-from rxpipe.context import Context
+from rxpipe.aggregations.packing import pack, unpack
+from rxpipe.context import Change, Context
 from rxpipe.elements import Batch, Fold, Partial, Row
 from rxpipe.expressions import parse
 from rxpipe.fusion.rows import Reject, compile_values
@@ -17,6 +18,10 @@ from rxpipe.table import Table
 
 if TYPE_CHECKING:
     from rxpipe.fusion.loop import Loop
+
+
+_VERSION = b"\0version"
+"""The key of the row with the table's version, and when their count began; groups have others."""
 
 
 class Groups:
@@ -44,15 +49,24 @@ class Groups:
         self._values = compile_values(expressions, tuples=True) if expressions else None
         self._rows: dict[Key, dict[str, Any]] = {}
         self._stale: dict[Key, object] = {}
-        self._version = 0
         self._store = store = Store(by, aggregations)
-        saved = context.state("operator", store.changes, f"groups by {', '.join(by) or 'nothing'}")
+        saved = context.state("operator", self._changes, f"groups by {', '.join(by) or 'nothing'}")
         store.persistent = saved.persistent
-        self._unread = list(saved.items())
+        version = saved.get(_VERSION).get("version")
+        self._version, since = (0, context.now()) if version is None else unpack(version)
+        self._saved_version = None if version is None else self._version
+        self._unread = [row for row in saved.items() if row[0] != _VERSION]
         self.restored = bool(self._unread)
         self._fill()
-        self.table = Table(context.stream, by, self._read, lambda: self._version)
+        self.table = Table(context.stream, by, self._read, lambda: self._version, since)
         context.gauge("groups", lambda: len(store.groups) + len(self._unread))
+
+    def _changes(self) -> Iterable[Change]:
+        """What changed, and the version of the table."""
+        yield from self._store.changes()
+        if self._saved_version != self._version:
+            self._saved_version = self._version
+            yield _VERSION, "version", pack([self._version, self.table.since])
 
     def apply(self, batch: Batch | Fold) -> bool:
         """Take a batch in, or the groups that a loop changed; returns whether anything changed."""

@@ -32,8 +32,8 @@ def aggregate(
     back; a group whose last record is taken back is gone. Where records may be retracted, min, max, first, last,
     distinct and approx_distinct (which is exact then) keep all values of a group; elsewhere only distinct does. Without
     `by` there is one group, and its row is there from the start. On completion the table is emitted if it never was.
-    After a restart with groups it is emitted at once. An error passes through. All other elements end here: of a table
-    nothing is known of origins.
+    After a restart with groups it is emitted at once, to be seen; a sink that has written it does not write it again.
+    An error passes through. All other elements end here: of a table nothing is known of origins.
 
     Values that are null are left out; `count()` counts records, `count(x)` the values that are not null. A sum of
     numbers with fractions is exact up to rounding, which depends on the order of arrival; variance and stddev, those of
@@ -53,7 +53,8 @@ def aggregate(
         >>> table.dicts()
         [{'model': 'a', 'calls': 2, 'n': 3}, {'model': 'b', 'calls': 1, 'n': 5}]
 
-    State: the groups, one row each; a checkpoint writes those that changed, with distinct each whole.
+    State: the groups, one row each, and the table's version; a checkpoint writes those that changed, with distinct each
+        whole.
 
     Raises:
         RxpipeError: A column has the name of a key.

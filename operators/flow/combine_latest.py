@@ -125,4 +125,6 @@ def _joined(name: str, tables: list[Table]) -> Table:
                 made.setdefault(tuple(row.get(column) for column in key) if key else place, []).append(row)
         return [dict.fromkeys(columns) | combined(rows) for rows in made.values()]
 
-    return Table(name or tables[0].name, key, read, lambda: sum(table.version for table in tables))
+    begun = [table.since for table in tables if table.since is not None]
+    since = max(begun) if len(begun) == len(tables) else None
+    return Table(name or tables[0].name, key, read, lambda: sum(table.version for table in tables), since)

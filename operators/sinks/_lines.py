@@ -58,7 +58,7 @@ class LineFiles:
         self._number = 0
         self._period: str | None = None
         self.outbox = Outbox(context, scheduler, observer, self._write, self._changes)
-        self._saved = context.state("sink", self.outbox.changes, f"position in {path}: bytes, -")
+        self._saved = self.outbox.state(f"position in {path}: bytes, -")
         rows = {key: value for key, _, value in self._saved.items()}
         position = rows.get(b"position")
         told = None if position is None else msgspec.msgpack.decode(position, type=tuple[int, bytes])
@@ -87,7 +87,7 @@ class LineFiles:
 
     def take(self, element: Any) -> None:
         """Write an element."""
-        self.outbox.put(element, [memoryview(self._encode(element))])
+        self.outbox.put(element, [memoryview(self._encode(element) if self.outbox.news(element) else b"")])
 
     def _write(self, job: Job) -> None:
         while job[0]:

@@ -9,13 +9,14 @@ from typing import Any
 from reactivex.abc import ObserverBase, SchedulerBase
 from reactivex.disposable import SerialDisposable
 
-from rxpipe.context import Change, Context, Cut
+from rxpipe.context import Change, Context, Cut, Saved
 from rxpipe.errors import RxpipeError, StateError
 from rxpipe.lease import Lease
 from rxpipe.log import logger
 from rxpipe.operators.sinks._records import records_of
 from rxpipe.retrying import Breaker
 from rxpipe.transient import asked_of
+from rxpipe.operators.sinks._versions import Versions
 
 _END: Any = object()
 """Stands for the completion among the elements and jobs."""
@@ -55,6 +56,7 @@ class Outbox:
         self._breaker = Breaker(self._retry, self._scheduler)
         self._waiting: deque[tuple[Any, Any]] = deque()
         self._changes = changes
+        self._versions = Versions()
         self._last: list[Change] | None = None
         self._reason: str | None = None
         self._lease: Lease | None = None
@@ -64,6 +66,16 @@ class Outbox:
         context.describe("degraded", lambda: self._reason)
         context.gauge("queue_depth", lambda: sum(job is not _END for _, job in self._waiting))
         context.gauge("breaker", lambda: self._breaker.level)
+
+    def state(self, holds: str) -> Saved:
+        """Take part in checkpoints; what was saved. `holds` says what that is, see `Context.state`."""
+        saved = self._context.state("sink", self.changes, holds)
+        self._versions.restore(saved)
+        return saved
+
+    def news(self, element: Any) -> bool:
+        """Whether an element that comes to a sink which appends is to be written, see `Versions.news`."""
+        return self._versions.news(element)
 
     def put(self, element: Any, job: Any) -> None:
         """Do a job, then emit its element; now, if nothing waits and it can be done."""
@@ -76,8 +88,8 @@ class Outbox:
         """The source is complete: pass that on when everything is written."""
         self.put(_END, _END)
 
-    def changes(self) -> Iterable[Change]:
-        """What there is to save, to give to `Context.state`.
+    def changes(self) -> Iterable[Change] | Cut:
+        """What there is to save.
 
         The last checkpoint comes when the sink is closed: what that will ask for is noted when the source is complete.
 
@@ -89,11 +101,19 @@ class Outbox:
         if self._waiting:
             msg = f"{self._context.name}: {len(self._waiting)} elements must be written first; {self._reason}"
             raise StateError(msg)
-        return self._changes()
+        return self._all_changes()
+
+    def _all_changes(self) -> Iterable[Change] | Cut:
+        """What the sink has to save, with the versions of the tables that it wrote."""
+        made, versions = self._changes(), list(self._versions.changes())
+        if isinstance(made, Cut):
+            made.told += versions
+            return made
+        return [*made, *versions]
 
     def _now(self) -> list[Change]:
         """What there is to save, with the data made durable here and now."""
-        made = self._changes()
+        made = self._all_changes()
         rows = [*made]
         if isinstance(made, Cut):
             try:

@@ -36,7 +36,7 @@ class _Sink:
     ) -> None:
         self._context = context
         self.outbox = Outbox(context, scheduler, observer, self._write, self._changes)
-        self._saved = context.state("sink", self.outbox.changes, holds)
+        self._saved = self.outbox.state(holds)
         context.written.add(path, "-wal", "-shm", "-journal")
         self.database = Database(path, table, numbered=numbered)
 
@@ -92,7 +92,7 @@ class Appending(_Sink):
     def take(self, element: Any) -> None:
         """Write an element."""
         leases = getattr(element, "leases", ())
-        taken, rows = records_of(element)
+        taken, rows = records_of(element) if self.outbox.news(element) else ([], [])
         for row in taken:
             self._context.reject(
                 "a record taken back cannot be taken out of a table in mode 'append'", row, leases=leases

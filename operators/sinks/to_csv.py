@@ -65,7 +65,7 @@ def to_csv(
     Raises:
         RxpipeError: The file has another header than `columns`.
 
-    State: the file's length, and a hash of the bytes before it.
+    State: the file's length, and a hash of the bytes before it; the versions of live tables.
 
     Delivery: exactly-once. A restart cuts the file off at the saved length, and refuses one that is shorter or does not
         hold what was written before, as `to_jsonl` does.

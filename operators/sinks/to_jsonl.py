@@ -48,7 +48,7 @@ def to_jsonl(source: Observable[T], path: str, sync: Literal["checkpoint", "batc
         {"n":1}
         {"n":2}
 
-    State: the file's length, and a hash of the bytes before it.
+    State: the file's length, and a hash of the bytes before it; the versions of live tables.
 
     Delivery: exactly-once. A restart cuts the file off at the saved length. It refuses a file that is shorter, or does
         not hold before that length what was written there. `write_lines` does the same with files that rotate.

@@ -68,7 +68,7 @@ def to_parquet(
         MissingExtraError: The package `pyarrow` is not installed: `pip install 'rxpipe-graphs[parquet]'`.
         RxpipeError: The folder cannot be written to, or has another writer.
 
-    State: the number of the last file, and the columns.
+    State: the number of the last file, and the columns; the versions of live tables.
 
     Delivery: exactly-once. A restart removes the files above the saved number; those below may be moved away.
     """
@@ -108,7 +108,7 @@ class _Sink:
         self._period = 0
         self._told: tuple[int, Any] | None = None
         self.outbox = Outbox(context, scheduler, observer, self._write, self._changes)
-        saved = context.state("sink", self.outbox.changes, f"last file and columns in {folder}")
+        saved = self.outbox.state(f"last file and columns in {folder}")
         values = {key: value for key, _, value in saved.items()}
         self._parts = Parts(folder, extra("pyarrow.parquet", "parquet", context.name), compression)
         try:
@@ -128,7 +128,7 @@ class _Sink:
         def reject(row: Row, error: Exception) -> None:
             self._context.reject(f"cannot be written as Parquet: {error}", row, leases=leases)
 
-        taken, rows = records_of(element)
+        taken, rows = records_of(element) if self.outbox.news(element) else ([], [])
         for row in taken:
             self._context.reject("a record taken back cannot be taken out of a Parquet file", row, leases=leases)
         table = self._arrow.table(rows, reject)

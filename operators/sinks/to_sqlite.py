@@ -33,10 +33,11 @@ def to_sqlite(
     are texts. A record with a value that has no such form, with two fields that differ only in case, or that would
     bring the table above 1,000 columns, goes to `errors`.
 
-    Mode `append` adds a row for each record, numbered in `_rowid`; a table writes all its rows each time it comes; a
-    record taken back goes to `errors`. Mode `upsert` keeps one row for each key: a later record replaces it, one that
-    is taken back deletes it. Of a live table only rows that differ from those written last are written, and rows whose
-    keys are gone from it are deleted; rows that this sink did not write stay.
+    Mode `append` adds a row for each record, numbered in `_rowid`; a table writes all its rows each time it comes, but
+    not again where a restart brings it as it was written; a record taken back goes to `errors`. Mode `upsert` keeps one
+    row for each key: a later record replaces it, one that is taken back deletes it. Of a live table only rows that
+    differ from those written last are written, and rows whose keys are gone from it are deleted; rows that this sink
+    did not write stay.
 
     The database is in WAL mode, so that others can read meanwhile. If it is locked, the disk full, or the disk fails,
     nothing is lost: what is not written is kept, the sources are held, and it is tried again, after 0.1 s at first and
@@ -59,7 +60,8 @@ def to_sqlite(
         [('a', 3), ('b', 2)]
         >>> db.close()
 
-    State: for `append` the number of the last row and a hash of it; for `upsert` the keys written for each live table.
+    State: for `append` the number of the last row and a hash of it, and the versions of live tables; for `upsert` the
+        keys written for each live table.
 
     Delivery: exactly-once for `append`: a restart deletes the rows behind the saved number, and refuses a table that
         does not hold what was written up to there. Idempotent for `upsert`: writing a record again changes nothing.

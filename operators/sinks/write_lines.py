@@ -72,7 +72,7 @@ def write_lines(
         >>> [(file.name, file.read_text()) for file in sorted(folder.iterdir())]
         [('a.1.log', 'info 1\n'), ('a.2.log', 'warn 2\n')]
 
-    State: the file that is written, its length, and a hash of the bytes before it.
+    State: the file that is written, its length, and a hash of the bytes before it; the versions of live tables.
 
     Delivery: exactly-once. A restart removes the files begun since the checkpoint, and cuts the one of the checkpoint
         off at the saved length; so files are removed and compressed only once a checkpoint is behind them.

@@ -143,10 +143,10 @@ def test_groups_stay_in_order_of_their_first_record() -> None:
 def test_only_changed_groups_are_saved() -> None:
     run = Run(by=["k"], n="count()").feed({"k": "a"}, {"k": "b"})
     (states,) = run.context.checkpoint()
-    assert len(states) == 2
+    assert len(states) == 3, "two groups, and the version of the table"
     run.feed({"k": "b"}, retracted=[{"k": "a"}])
     changes = run.context._changes[0]  # what a checkpoint would write
-    assert sorted(value is None for _, _, value in changes()) == [False, True]
+    assert sorted(value is None for _, part, value in changes() if not part) == [False, True]
     assert list(changes()) == []
 
 
@@ -154,7 +154,7 @@ def test_equal_keys_are_one_group() -> None:
     run = Run(by=["k"], n="count()").feed({"k": 1.0}, {"k": True})
     again = Run(run.context.checkpoint(), by=["k"], n="count()").feed({"k": 1})
     assert repr(again.rows) == "[{'k': 1.0, 'n': 3}]"
-    assert len(again.context.checkpoint()[0]) == 1
+    assert len([part for _, part in again.context.checkpoint()[0] if not part]) == 1
 
 
 def test_without_a_key() -> None:
