@@ -183,8 +183,9 @@ class Joiner:
             self.emit_held(file)
 
     def on_completed(self) -> None:
-        """Emit what is held, then complete."""
-        self.emit_all()
+        """Emit what is held, then complete; where the run is stopped, the next one goes on with it."""
+        if not (self.persistent and self.context.draining):
+            self.emit_all()
         self.observer.on_completed()
 
     def on_error(self, error: Exception) -> None:

@@ -41,7 +41,8 @@ def multiline(
     The last record of a file is held until it is known to be whole, or until nothing was added for `timeout`. One that
     would have more than `max_lines` lines or `max_bytes` bytes is cut before the line that is too many, and goes on as
     the next record; a single line is never cut. What is held goes out before `OriginGone` of its path, before a block
-    that does not continue it, and before completion or an error.
+    that does not continue it, and before completion or an error; where a run with saved state is stopped it stays, and
+    the next run goes on with it.
 
     Args:
         start: A pattern for the first line of a record, as `^\d{4}-` or `^\S`.

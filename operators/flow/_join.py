@@ -73,7 +73,7 @@ class Join:
         self._latest = [-math.inf, -math.inf]
         self._names: list[dict[str, None]] = [{}, {}]
         self._open = [True, True]
-        self._count = self._number = self._dropped = 0
+        self._count = self._number = self._dropped = self._ended = 0
         self._retractable = False
         self._dirty: dict[int, Held] = {}
         saved = context.state("operator", self._changes, "records that may get a partner")
@@ -94,12 +94,17 @@ class Join:
         return take
 
     def ender(self, side: Side) -> Callable[[], None]:
-        """What is called when one side is complete: the other side's records wait for it no more."""
+        """What is called when one side is complete: the other side's records wait for it no more.
+
+        Where the run is stopped, and the next one goes on with them, they wait for that.
+        """
 
         def end() -> None:
-            self._open[side] = False
-            self._emit(self._over(), [], ())
-            if not any(self._open):
+            self._ended += 1
+            if not (self._persistent and self._context.draining):
+                self._open[side] = False
+                self._emit(self._over(), [], ())
+            if self._ended == len(self._open):
                 self._observer.on_completed()
 
         return end

@@ -24,7 +24,7 @@ class Waiting:
     """
 
     def __init__(self, context: Context, streams: int, limit: int) -> None:
-        self._name = context.name
+        self._context = context
         self._limit = limit
         self._queues: list[deque[tuple[int, Any, int]]] = [deque() for _ in range(streams)]
         self._number = 0
@@ -39,6 +39,11 @@ class Waiting:
             self._number = max(self._number, number)
             self._records += records
         context.gauge("held", lambda: self._records)
+
+    @property
+    def stays(self) -> bool:
+        """Whether the run is being stopped, and the next goes on with what waits: that no more comes says nothing."""
+        return self._persistent and self._context.draining
 
     def __getitem__(self, stream: int) -> deque[tuple[int, Any, int]]:
         return self._queues[stream]
@@ -56,7 +61,7 @@ class Waiting:
         """
         if self._records + records > self._limit:
             what = f"no more than {self._limit} records may wait for another stream"
-            msg = f"{self._name}: {what}; got more of stream {stream}, counted from 0: raise 'limit'"
+            msg = f"{self._context.name}: {what}; got more of stream {stream}, counted from 0: raise 'limit'"
             raise RxpipeError(msg)
         self._number += 1
         self._records += records

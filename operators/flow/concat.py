@@ -29,8 +29,9 @@ def concat(
     for none must be lost. So this is for what is told first and then goes on: files read to their end (`list_files`, or
     any source of a run with `once`), then what is live. A first stream that never completes never gives way.
 
-    Completes when all streams have; an error of one ends all at once, and what waits is dropped. Of a stream that waits
-    elements other than batches and `OriginGone` pass at once.
+    Completes when all streams have; where a run with saved state is stopped, what waits stays for the next run. An
+    error of one ends all at once, and what waits is dropped. Of a stream that waits elements other than batches and
+    `OriginGone` pass at once.
 
         source            -a--b-|
         other             --c-----d-|
@@ -66,11 +67,11 @@ def concat(
         def on_completed(number: int) -> None:
             nonlocal turn
             complete[number] = True
-            while turn < len(streams) and complete[turn]:
+            while turn < len(streams) and complete[turn] and not waiting.stays:
                 turn += 1
                 while turn < len(streams) and waiting[turn]:
                     observer.on_next(_element(waiting.take(turn)))
-            if turn == len(streams):
+            if all(complete):
                 observer.on_completed()
 
         upstream = subscribe_each(streams, on_next, on_completed, observer, scheduler)

@@ -48,8 +48,8 @@ def join(
 
     A record that is retracted takes its pairs back; one that is held no more cannot be taken back, and goes to
     `errors`, as does a record for which an expression fails, whose key is a list or an object, or whose time is no
-    number. Completes when both streams have, then also what is held is over; an error of one ends all. All other
-    elements pass.
+    number. Completes when both streams have, then also what is held is over; where a run with saved state is stopped it
+    stays, and the next run goes on with it. An error of one ends all. All other elements pass.
 
         source                                 -a---|
         other                                  --b--|

@@ -27,9 +27,10 @@ def zip(  # noqa: A001  # the name it has in Rx
     each other stream has one, without holding a checkpoint. If more than `limit` wait, one stream is that far ahead,
     and the stream ends in an error: a pair must not be lost.
 
-    Completes when a stream is complete and none of its records wait; an error of one ends all at once, and what waits
-    is dropped. A record that is retracted goes to `errors`, since its place in the order is not known any more: put
-    this before the step that retracts. All other elements pass.
+    Completes when a stream is complete and none of its records wait; where a run with saved state is stopped, when all
+    are, and the next run goes on with what waits. An error of one ends all at once, and what waits is dropped. A record
+    that is retracted goes to `errors`, since its place in the order is not known any more: put this before the step
+    that retracts. All other elements pass.
 
         source         -a---b-|
         other          --c----d--|
@@ -101,5 +102,6 @@ class _Zipping:
         return [combined([first if each == number else self.waiting.take(each) for each in self._streams])]
 
     def _end_if_over(self) -> None:
-        if any(not self.waiting[number] for number in self._complete):
+        over = not self.waiting.stays and any(not self.waiting[number] for number in self._complete)
+        if over or len(self._complete) == len(self._streams):
             self._observer.on_completed()
