@@ -27,7 +27,7 @@ from rxpipe.lease import Lease
 from rxpipe.operators.files import _boundaries
 from rxpipe.operators.files.multiline import multiline
 from rxpipe.testing import TestContext
-from tests.faults.test_kill import until
+from tests.faults.harness import until
 
 
 class Running:

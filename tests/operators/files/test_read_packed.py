@@ -24,7 +24,7 @@ from rxpipe.context import entered
 from rxpipe.elements import FileEvent, FileState, LineDelta, OriginGone
 from rxpipe.operators.files.read_lines import read_lines
 from rxpipe.testing import TestContext
-from tests.faults.test_kill import until
+from tests.faults.harness import until
 from tests.operators.files.conftest import Session
 from tests.operators.files.test_read_lines_properties import Follower, pieces
 

@@ -29,7 +29,7 @@ from rxpipe.errors import ParameterError, RxpipeError, StateError
 from rxpipe.operators.sinks._appender import Appender
 from rxpipe.operators.sinks.write_lines import write_lines
 from rxpipe.testing import TestContext, VirtualTimeScheduler, run_marbles
-from tests.faults.test_kill import until
+from tests.faults.harness import until
 
 
 class Running:
