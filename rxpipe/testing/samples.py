@@ -10,7 +10,7 @@ import contextlib
 import doctest
 import inspect
 import sys
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -148,30 +148,49 @@ def _here(value: Any) -> Any:
     return value
 
 
-def samples(operator: Operator, raw: Mapping[str, Any], count: int = 6) -> list[Sample]:
-    """Elements for the operator's first input.
+PAIRS = ((0, 1), (2, 3), (4, 5), (6, 7), (8, 9), (10, 11))
+"""Picks of elements that are all different."""
+
+
+def samples(
+    operator: Operator, raw: Mapping[str, Any], picks: Sequence[Sequence[int]] = PAIRS, of: str = ""
+) -> list[Sample]:
+    """Elements for an input of the operator.
 
     Args:
         operator: The operator.
         raw: Its parameters; records have the fields that are mentioned there.
-        count: How many.
+        picks: For each element the numbers of the records that it has; a table has those of the elements before, too.
+            What is no block of records is told apart by the first number.
+        of: The name of the input, by default the first.
     """
-    hint = operator.accepts(operator.inputs[0])
-    rows = sample_rows(operator, raw, count * 2)
-    return [_sample(element_kind(hint), n, rows) for n in range(count)]
+    kind = element_kind(operator.accepts(of or operator.inputs[0]))
+    numbers = [number for pick in picks for number in pick]
+    rows = sample_rows(operator, raw, max(numbers, default=0) + 1)
+    made: list[Sample] = []
+    seen: list[dict[str, Any]] = []
+    at = 0
+    for n, pick in enumerate(picks):
+        mine = [rows[number] for number in pick]
+        seen += mine
+        if kind is LineDelta:
+            data = b"".join(orjson.dumps(row) + b"\n" for row in mine)
+            made.append(_lines(at, data))
+            at += len(data)
+        else:
+            made.append(_sample(kind, n, pick, mine, list(seen)))
+    return made
 
 
-def _sample(kind: Any, n: int, rows: list[dict[str, Any]]) -> Sample:
-    mine = rows[n * 2 : n * 2 + 2]
+def _sample(kind: Any, n: int, pick: Sequence[int], mine: list[dict[str, Any]], seen: list[dict[str, Any]]) -> Sample:
+    number = pick[0] // 2 if pick else n
     if kind is FileEvent:
-        return _file_event(n)
-    if kind is LineDelta:
-        return _lines(n, mine)
+        return _file_event(number)
     if kind is Batch:
         return lambda flow: Batch([dict(row) for row in mine], leases=(Lease(flow, 10),))
     if kind is Table:
-        return lambda _: Table("sample", (), lambda: rows[: n * 2 + 2], lambda: n)
-    return lambda _: n + 1
+        return lambda _: Table("sample", (), lambda: seen, lambda: n)
+    return lambda _: number + 1
 
 
 def sample_rows(operator: Operator, raw: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
@@ -239,7 +258,7 @@ def _nested(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _file_event(number: int) -> Sample:
-    """File `a` is written by every second event, each other event makes a file of its own."""
+    """File `a` is written by each even number, each odd one has a file of its own."""
 
     def make(_: Flow) -> FileEvent:
         path = Path("a" if number % 2 == 0 else f"b{number}").absolute()
@@ -258,10 +277,7 @@ def _state(path: Path) -> FileState | None:
     return FileState(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
 
 
-def _lines(number: int, rows: list[dict[str, Any]]) -> Sample:
-    data = b"".join(orjson.dumps(row) + b"\n" for row in rows)
-    start = number * len(data)
-
+def _lines(start: int, data: bytes) -> Sample:
     def make(flow: Flow) -> LineDelta:
         end = start + len(data)
         return LineDelta("a", "a", start, end, data, Lease(flow, len(data), "a", start, end))
