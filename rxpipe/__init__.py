@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from rxpipe.parameters.calls import Function
     from rxpipe.parameters.types import AggregationExpr, Expr, Secret
     from rxpipe.parameters.units import Duration, Rate, Size
+    from rxpipe.runtime.savepoint import savepoint
     from rxpipe.table import Table
 
 __version__ = "0.1.0"
@@ -51,6 +52,7 @@ _HOMES = {
     "operator": ("Outputs", "fields_of", "operator"),
     "outputs": ("with_outputs",),
     "parameters.types": ("AggregationExpr", "Expr", "Secret"),
+    "runtime.savepoint": ("savepoint",),
     "table": ("Table",),
     "parameters.units": ("Duration", "Rate", "Size"),
 }
@@ -94,6 +96,7 @@ __all__ = [
     "operator",
     "problems",
     "retry",
+    "savepoint",
     "stream",
     "with_outputs",
 ]

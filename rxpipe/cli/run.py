@@ -40,6 +40,16 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--state", metavar="FILE", help="where to keep offsets and states (default: the user's state directory)"
     )
+    parser.add_argument(
+        "--reset",
+        action="append",
+        default=[],
+        metavar="STREAM",
+        help="where the graph has changed: let what is changed in this stream start afresh",
+    )
+    parser.add_argument(
+        "--from-savepoint", metavar="FILE", help="go back to a savepoint first, and sinks that can with it"
+    )
     parser.add_argument("--metrics", metavar="[HOST]:PORT", help="expose Prometheus metrics")
     parser.add_argument("--log-format", choices=["text", "json"], help="form of the log on standard error")
     parser.add_argument(
@@ -123,6 +133,8 @@ async def _run(args: argparse.Namespace, plan: Plan, settings: Settings, sample:
         output=output,
         duration=duration,
         settings=settings,
+        reset=args.reset,
+        from_savepoint=args.from_savepoint,
     )
     interrupted = _Interrupts(run, output)
     async with contextlib.AsyncExitStack() as stack:

@@ -1,4 +1,4 @@
-"""`rxpipe state`: look at a graph's state file, or reset it."""
+"""`rxpipe state`: look at a graph's state file, reset it, or copy its last checkpoint to a savepoint."""
 
 from __future__ import annotations
 
@@ -15,17 +15,21 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the command."""
     parser = commands.add_parser(
         "state",
-        help="list or reset saved offsets, operator states and sink positions",
+        help="list, reset or copy saved offsets, operator states and sink positions",
         description="List what a graph's state file holds: offsets of sources, states of operators, places of sinks.",
     )
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     listing = actions.add_parser("list", help="list offsets, operator states and sink positions")
     reset = actions.add_parser("reset", help="forget the state of one step, or all of it")
-    for action in (listing, reset):
+    saving = actions.add_parser(
+        "savepoint", help="copy the last checkpoint to a file that `rxpipe run --from-savepoint` goes back to"
+    )
+    for action in (listing, reset, saving):
         action.add_argument("graph", help="a graph's name, its YAML file, or a state file")
         action.add_argument(
             "--set", action="append", default=[], metavar="NAME=VALUE", help="the state of a run with this value"
         )
+    saving.add_argument("to", metavar="FILE", help="the savepoint, a new file")
     listing.add_argument("--json", action="store_true", help="print one JSON object a line, for every row")
     reset.add_argument(
         "step", nargs="?", help="a step as the list names it, as 'totals[3] dedupe'; without it, everything"
@@ -43,6 +47,8 @@ def execute(args: argparse.Namespace) -> int:
         raise StateError(msg)
     if args.action == "list":
         return _list(path, others, as_json=args.json)
+    if args.action == "savepoint":
+        return _save(path, Path(args.to))
     file = StateFile(path)
     try:
         known = [name for name, _, _ in file.steps()]
@@ -54,6 +60,14 @@ def execute(args: argparse.Namespace) -> int:
     finally:
         file.close()
     print(f"{path}: {count} rows of {args.step or 'all steps'} forgotten")
+    return 0
+
+
+def _save(path: Path, to: Path) -> int:
+    from rxpipe.runtime.savepoint import savepoint  # noqa: PLC0415
+
+    savepoint(path, to)
+    print(f"{to}: the last checkpoint of {path}; `rxpipe run GRAPH --from-savepoint {to}` goes back to it")
     return 0
 
 

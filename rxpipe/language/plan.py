@@ -14,6 +14,7 @@ from reactivex import Observable
 from rxpipe.errors import Place
 from rxpipe.graph import ERRORS, Graph, stream_of
 from rxpipe.language.datafiles import data_files, digest
+from rxpipe.language.lineage import as_type, what_it_does
 from rxpipe.operator import Operator
 from rxpipe.retrying import OnError
 
@@ -116,8 +117,8 @@ class Plan(msgspec.Struct, frozen=True):
             for name in data_files(step.operator.hints.get(key), value)
         ]
         text = STATE_FORMAT + orjson.dumps(
-            [[name, [[step.fingerprint, step.parameters] for step in kept]] for name, kept in steps.items()],
-            default=_typed,
+            [[name, [what_it_does(step) for step in kept]] for name, kept in steps.items()],
+            default=as_type,
             option=orjson.OPT_NON_STR_KEYS,
         )
         if not self.lasting:
@@ -133,11 +134,6 @@ def error_handlers(plan: Plan) -> set[str]:
         if ERRORS in reads or reads & found:
             found.add(name)
     return found
-
-
-def _typed(value: Any) -> str:
-    """What stands for a value that is no plain data: a function has no lasting form, a secret none to be shown."""
-    return type(value).__name__
 
 
 def step_fingerprint(operator: str, shown: Any) -> str:

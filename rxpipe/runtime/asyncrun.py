@@ -6,30 +6,34 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from rxpipe.errors import RxpipeError, did_you_mean, nearest
+from rxpipe.errors import RxpipeError, StateError, did_you_mean, nearest
 from rxpipe.graph import Graph
 from rxpipe.language.edges import PASSING, fits, members, type_name
 from rxpipe.language.plan import Plan
 from rxpipe.letters import Selection
 from rxpipe.log import logger
 from rxpipe.parameters.units import nbytes, seconds
+from rxpipe.runtime.adoption import adopt
 from rxpipe.runtime.engine import Engine, Options
 from rxpipe.runtime.replay import Replay
 from rxpipe.runtime.sample import SampleData
+from rxpipe.runtime.savepoint import copy_state, go_back, savepoint
 from rxpipe.runtime.settings import Settings, load_settings
 from rxpipe.runtime.state import StateFile
-from rxpipe.runtime.statepath import described, own_values
 from rxpipe.runtime.status import RunStatus
 from rxpipe.scheduling.loop import LoopScheduler
 from rxpipe.table import Table
 
 if TYPE_CHECKING:
     from rxpipe.runtime.metrics import Exporter
+
+
+NO_STATE = "the run must keep its state in a file; got none: name one with 'state'"
 
 
 class AsyncRun:
@@ -47,6 +51,8 @@ class AsyncRun:
         duration: Drain after this time.
         sample: Run on the graph's sample data, made in a temporary folder that goes with the run; unless `once`, it
             keeps growing. No state is kept unless told where.
+        reset: Streams in which what does something else than when the state was saved starts afresh.
+        from_savepoint: A savepoint that the state goes back to first; sinks that can go back to it, too.
         settings: Settings that win over the graph's and the environment's, see `rxpipe.runtime.settings`.
         replay: Dead letters to send through the graph again, each once; its sources emit nothing then, and the run ends
             behind them. It needs the state of the runs that kept them.
@@ -67,6 +73,8 @@ class AsyncRun:
         settings: Mapping[str, Any] | Settings | None = None,
         sample: bool = False,
         replay: Selection | None = None,
+        reset: Iterable[str] = (),
+        from_savepoint: Path | str | None = None,
     ) -> None:
         self._sample = _sample_of(graph) if sample else None
         given = {**(values or {}), **(self._sample.values if self._sample else {})}
@@ -82,6 +90,10 @@ class AsyncRun:
         if replay is not None and self._state is None:
             msg = "replay: needs the state of the runs that kept the dead letters, which tells what was sent; got none"
             raise RxpipeError(msg)
+        self._reset = tuple(reset)
+        self._from = from_savepoint
+        if self._state is None and (self._reset or self._from is not None):
+            raise StateError("reset, from_savepoint: " + NO_STATE)
         self._once = once
         self._output = output
         self._duration = None if duration is None else seconds(duration)
@@ -101,6 +113,17 @@ class AsyncRun:
             msg = "the run has not begun: enter it with `with` or `async with` first"
             raise RxpipeError(msg)
         return self._engine
+
+    @property
+    def state_file(self) -> Path:
+        """Where the run keeps its state.
+
+        Raises:
+            StateError: It keeps none.
+        """
+        if self._state is None:
+            raise StateError("state: " + NO_STATE)
+        return Path(self._state).expanduser()
 
     @property
     def metrics_url(self) -> str | None:
@@ -142,10 +165,12 @@ class AsyncRun:
         return self
 
     def _made(self, loop: asyncio.AbstractEventLoop) -> Engine:
-        state = StateFile(Path(self._state).expanduser()) if self._state else None
+        state = StateFile(self.state_file) if self._state else None
         try:
             if state is not None:
-                state.adopt(self.graph.name, self.plan.fingerprint, described(own_values(self.plan)))
+                if self._from is not None:
+                    go_back(state, self._from, self.plan, self._reset)
+                adopt(state, self.plan, self._reset)
             options = Options(
                 in_flight=nbytes(self.settings.in_flight),
                 checkpoint=seconds(self.settings.checkpoint),
@@ -221,12 +246,13 @@ class AsyncRun:
         Raises:
             RunError: A step failed.
         """
-        if self._ended is None:
-            raise RxpipeError(self._not_begun())
-        await asyncio.shield(self._ended)
+        await asyncio.shield(self._end())
 
-    def _not_begun(self) -> str:
-        return "the run has not begun: enter it with `async with` first"
+    def _end(self) -> asyncio.Future[None]:
+        if self._ended is None:
+            msg = "the run has not begun: enter it with `async with` first"
+            raise RxpipeError(msg)
+        return self._ended
 
     async def drain(self, timeout: str | float | None = None) -> None:  # noqa: ASYNC109  # a person's unit, `2s`
         """Stop the sources, let everything come through, take a last checkpoint, end.
@@ -247,6 +273,35 @@ class AsyncRun:
     def stop(self) -> None:
         """End now; the next run goes on from the last checkpoint."""
         self.engine.stop()
+
+    async def savepoint(self, to: Path | str) -> None:
+        """Take a checkpoint, and copy it to a file that a run can go back to; see `rxpipe.savepoint`.
+
+        Raises:
+            StateError: The file is there already, the checkpoint failed, or the run keeps no state.
+        """
+        if self.engine.over():
+            savepoint(self.state_file, to)
+            return
+        state = self.state_file
+        taken = asyncio.get_running_loop().create_future()
+
+        def copy() -> None:
+            try:
+                if self.engine.checkpoints.failure is not None:
+                    msg = f"savepoint: the checkpoint must be taken; got {self.engine.checkpoints.failure}"
+                    raise StateError(msg)  # noqa: TRY301  # told to who waits, as what copying raises
+                copy_state(state, to)
+                taken.set_result(None)
+            except StateError as error:
+                taken.set_exception(error)
+
+        self.engine.checkpoints.take(copy)
+        await asyncio.wait({taken, self._end()}, return_when=asyncio.FIRST_COMPLETED)
+        if not taken.done():
+            msg = "savepoint: the run must go on until the checkpoint is taken; it ended before that"
+            raise StateError(msg)
+        taken.result()
 
     def pause(self) -> None:
         """Hold the sources; what was read comes through."""

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import quote
 
 import msgspec
 from reactivex import Observable
@@ -24,6 +23,7 @@ from rxpipe.graph import ERRORS
 from rxpipe.language.plan import error_handlers, reads_of
 from rxpipe.lease import Flow
 from rxpipe.log import logger
+from rxpipe.runtime.adoption import spool_of
 from rxpipe.runtime.checkpoint import Checkpoints
 from rxpipe.runtime.deadletters import DeadLetters
 from rxpipe.runtime.guard import GuardedScheduler
@@ -351,7 +351,7 @@ class Engine:
     def spool(self, step: str) -> Path | None:
         """The folder of one step beside the state file; who needs it makes it."""
         state = self._options.state
-        return None if state is None else Path(f"{state.path}.spool") / quote(step, safe=" []")
+        return None if state is None else spool_of(state.path, step)
 
     def executor(self) -> Executor:
         """The run's threads, made when first needed.

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -16,6 +17,7 @@ from rxpipe.graph import Graph
 from rxpipe.log import logger
 from rxpipe.parameters.units import seconds
 from rxpipe.runtime.asyncrun import AsyncRun, not_drained
+from rxpipe.runtime.savepoint import savepoint
 from rxpipe.runtime.status import RunStatus
 from rxpipe.table import Table
 
@@ -159,6 +161,16 @@ class Run:
     def stop(self) -> None:
         """End now; the next run goes on from the last checkpoint."""
         self._call(self._inner.engine.stop)
+
+    def savepoint(self, to: Path | str) -> None:
+        """Take a checkpoint, and copy it to a file that a run can go back to; see `AsyncRun.savepoint`."""
+        if self._loop is None:
+            msg = "the run has not begun: enter it with `with` first"
+            raise RxpipeError(msg)
+        if self._ended.done():
+            savepoint(self._inner.state_file, to)
+        else:
+            asyncio.run_coroutine_threadsafe(self._inner.savepoint(to), self._loop).result()
 
     def pause(self) -> None:
         """Hold the sources; what was read comes through."""

@@ -11,7 +11,7 @@ import fcntl
 import os
 import sqlite3
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain, groupby
 from operator import itemgetter
@@ -152,9 +152,28 @@ class StateFile:
                 self.path,
             )
         with self._transaction():
-            for name, value in (("graph", graph), ("fingerprint", fingerprint), ("values", values)):
-                self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (name, value))
+            self._note({"graph": graph, "fingerprint": fingerprint, "values": values})
         return old == fingerprint
+
+    def note(self, facts: Mapping[str, str]) -> None:
+        """Keep facts about the file, for `meta`."""
+        with self._transaction():
+            self._note(facts)
+
+    def _note(self, facts: Mapping[str, str]) -> None:
+        self.db.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", facts.items())
+
+    def move(self, names: Mapping[str, str], forgotten: Iterable[str], facts: Mapping[str, str]) -> None:
+        """Give states to the steps of other names, forget those of some, and note facts; all of it or nothing."""
+        with self._transaction():
+            for step in forgotten:
+                self.db.execute("DELETE FROM state WHERE step = ?", (step,))
+                self.db.execute("DELETE FROM step WHERE name = ?", (step,))
+            moved = [(old, new) for old, new in names.items() if old != new]
+            for before, after in [(old, f"\0{new}") for old, new in moved] + [(f"\0{new}", new) for _, new in moved]:
+                self.db.execute("UPDATE state SET step = ? WHERE step = ?", (after, before))
+                self.db.execute("UPDATE step SET name = ? WHERE name = ?", (after, before))
+            self._note(facts)
 
     def steps(self) -> list[tuple[str, str, str]]:
         """Name, kind and description of every step with state."""

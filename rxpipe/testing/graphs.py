@@ -15,6 +15,7 @@ from rxpipe.expressions import times
 from rxpipe.graph import ERRORS, Graph
 from rxpipe.letters import Selection
 from rxpipe.parameters.units import nbytes, seconds
+from rxpipe.runtime.adoption import adopt
 from rxpipe.runtime.engine import Engine, Options
 from rxpipe.runtime.replay import Replay
 from rxpipe.runtime.settings import checked
@@ -89,7 +90,7 @@ class VirtualRun:
         opened = None if state is None else StateFile(Path(state))
         try:
             if opened is not None:
-                opened.adopt(graph.name, plan.fingerprint)
+                adopt(opened, plan)
             options = Options(
                 in_flight=nbytes(chosen.in_flight),
                 checkpoint=seconds(chosen.checkpoint),
