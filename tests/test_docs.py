@@ -50,3 +50,28 @@ def test_the_page_on_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     Path("levels.yaml").write_text(graphs[0].replace('"--b--c|"', '"-b---c|"'), encoding="utf-8")
     assert main(["test", "levels.yaml", "-k", "kept"]) == 1
     assert capsys.readouterr().out.startswith(failure)
+
+
+def test_the_page_on_guarantees(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its commands and its program run, and what is refused is refused as shown."""
+    page = (DOCS / "guarantees.md").read_text(encoding="utf-8")
+    [commands] = re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    [program] = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    [refusal] = re.findall(r"^```text\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    Path("logs").mkdir()
+    Path("logs/a.jsonl").write_text('{"level": "INFO", "took": {"ms": 150}}\n', encoding="utf-8")
+    [graph] = re.findall(
+        r"^```yaml\n(graph: levels\n.*?)^```", (DOCS.parent / "README.md").read_text(), re.DOTALL | re.MULTILINE
+    )
+    Path("levels.yaml").write_text(graph, encoding="utf-8")
+    for command in commands.splitlines():
+        assert main(command.split()[1:]) == 0
+    exec(program, {})
+    assert Path("slow.jsonl").read_text(encoding="utf-8") == '{"level":"INFO","ms":150}\n'
+    Path("levels.yaml").write_text(graph.replace("ms > 100", "ms > 200"), encoding="utf-8")
+    capsys.readouterr()
+    assert main(["run", "levels.yaml", "--once", "--state", "s.db"]) == 1
+    assert capsys.readouterr().err.split() == refusal.split()

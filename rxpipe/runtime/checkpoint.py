@@ -57,6 +57,7 @@ class Checkpoints:
         interval: Seconds between the last two.
         rows: How many state rows the last one wrote.
         nbytes: How many bytes those had.
+        last: When the last one was taken, or None.
         failure: Why the last one failed, or None.
         since: Since when the sources are held for one, or None.
     """
@@ -92,6 +93,7 @@ class Checkpoints:
         self.interval = 0.0
         self.rows = 0
         self.nbytes = 0
+        self.last: float | None = None
         self.failure: str | None = None
         self.since: float | None = None
 
@@ -223,7 +225,7 @@ class Checkpoints:
             self._unsaved = {}
             if self._state is not None:
                 self.taken += 1
-                self.rows, self.nbytes = saving.rows, saving.nbytes
+                self.rows, self.nbytes, self.last = saving.rows, saving.nbytes, self._clock()
         self.seconds = max(0.0, self._clock() - self._began)
         if self.since is not None:
             self._release()

@@ -374,6 +374,18 @@ class Engine:
             self._executor.shutdown(wait=True)
 
     @property
+    def interval(self) -> float | None:
+        """Seconds between checkpoints; None where no state is kept."""
+        return None if self._options.state is None else self._options.checkpoint
+
+    @property
+    def state_bytes(self) -> int:
+        """How large the state file is, with what is not yet moved into it; 0 where there is none."""
+        state = self._options.state
+        files = [] if state is None else [state.path, state.path.with_name(f"{state.path.name}-wal")]
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    @property
     def threaded(self) -> bool:
         """Whether the run has made threads."""
         return self._executor is not None

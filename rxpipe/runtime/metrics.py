@@ -189,6 +189,13 @@ def _families(status: RunStatus) -> Iterator[Any]:
             (GaugeMetricFamily, f"checkpoint_{name}", text, getattr(status, attribute))
             for name, (attribute, text) in _CHECKPOINT_GAUGES.items()
         ),
+        (
+            GaugeMetricFamily,
+            "checkpoint_time_seconds",
+            "When the last checkpoint was taken, since the epoch.",
+            status.checkpoint_time or 0,
+        ),
+        (GaugeMetricFamily, "state_bytes", "The size of the state file.", status.state_bytes),
         (GaugeMetricFamily, "degraded", "1 while the run is degraded.", status.degraded is not None),
         (GaugeMetricFamily, "start_time_seconds", "When the run began, since the epoch.", status.started),
         (

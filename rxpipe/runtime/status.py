@@ -78,6 +78,8 @@ class RunStatus(msgspec.Struct, frozen=True):
         checkpoint_interval: Seconds between the last two.
         checkpoint_rows: How many state rows the last one wrote.
         checkpoint_bytes: How many bytes those had.
+        checkpoint_time: When the last one was taken.
+        state_bytes: The size of the state file.
     """
 
     graph: str
@@ -103,6 +105,8 @@ class RunStatus(msgspec.Struct, frozen=True):
     checkpoint_interval: float = 0.0
     checkpoint_rows: int = 0
     checkpoint_bytes: int = 0
+    checkpoint_time: float | None = None
+    state_bytes: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """The status as plain data."""
@@ -207,6 +211,8 @@ class Monitor:
             checkpoint_interval=engine.checkpoints.interval,
             checkpoint_rows=engine.checkpoints.rows,
             checkpoint_bytes=engine.checkpoints.nbytes,
+            checkpoint_time=engine.checkpoints.last,
+            state_bytes=engine.state_bytes if whole else 0,
         )
 
     def note_end(self, state: str) -> None:

@@ -130,3 +130,26 @@ def test_secrets_are_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
         with urllib.request.urlopen(url(run), timeout=10) as answer:
             assert "hunter2" not in answer.read().decode()
         assert "hunter2" not in repr(run.status())
+
+
+def test_checkpoints_are_told_of(tmp_path: Path) -> None:
+    made = graph(main=[Blocks(count=3).source()], idle=[rx.never()])
+    state = tmp_path / "state.db"
+    with made.run(settings={"metrics": ":0", "checkpoint": "20ms"}, state=state) as run:
+        until(lambda: run.status().checkpoint_time is not None)
+        status, found = run.status(), scrape(url(run))
+        assert status.checkpoint_interval == found["rxpipe_checkpoint_interval_seconds",] == 0.02
+        assert status.started <= (status.checkpoint_time or 0) <= found["rxpipe_checkpoint_time_seconds",]
+        assert found["rxpipe_checkpoints_total",] >= 1
+        assert 0 <= found["rxpipe_checkpoint_seconds",] < 10
+        wal = state.with_name("state.db-wal")
+        assert status.state_bytes == found["rxpipe_state_bytes",] == state.stat().st_size + wal.stat().st_size
+    assert run.status().state_bytes == state.stat().st_size
+
+
+def test_a_run_without_state_tells_of_none() -> None:
+    made = graph(main=[Blocks(count=1).source()], idle=[rx.never()])
+    with made.run(settings={"metrics": ":0"}) as run:
+        status, found = run.status(), scrape(url(run))
+    assert (status.checkpoint_interval, status.checkpoint_time, status.state_bytes) == (None, None, 0)
+    assert found["rxpipe_checkpoint_interval_seconds",] == found["rxpipe_state_bytes",] == 0
