@@ -374,11 +374,6 @@ class Engine:
             self._executor.shutdown(wait=True)
 
     @property
-    def interval(self) -> float | None:
-        """Seconds between checkpoints; None where no state is kept."""
-        return None if self._options.state is None else self._options.checkpoint
-
-    @property
     def state_bytes(self) -> int:
         """How large the state file is, with what is not yet moved into it; 0 where there is none."""
         state = self._options.state
