@@ -100,18 +100,21 @@ class Flow:
         """One lease was let go of."""
         if self._post is not None and get_ident() != self._thread:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the run is over
-                self._post(lambda: self.done(nbytes))
-            return
-        self.blocks -= 1
-        self.in_flight -= nbytes
-        if self._waiting or self._idle:
-            self._call()
+                self._post(lambda: self._count(nbytes))  # once: a scheduler may make a thread for each call
+        else:
+            self._count(nbytes)
 
     def close(self) -> None:
         """The run is over: call nobody any more."""
         self._closed = True
         self._waiting.clear()
         self._idle.clear()
+
+    def _count(self, nbytes: int) -> None:
+        self.blocks -= 1
+        self.in_flight -= nbytes
+        if self._waiting or self._idle:
+            self._call()
 
     def _call(self) -> None:
         """Have those called who wait for what is now true."""

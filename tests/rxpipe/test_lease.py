@@ -116,6 +116,19 @@ def test_a_lease_dropped_on_another_thread_is_counted_on_the_dataflow_thread() -
     assert (flow.blocks, flow.in_flight) == (0, 0)
 
 
+def test_a_lease_is_posted_once_where_each_call_gets_a_thread_of_its_own() -> None:
+    """As with the `NewThreadScheduler` of reactivex, which `.run()` uses: there is no thread to come back to."""
+    posted: list[Callable[[], None]] = []
+    flow = Flow(post=posted.append)
+    held = [Lease(flow, 5)]
+    for call in (held.clear, lambda: posted.pop()()):
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+    assert posted == []
+    assert (flow.blocks, flow.in_flight) == (0, 0)
+
+
 def test_a_closed_flow_calls_nobody() -> None:
     called: list[str] = []
     flow = Flow()
