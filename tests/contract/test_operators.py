@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 import signal
@@ -42,25 +43,47 @@ AFTER = 100.0
 """Virtual seconds given to an operator to emit what it holds."""
 
 
-@pytest.fixture(params=registry.names())
+def importable() -> Iterator[Operator]:
+    """The operators that can be imported; `test_import` reports those that cannot."""
+    for name in registry.names():
+        with contextlib.suppress(Exception):
+            found = registry.get(name)
+            if found is not None:
+                yield found
+
+
+OPERATORS = list(importable())
+
+
+def one_input(operator: Operator) -> bool:
+    """Whether the operator has exactly one input that must be given."""
+    others = [name for name in operator.inputs[1:] if name != operator.variadic_input]
+    given = [name for name in others if operator.signature.parameters[name].default is not inspect.Parameter.empty]
+    return not operator.is_source and given == others
+
+
+def any_name(operator: Operator) -> bool:
+    """Whether the operator takes parameters of any name."""
+    return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in operator.parameters)
+
+
+def each(which: Callable[[Operator], object], argument: str = "operator") -> pytest.MarkDecorator:
+    """A test of those operators alone that it is about."""
+    return pytest.mark.parametrize(argument, [*filter(which, OPERATORS)], ids=lambda operator: operator.name)
+
+
+@pytest.fixture(params=OPERATORS, ids=lambda operator: operator.name)
 def operator(request: pytest.FixtureRequest) -> Operator:
-    """Each operator of the registry that can be imported; `test_import` reports those that cannot."""
-    try:
-        found = registry.get(request.param)
-    except Exception as error:  # noqa: BLE001  # whatever a module raises
-        pytest.skip(f"cannot be imported: {error}")
-    assert found is not None
+    """Each operator of the registry."""
+    found: Operator = request.param
     return found
 
 
-@pytest.fixture
-def transformer(operator: Operator) -> Operator:
+@pytest.fixture(params=[*filter(one_input, OPERATORS)], ids=lambda operator: operator.name)
+def transformer(request: pytest.FixtureRequest) -> Operator:
     """Each operator that has exactly one input that must be given."""
-    others = [name for name in operator.inputs[1:] if name != operator.variadic_input]
-    needed = [name for name in others if operator.signature.parameters[name].default is inspect.Parameter.empty]
-    if operator.is_source or needed:
-        pytest.skip("not one input")
-    return operator
+    found: Operator = request.param
+    return found
 
 
 @pytest.fixture(autouse=True)
@@ -122,16 +145,15 @@ def test_parameters_are_described(operator: Operator) -> None:
     assert [name for name, text in described.items() if len(text) < 8] == []
 
 
+@each(lambda operator: operator.family == "sinks")
 def test_sinks_say_what_they_deliver(operator: Operator) -> None:
-    if operator.family != "sinks":
-        pytest.skip("no sink")
     assert re.search(r"^\s*Delivery:\s+(exactly-once|idempotent|at-least-once|shown)", operator.doc, re.MULTILINE)
 
 
+@each(lambda operator: marked(operator.hints["return"]))
 def test_outputs_are_described(operator: Operator) -> None:
     mark = marked(operator.hints["return"])
-    if mark is None:
-        pytest.skip("has no outputs of its own beside the main one")
+    assert mark is not None
     described = parse(operator.doc).sections["Outputs"]
     assert re.findall(r"^(\w+): .{8}", described, re.MULTILINE) == [*mark.named]
 
@@ -178,7 +200,7 @@ def test_parameters_fit_the_schema(operator: Operator) -> None:
     for given in (raw, *({**raw, name: value} for name, value in defaults.items())):
         if writable(given):
             assert steps_schema().is_valid({operator.name: {**streams, **plain(given)}}), given
-    if not any(p.kind is inspect.Parameter.VAR_KEYWORD for p in operator.parameters):
+    if not any_name(operator):
         assert not steps_schema().is_valid({operator.name: {**streams, "no_such_parameter": 1}})
 
 
@@ -194,9 +216,9 @@ def test_promise(operator: Operator) -> None:
         assert made is None or (made.level in get_args(Level) and made.why)
 
 
+@each(lambda operator: operator.lint_rule)
 def test_lints_are_told_in_words(operator: Operator) -> None:
-    if operator.lint_rule is None:
-        pytest.skip("has none")
+    assert operator.lint_rule is not None
     parameters = operator.with_defaults(operator.validate(example_parameters(operator)))
     for found in operator.lint_rule(Inflow(FileEvent | Batch, "for some reason"), **parameters):
         assert re.fullmatch(r"[a-z]+(_[a-z]+)*", found.name)
@@ -204,16 +226,14 @@ def test_lints_are_told_in_words(operator: Operator) -> None:
         assert not found.path or found.path[0] in operator.signature.parameters
 
 
+@each(lambda operator: not any_name(operator))
 def test_an_unknown_parameter_is_refused(operator: Operator) -> None:
-    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in operator.parameters):
-        pytest.skip("takes any name")
     with pytest.raises(RxpipeError, match="unknown parameter 'no_such_parameter'"):
         operator.validate({**example_parameters(operator), "no_such_parameter": 1})
 
 
+@each(lambda operator: operator.fields)
 def test_records_have_no_fields_but_those_declared(operator: Operator) -> None:
-    if operator.fields is None:
-        pytest.skip("declares none")
     elements = [element for element in shown(operator).elements if isinstance(element, Batch | Table | LineDelta)]
     came = {name for row in rows_in(elements) for name in row}
     parameters = operator.validate(example_parameters(operator))
@@ -427,11 +447,9 @@ def test_a_second_subscription_sees_the_same(
     assert seen[0] == seen[1]
 
 
-def test_two_subscriptions_at_once_do_not_mix(
-    transformer: Operator, applied: Applied, elements: list[Sample], folder: Path
-) -> None:
-    if transformer.family in ("sinks", "files"):
-        pytest.skip("both would write one file")
+@each(lambda operator: one_input(operator) and operator.family not in {"sinks", "files"}, "transformer")
+def test_two_subscriptions_at_once_do_not_mix(applied: Applied, elements: list[Sample]) -> None:
+    """But for those of which both would write one file."""
     observable = applied(Feed(elements))
     runs = [Run(observable), Run(observable)]
     for _ in range(20):
@@ -447,21 +465,28 @@ def test_a_checkpoint_gets_all_leases(applied: Applied, elements: list[Sample]) 
     run.context.checkpoint()
 
 
-@pytest.mark.parametrize("at", [0, 1, 3, 5])
 def test_state_survives(
+    applied: Applied, elements: list[Sample], tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run interrupted by a checkpoint and a restart gives what a run with that checkpoint and no restart gives."""
+    for at in (0, 1, 3, 5):
+        survives(applied, elements, at, tmp_path_factory, monkeypatch)
+
+
+def survives(
     applied: Applied,
     elements: list[Sample],
     at: int,
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A run interrupted by a checkpoint and a restart gives what a run with that checkpoint and no restart gives."""
+    """The same of an interruption behind the element at a place; what keeps no state has none to survive."""
     moment = at / 10 + 0.05
     monkeypatch.chdir(tmp_path_factory.mktemp("whole"))
     whole = Run(applied(Feed(elements))).advance(moment)
     whole.context.checkpoint()
     if not any(kind in ("operator", "source") for kind in whole.context.kinds):
-        pytest.skip("keeps no state")
+        return
     whole.advance()
     monkeypatch.chdir(tmp_path_factory.mktemp("broken"))
     first = Run(applied(Feed(elements[: at + 1], "never"))).advance(moment)
@@ -476,9 +501,8 @@ def test_state_survives(
     assert again.ended == whole.ended == ["completed"]
 
 
+@each(lambda operator: operator.is_source)
 def test_a_source_gives_each_subscriber_the_same(operator: Operator) -> None:
-    if not operator.is_source:
-        pytest.skip("no source")
     source = Source(operator, example_parameters(operator))
     context = TestContext(once=True)
     with entered(context):

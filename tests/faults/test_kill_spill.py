@@ -7,9 +7,10 @@ import random
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.faults.harness import Server, until
 
-KILLS = 10
 GRAPH = """
 graph: spilled
 settings: {checkpoint: 30ms}
@@ -33,7 +34,8 @@ RECORDS = 6000
 RUN = ("run", "graph.yaml", "--state", "state.db")
 
 
-def test_what_waits_on_disk_is_neither_lost_nor_doubled(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [5, pytest.param(100, marks=pytest.mark.nightly)])
+def test_what_waits_on_disk_is_neither_lost_nor_doubled(tmp_path: Path, kills: int) -> None:
     rng = random.Random(3)  # reproducible, not secret
     (tmp_path / "logs").mkdir()
     (tmp_path / "graph.yaml").write_text(GRAPH)
@@ -42,7 +44,7 @@ def test_what_waits_on_disk_is_neither_lost_nor_doubled(tmp_path: Path) -> None:
     with (tmp_path / "logs" / "a.jsonl").open("w") as file:
         file.writelines(f'{{"id": {number}}}\n' for number in range(RECORDS))
     with Server(tmp_path / "graph.yaml", path=tmp_path) as server:
-        for _ in range(KILLS):
+        for _ in range(kills):
             before = out.stat().st_size if out.exists() else 0
             run = server.start(tmp_path, *RUN)
             until(lambda size=before: out.exists() and (out.stat().st_size != size or _all_written(out)))

@@ -22,7 +22,7 @@ DEADLINE = 20.0
 
 
 def threads_of_runs() -> set[threading.Thread]:
-    """The threads that runs made, whatever others there are."""
+    """The threads that runs and their steps made, by their names; those that all of a process share are not theirs."""
     return {thread for thread in threading.enumerate() if thread.name.startswith("rxpipe-")}
 
 

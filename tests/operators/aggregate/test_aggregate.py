@@ -8,7 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reactivex.subject import Subject
 
@@ -83,7 +83,6 @@ def test_equals_a_computation_from_scratch(rows: list[dict[str, Any]], cuts: lis
     assert run.context.errors == []
 
 
-@settings(max_examples=200)
 @given(rows_of, st.data())
 def test_takes_back_across_restarts(rows: list[dict[str, Any]], data: st.DataObject) -> None:
     """Rows that are taken back were never there; but of equal values the latest goes, and groups keep their places."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rxpipe import operators as ops
@@ -45,7 +45,6 @@ def near(found: Any, wanted: float | None, **how: Any) -> None:
 numbers = st.none() | st.integers(-5, 5) | st.floats(-1e6, 1e6, width=32) | st.sampled_from([1e9, 1e9 + 1, 1, 1.0])
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("ab"), numbers), max_size=20), st.integers(0, 20), st.data())
 def test_equals_a_computation_from_scratch(
     fed: Any, made: list[tuple[str, Any]], begin: int, data: st.DataObject
@@ -69,7 +68,6 @@ def test_equals_a_computation_from_scratch(
     assert run.context.errors == []
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False, width=64).filter(lambda n: abs(n) < 1e150)), st.data())
 def test_moments_are_exact(values: list[float], data: st.DataObject) -> None:
     """Whatever was added and taken back, however large, leaves nothing behind."""
@@ -103,7 +101,6 @@ def test_the_spread_of_large_numbers_that_are_near_each_other(fed: Any) -> None:
     assert run.rows == [{"spread": 30.0}]
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1), st.floats(0, 1))
 def test_a_quantile_is_near(values: list[float], fraction: float) -> None:
     values = [0.0 if abs(value) < 1e-300 else value for value in values]  # below, floats have fewer digits than that

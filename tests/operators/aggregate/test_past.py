@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rxpipe import operators as ops
@@ -47,7 +47,6 @@ def in_runs(fed: Any, step: Any, rows: list[Any], data: st.DataObject) -> list[A
     return made
 
 
-@settings(deadline=None)
 @given(records, st.integers(1, 4), st.booleans(), st.data())
 def test_moving_average_of_so_many(fed: Any, rows: list[Any], count: int, partial: bool, data: st.DataObject) -> None:
     step = ops.moving_average("n", count=count, by=["k"], into="m", partial=partial)
@@ -60,7 +59,6 @@ def test_moving_average_of_so_many(fed: Any, rows: list[Any], count: int, partia
     assert len(found) == len(rows)
 
 
-@settings(deadline=None)
 @given(records, st.data())
 def test_moving_average_of_a_time(fed: Any, rows: list[Any], data: st.DataObject) -> None:
     found = in_runs(fed, ops.moving_average("n", within="10s", by=["k"], time="t"), rows, data)
@@ -95,7 +93,6 @@ def test_by_arrival(fed: Any) -> None:
     assert average.feed([{"n": 0}]).rows == [{"n": 0, "average": 6.0}]
 
 
-@settings(deadline=None)
 @given(records, st.booleans(), st.data())
 def test_delta(fed: Any, rows: list[Any], counter: bool, data: st.DataObject) -> None:
     before: dict[str, Any] = {}
@@ -110,7 +107,6 @@ def test_delta(fed: Any, rows: list[Any], counter: bool, data: st.DataObject) ->
             before[key] = value
 
 
-@settings(deadline=None)
 @given(records, st.data())
 def test_per_second(fed: Any, rows: list[Any], data: st.DataObject) -> None:
     before: dict[str, Any] = {}
@@ -126,7 +122,6 @@ def test_per_second(fed: Any, rows: list[Any], data: st.DataObject) -> None:
             before[key] = value, time
 
 
-@settings(deadline=None, max_examples=200)
 @given(records, st.sampled_from([3, 6, None]), st.data())
 def test_anomaly(fed: Any, rows: list[Any], count: int | None, data: st.DataObject) -> None:
     which: dict[str, Any] = {"within": "10s", "time": "t"} if count is None else {"count": count}

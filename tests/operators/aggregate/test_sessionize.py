@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reactivex.subject import Subject
 
@@ -67,7 +67,6 @@ def times(draw: st.DrawFn) -> list[float]:
     return made
 
 
-@settings(max_examples=300)
 @given(times(), st.integers(1, 5), st.booleans())
 def test_blocks_of_hours_equal_blocks_of_entries(made: list[float], size: int, spans: bool) -> None:
     context = TestContext()

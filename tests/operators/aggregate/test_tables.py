@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reactivex import Observable
 
@@ -28,7 +28,6 @@ def table(rows: list[Any], *key: str, name: str = "t") -> Table:
 finite = st.integers(-(10**6), 10**6) | st.floats(-1e12, 1e12) | st.sampled_from([0.1, 0.3, 8, 1000, 1e-9, 0.7, 0])
 
 
-@settings(deadline=None)
 @given(st.lists(finite), st.sampled_from([0.1, 1.0, 7.0]))
 def test_buckets_of_one_width(fed: Any, values: list[float], width: float) -> None:
     rows = histogrammed(fed, values, width=width)
@@ -36,7 +35,6 @@ def test_buckets_of_one_width(fed: Any, values: list[float], width: float) -> No
         assert row["high"] - row["low"] == pytest.approx(width, rel=1e-2, abs=1e-3)
 
 
-@settings(deadline=None)
 @given(st.lists(finite), st.sampled_from([1.1, 2.0, 10.0]))
 def test_buckets_that_grow(fed: Any, values: list[float], factor: float) -> None:
     for row in histogrammed(fed, values, factor=factor):
@@ -44,7 +42,6 @@ def test_buckets_that_grow(fed: Any, values: list[float], factor: float) -> None
         assert high == pytest.approx(low * factor)
 
 
-@settings(deadline=None)
 @given(st.lists(finite), st.lists(finite, min_size=1, unique=True).map(sorted))
 def test_given_buckets(fed: Any, values: list[float], bounds: list[float]) -> None:
     edges = [None, *map(float, bounds), None]
@@ -114,7 +111,6 @@ def test_parameters_of_a_histogram(parameters: dict[str, Any], message: str) -> 
 keyed = st.dictionaries(st.sampled_from("abcd"), st.integers(0, 3))
 
 
-@settings(deadline=None)
 @given(st.lists(keyed, max_size=8), st.booleans(), st.data())
 def test_changes_add_up_to_the_table(
     fed: Any, states: list[dict[str, int]], has_key: bool, data: st.DataObject

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reactivex.subject import Subject
 
@@ -206,7 +206,6 @@ def histories(draw: st.DrawFn) -> list[Any]:
     return steps
 
 
-@settings(max_examples=400)
 @given(
     histories(),
     st.one_of(st.none(), st.integers(1, 5)),

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from reactivex.subject import Subject
 
@@ -106,7 +106,6 @@ MODES: list[tuple[dict[str, Any], Any, Any]] = [
 LINES = st.lists(st.text("ab \t\r", max_size=6).map(str.encode), max_size=14)
 
 
-@settings(max_examples=400, deadline=None)
 @given(
     LINES, st.sampled_from(MODES), st.integers(0, 2**14), st.integers(1, 5), st.integers(1, 20), st.integers(0, 2**14)
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rxpipe.context import entered
@@ -54,7 +54,6 @@ def written(rows: list[list[str]], **options: Any) -> bytes:
 FIELDS = st.text('a,"\n\r\x0b\x85 é;', max_size=6)
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.lists(FIELDS, min_size=2, max_size=2), max_size=12),
     st.lists(st.integers(0, 300), max_size=8),

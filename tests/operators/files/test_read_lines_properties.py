@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rxpipe.context import entered
@@ -75,7 +75,6 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in itertools.pairwise(places)]
 
 
-@settings(max_examples=120, deadline=None)
 @given(TEXTS, st.lists(st.integers(0, 2000), max_size=12), st.integers(1, 40), st.data())
 def test_torn_writes_and_restarts(texts: list[str], cuts: list[int], block: int, data: Any) -> None:
     lines = [text.replace("\n", " ").encode("utf-8", "surrogatepass") + b"\n" for text in texts]
@@ -103,7 +102,6 @@ def test_torn_writes_and_restarts(texts: list[str], cuts: list[int], block: int,
     assert follower.voided == []
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.lists(st.sampled_from(["write", "torn", "rotate", "look", "restart"]), max_size=30), st.integers(1, 40))
 def test_rotation_at_any_moment(actions: list[str], block: int) -> None:
     written: list[bytes] = []
@@ -145,7 +143,6 @@ def test_rotation_at_any_moment(actions: list[str], block: int) -> None:
     assert follower.voided == []
 
 
-@settings(max_examples=80, deadline=None)
 @given(
     st.lists(
         st.tuples(

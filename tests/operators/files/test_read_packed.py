@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 import pytest
 import zstandard
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rxpipe.context import entered
@@ -65,7 +65,6 @@ TEXTS = st.lists(st.text("äb\0x", max_size=12), max_size=30)
 
 
 @pytest.mark.parametrize("kind", ["gzip", "zstd"])
-@settings(max_examples=100, deadline=None)
 @given(
     TEXTS,
     st.lists(st.integers(0, 400), max_size=6),

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rxpipe.context import entered
@@ -117,7 +117,6 @@ def test_a_query(database: Database) -> None:
     assert reading.look() == [2, 4, 6]
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["look", "checkpoint", "crash", ""])), max_size=25),
     st.integers(1, 4),

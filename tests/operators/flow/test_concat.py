@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rxpipe import operators as ops
@@ -66,7 +66,6 @@ def test_more_than_the_limit_ends_in_an_error() -> None:
     assert "no more than 2 records may wait" in str(driven.out[0])
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(events=st.lists(st.tuples(st.integers(0, 1), st.integers(1, 3), st.booleans()), max_size=20))
 def test_across_restarts_all_come_in_order(events: list[tuple[int, int, bool]]) -> None:
     def step(one: Any, other: Any) -> Any:

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reactivex.subject import Subject
 
@@ -174,7 +174,6 @@ def test_other_elements_pass() -> None:
 EVENTS = st.lists(st.tuples(st.integers(0, 1), st.integers(0, 2), st.integers(0, 12), st.booleans()), max_size=25)
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(events=EVENTS, kind=st.sampled_from(["inner", "left", "outer"]), within=st.integers(0, 5))
 def test_by_time_it_gives_what_all_pairs_are_across_restarts(
     events: list[tuple[int, int, int, bool]], kind: str, within: int

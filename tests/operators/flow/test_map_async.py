@@ -10,7 +10,7 @@ from concurrent.futures import Executor, Future
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reactivex import Observable
 from reactivex import operators as rxo
@@ -219,7 +219,6 @@ def test_results_that_wait_for_an_earlier_one_are_bounded() -> None:
     assert setup.out[:4] == [0, 1, 2, 3]
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(
     blocks=st.lists(st.integers(1, 4), max_size=12),
     concurrency=st.integers(1, 4),

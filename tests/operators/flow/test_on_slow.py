@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from loguru import logger
 from reactivex import Observable
@@ -242,7 +242,6 @@ def test_the_key_belongs_to_conflate() -> None:
         on_slow("block", by="key")(Subject[Any]())
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(
     policy=st.sampled_from(POLICIES),
     limit=st.integers(1, 6),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reactivex import Observable
 from reactivex.subject import Subject
@@ -155,14 +155,12 @@ def piped(*steps: Any) -> Callable[[Observable[Any]], Observable[Any]]:
     return lambda source: source.pipe(*steps)
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(lines=LINES, size=st.integers(1, 10), workers=st.integers(1, 3))
 def test_it_gives_what_the_steps_give(lines: list[str], size: int, workers: int) -> None:
     blocks = blocks_of(lines, size)
     assert outcome(parallel(STEPS, kind="threads", workers=workers), blocks) == outcome(piped(*STEPS), blocks)
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(lines=LINES, size=st.integers(1, 10), by=st.sampled_from([None, ["a"], ["a", "n"]]))
 def test_parts_of_an_aggregation_give_what_the_whole_gives(lines: list[str], size: int, by: Any) -> None:
     steps = [*STEPS, ops.aggregate(by=by, **COLUMNS)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rxpipe.elements import LineDelta, OriginGone
@@ -53,7 +53,6 @@ def test_lines_of_a_block_are_counted_and_origins_are_not() -> None:
     assert driven.out == [OriginGone("f"), LineDelta("f", "f", 15, 19, b"ccc\n")]
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(steps=st.lists(st.tuples(st.integers(0, 2), st.booleans(), st.booleans()), max_size=20), count=st.integers(0, 8))
 def test_retractions_of_what_was_left_out_are_left_out(steps: list[tuple[int, bool, bool]], count: int) -> None:
     """What a reader holds in the end is what it was given, less what was taken back, whatever was left out."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reactivex.subject import Subject
 
@@ -93,7 +93,6 @@ def test_leases_go_with_every_part() -> None:
     assert context.flow.blocks == 0
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.lists(st.integers(-5, 20), max_size=5), st.lists(st.integers(-5, 20), max_size=2))))
 def test_each_record_and_retraction_is_in_one_part(batches: list[tuple[list[int], list[int]]]) -> None:
     fed = Fed(SPLIT)

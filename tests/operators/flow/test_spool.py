@@ -7,7 +7,7 @@ from collections import deque
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rxpipe.operators.flow._spool import LENGTH, Spool
@@ -20,7 +20,6 @@ STEPS = st.lists(
 )
 
 
-@settings(deadline=None)  # the machine may be busy
 @example(size=1, steps=[b"", "take", "restart", "crash"])
 @given(size=st.integers(1, 100), steps=STEPS)
 def test_it_is_a_queue_that_goes_back_to_its_checkpoint(size: int, steps: list[bytes | str]) -> None:

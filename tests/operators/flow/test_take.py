@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rxpipe.elements import LineDelta, OriginGone
@@ -81,7 +81,6 @@ def test_an_unfinished_line_is_one() -> None:
     assert driven.out == [LineDelta("f", "f", 0, 3, b"a\nb", unfinished=True), "|"]
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(sizes=st.lists(st.integers(0, 4), max_size=8), count=st.integers(0, 20), restart=st.integers(0, 8))
 def test_a_restart_counts_on(sizes: list[int], count: int, restart: int) -> None:
     driven = Driven(take(count), 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rxpipe.elements import Batch, OriginGone
@@ -82,7 +82,6 @@ def test_retracted_records_are_rejected_and_other_elements_pass() -> None:
     assert driven.out == [OriginGone("file")]
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(events=st.lists(st.tuples(st.integers(0, 1), st.integers(0, 3), st.booleans()), max_size=20))
 def test_across_restarts_it_gives_what_python_gives(events: list[tuple[int, int, bool]]) -> None:
     def step(one: Any, other: Any) -> Any:

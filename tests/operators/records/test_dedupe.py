@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reactivex.subject import Subject
 
@@ -297,7 +297,6 @@ def test_the_order_of_arrival_does_not_matter(made: list[Any], order: random.Ran
     assert Run(parameters).feed(*elements(shuffled, order)).rows == first.rows
 
 
-@settings(max_examples=200)
 @given(histories(), st.lists(st.integers(0, 30), max_size=3), st.sampled_from(["largest", "last", "first"]))
 def test_a_restart_makes_no_difference(history: list[Any], stops: list[int], keep: str) -> None:
     parameters = USAGE | {"keep": keep}

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reactivex.subject import Subject
 
@@ -121,7 +121,6 @@ def test_without_numbers_retractions_pass() -> None:
     assert fed.batches == [Batch([{"n": 1}], [{"n": 7}])]
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("abc"), st.integers(-5, 30)), max_size=30),
     st.lists(st.integers(0, 30), max_size=4),

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rxpipe.elements import Batch, LineDelta
@@ -142,7 +142,6 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=5)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.lists(st.fixed_dictionaries({"a,b": TEXTS, "c": TEXTS}), max_size=3), max_size=6),
     st.lists(st.tuples(st.sampled_from(["next", "next", "checkpoint", "crash"]), st.binary(max_size=9)), max_size=20),

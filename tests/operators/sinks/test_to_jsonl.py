@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reactivex.abc import DisposableBase
 from reactivex.subject import Subject
@@ -136,7 +136,6 @@ def test_marbles(source: str, tmp_path: Path) -> None:
     assert run_marbles(to_jsonl(str(tmp_path / "x")), source) == source
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.lists(st.integers(-9, 9), max_size=4), max_size=12),
     st.lists(st.tuples(st.sampled_from(["next", "next", "checkpoint", "crash"]), st.binary(max_size=9)), max_size=30),

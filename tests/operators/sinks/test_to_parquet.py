@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rxpipe.elements import Batch
@@ -130,7 +130,6 @@ def test_a_period_ends_a_file(tmp_path: Path) -> None:
     ]
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.lists(st.integers(-9, 9), max_size=4), max_size=8),
     st.lists(st.sampled_from(["next", "next", "checkpoint", "crash", "period"]), max_size=24),

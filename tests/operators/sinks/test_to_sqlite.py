@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reactivex.subject import Subject
 
@@ -159,7 +159,6 @@ def test_marbles(source: str, path: Path) -> None:
     assert run_marbles(to_sqlite(str(path), "t"), source) == source
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.lists(st.dictionaries(st.sampled_from("abc"), st.integers(-9, 9), max_size=2), max_size=3), max_size=8),
     st.lists(st.sampled_from(["next", "next", "checkpoint", "crash"]), max_size=20),
@@ -191,7 +190,6 @@ def test_exactly_once(batches: list[list[dict[str, int]]], actions: list[str]) -
         assert [{name: value for name, value in row.items() if value is not None} for row in found] == rows
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.lists(
         st.one_of(

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from reactivex.subject import Subject
@@ -157,7 +157,6 @@ def test_one_frame() -> None:
     assert re.search(r"stream5 +61 +5\.00 KB +2\.5s +5", text)
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     st.integers(1, 220),
     st.integers(1, 70),

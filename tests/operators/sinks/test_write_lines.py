@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reactivex.subject import Subject
 
@@ -142,7 +142,6 @@ def test_marbles(source: str, tmp_path: Path) -> None:
     assert run_marbles(write_lines(str(tmp_path / "x"), max_size=10), source) == source
 
 
-@settings(max_examples=80, deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 10**6), max_size=4), max_size=15),
     st.lists(st.sampled_from(["next", "next", "next", "checkpoint", "crash", "restart", "hour"]), max_size=40),

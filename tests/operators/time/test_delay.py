@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reactivex.subject import Subject
 
@@ -143,7 +143,6 @@ class Stateless(TestContext):
         return saved
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.integers(0, 40), max_size=25),
     st.integers(0, 12),

@@ -6,7 +6,7 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rxpipe import operators as ops
@@ -89,7 +89,6 @@ def late_of(fed: Fed) -> list[Row]:
     return [row for batch in fed.context.outputs["late"] for row in batch.rows]
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     rows=records, cuts=cuts, restarts=cuts, late=lateness, frame=st.sampled_from([(10, 10), (10, 3), (7, 7), (6, 2)])
 )
@@ -105,7 +104,6 @@ def test_fixed_windows(
     assert errors == []
 
 
-@settings(max_examples=60, deadline=None)
 @given(rows=records, cuts=cuts, restarts=cuts, late=lateness)
 def test_any_way_to_cut_gives_the_same_sessions(
     rows: list[Row], cuts: list[int], restarts: list[int], late: int
@@ -114,7 +112,6 @@ def test_any_way_to_cut_gives_the_same_sessions(
     assert run(step, rows, cuts, restarts) == run(step, rows, [], [])
 
 
-@settings(max_examples=60, deadline=None)
 @given(rows=records, cuts=cuts, restarts=cuts, late=lateness, shuffled=st.randoms(use_true_random=False))
 def test_sessions_of_records_out_of_order_by_no_more_than_the_lateness(
     rows: list[Row], cuts: list[int], restarts: list[int], late: int, shuffled: Any
@@ -131,7 +128,6 @@ def test_sessions_of_records_out_of_order_by_no_more_than_the_lateness(
     assert (behind, errors) == ([], [])
 
 
-@settings(max_examples=60, deadline=None)
 @given(rows=records, late=lateness, data=st.data())
 def test_records_taken_back(rows: list[Row], late: int, data: Any) -> None:
     """Records and retractions of earlier ones: windows hold what is left, the rest of the retractions is late."""

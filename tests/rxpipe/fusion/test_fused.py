@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reactivex.subject import Subject
 
@@ -108,7 +108,6 @@ def rows_of(made: list[dict[str, Any]], *, structs: bool) -> list[Any]:
     return [Line(**row) for row in made] if structs else [dict(row) for row in made]
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from(STEPS), min_size=1, max_size=6),
     st.lists(st.lists(values, max_size=5), max_size=3),

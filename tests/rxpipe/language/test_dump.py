@@ -131,7 +131,7 @@ graphs = st.builds(
 
 
 @given(graphs)
-@settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_graph_comes_back_equal(graph: Graph) -> None:
     draft = read(dump(graph))
     assert [problem for problem in draft.problems if "letters, digits" not in problem.message] == []
@@ -139,7 +139,6 @@ def test_any_graph_comes_back_equal(graph: Graph) -> None:
 
 
 @given(values)
-@settings(deadline=None)
 def test_any_value_is_read_the_same_by_other_yaml_readers(value: Any) -> None:
     import yaml
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Required
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
@@ -118,7 +118,6 @@ def same(one: Any, other: Any) -> bool:
 
 
 @pytest.mark.parametrize("hint", HINTS, ids=str)
-@settings(deadline=None)  # the machine may be busy
 @given(data=st.data())
 def test_what_is_plain_passes_pydantic_unchanged(hint: Any, data: st.DataObject) -> None:
     value = data.draw(VALUES)
@@ -183,7 +182,6 @@ def test_what_is_left_to_pydantic(hint: Any, value: Any) -> None:
 
 
 @pytest.mark.parametrize("name", registry.names())
-@settings(deadline=None)  # likewise
 @given(data=st.data())
 def test_parameters_of_every_operator(name: str, data: st.DataObject) -> None:
     operator = registry.get(name)

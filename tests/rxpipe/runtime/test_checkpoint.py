@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import reactivex as rx
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reactivex import Observable
 from reactivex import operators as rxo
@@ -49,7 +49,6 @@ def test_nothing_lost_nothing_doubled_over_a_crash(state: Path) -> None:
     assert len(second.rows) > 100
 
 
-@settings(max_examples=25, deadline=None)
 @given(
     crashes=st.lists(st.floats(0.0, 4.0), max_size=4),
     period=st.sampled_from([0.05, 0.3]),

@@ -21,15 +21,15 @@ from rxpipe.elements import Batch
 from rxpipe.errors import GraphError, RunError, RxpipeError, StateError
 from rxpipe.graph import Graph, Param, stream
 from rxpipe.runtime.run import Run
-from tests.rxpipe.parts import Blocks, Ledger, collect, graph, until
+from tests.rxpipe.parts import Blocks, Ledger, collect, graph, threads_of_runs, until
 
 
 @pytest.fixture(autouse=True)
 def no_threads_left() -> Iterator[None]:
     """A run takes its threads with it."""
-    before = set(threading.enumerate())
+    before = threads_of_runs()
     yield
-    until(lambda: set(threading.enumerate()) <= before, f"no thread left: {threading.enumerate()}")
+    until(lambda: threads_of_runs() <= before, f"no thread left: {threads_of_runs() - before}")
 
 
 def raising(*_: Any) -> Any:

@@ -7,7 +7,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from reactivex import operators as rxo
 
@@ -185,7 +185,6 @@ def test_a_run_that_does_not_come_to_its_end() -> None:
 appends = st.lists(st.tuples(st.integers(0, 40), st.integers(1, 4)), min_size=1, max_size=6)
 
 
-@settings(max_examples=15, deadline=None)
 @given(appends, st.lists(st.integers(0, 45), max_size=4), st.integers(0, 3))
 def test_whenever_it_is_killed_each_record_comes_once(
     appended: list[tuple[int, int]], kills: list[int], fails: int

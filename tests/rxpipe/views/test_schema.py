@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -230,7 +230,6 @@ def test_it_says_what_the_docstrings_say() -> None:
         ("read_lines.block", units.format_size, units.nbytes),
     ],
 )
-@settings(deadline=None)
 @given(data=st.data())
 def test_what_is_written_fits_the_pattern(kind: str, write: Any, read: Any, data: st.DataObject) -> None:
     operator, _, name = kind.partition(".")
