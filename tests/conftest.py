@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 import pytest
@@ -23,6 +24,12 @@ from rxpipe.testing import TestContext
 settings.register_profile("suite", max_examples=50, deadline=None)
 settings.register_profile("nightly", max_examples=2000, deadline=None)
 settings.load_profile("suite")
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector pass over what stays anyway, the tests and their modules: runs call it often."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
