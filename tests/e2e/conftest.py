@@ -18,6 +18,8 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from subprocess import PIPE
+from typing import IO
 
 import pytest
 
@@ -208,14 +210,16 @@ class World:
             stdin=subprocess.DEVNULL,
         )
 
-    def start(self, *arguments: str, **environ: str) -> subprocess.Popen[str]:
-        """Start rxpipe on pipes."""
+    def start(
+        self, *arguments: str, stdout: IO[str] | int = PIPE, stderr: IO[str] | int = PIPE, **environ: str
+    ) -> subprocess.Popen[str]:
+        """Start rxpipe on pipes or files."""
         started = subprocess.Popen(
             self.command(*arguments),
             env=self.environ | environ,
             cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=stdout,
+            stderr=stderr,
             text=True,
         )
         self._processes.append(started)

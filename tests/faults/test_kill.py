@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
 import sqlite3
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+KILLS = int(os.environ.get("KILLS", "20"))
 WRITER = Path(__file__).with_name("writer.py")
 GRAPH = """
 graph: killed
@@ -77,8 +79,8 @@ def written(folder: Path) -> list[dict[str, int]]:
     return [json.loads(line) for line in lines]
 
 
-@pytest.mark.parametrize(("kills", "seed"), [(10, 1), pytest.param(200, 2, marks=pytest.mark.nightly)])
-def test_nothing_is_lost_or_doubled_when_killed_at_random(tmp_path: Path, kills: int, seed: int) -> None:
+@pytest.mark.parametrize("seed", [1])
+def test_nothing_is_lost_or_doubled_when_killed_at_random(tmp_path: Path, seed: int) -> None:
     """Sinks and aggregates equal an independent count after many kills."""
     rng = random.Random(seed)  # reproducible, not secret
     (tmp_path / "logs").mkdir()
@@ -86,7 +88,7 @@ def test_nothing_is_lost_or_doubled_when_killed_at_random(tmp_path: Path, kills:
     writer = subprocess.Popen([sys.executable, str(WRITER), str(tmp_path / "logs"), str(seed), "1000000"])
     out = tmp_path / "out.jsonl"
     try:
-        for _ in range(kills):
+        for _ in range(KILLS):
             before = out.stat().st_size if out.exists() else 0
             run = start(tmp_path)
             until(partial(grown, out, before))

@@ -276,7 +276,8 @@ def test_a_slow_answer_is_given_up_and_asked_for_again(server: Receiver) -> None
 
     run(main)
     never.set()
-    assert len(server.received) == 2
+    assert len(server.received) >= 2  # more where the machine is too busy to answer in time
+    assert {*server.bodies} == {b'{"n":1}\n'}
 
 
 def test_unsubscribing_cancels(server: Receiver) -> None:

@@ -426,13 +426,13 @@ def test_the_deepest_allowed_can_be_compiled(text: str) -> None:
 
 
 def test_no_parse_takes_long() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     for text in ("((((" * 49, "a" * 3999, "9" * 3999, "a." * 1999 + "a", "[[" * 1000, "'" + "x" * 3998):
         try:
             parse(text)
         except ExpressionError:
             continue
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_expressions() -> None:
