@@ -99,9 +99,12 @@ class Problem(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         head = ": ".join(part for part in (str(self.place or ""), self.where, self.message) if part)
+        head = "\n".join(map(escaped, head.split("\n")))
         if self.place is None or not self.place.text:
             return head
-        return f"{head}\n    {self.place.text}\n    {' ' * (self.place.column - 1)}^"
+        line = self.place.text.replace("\t", " ")
+        before, behind = escaped(line[: self.place.column - 1]), escaped(line[self.place.column - 1 :])
+        return f"{head}\n    {before}{behind}\n    {' ' * len(before)}^"
 
 
 class GraphError(RxpipeError):
@@ -135,6 +138,11 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 def shortened(text: str, width: int = 80) -> str:
     """The text, cut to a number of characters; the last one tells that more was there."""
     return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
+def escaped(text: str) -> str:
+    """The text with what cannot be printed, line breaks and control codes above all, as Python writes it."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def described(value: object) -> str:

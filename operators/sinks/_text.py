@@ -1,4 +1,4 @@
-"""Records as `name=value` pairs, and texts in which no character can do harm to a terminal or a log."""
+"""Records as `name=value` pairs, in which no character can do harm to a terminal or a log."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from rxpipe.elements import Row
+from rxpipe.errors import escaped
 from rxpipe.operators.sinks._records import OPTION, as_record, plain
 
 
@@ -25,8 +26,3 @@ def _shown(value: Any) -> str:
         return orjson.dumps(value, default=plain, option=OPTION).decode()
     except (TypeError, ValueError, RecursionError):
         return orjson.dumps(repr(value).encode("utf-8", "replace").decode()).decode()
-
-
-def escaped(text: str) -> str:
-    """The text with what cannot be printed, line breaks and control codes above all, as Python writes it."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -12,12 +12,12 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.context import Context, current
 from rxpipe.elements import Row
-from rxpipe.errors import ExpressionError, ParameterError, ParameterProblem
+from rxpipe.errors import ExpressionError, ParameterError, ParameterProblem, escaped
 from rxpipe.expressions import Expression, parse
 from rxpipe.fusion.rows import compile_values
 from rxpipe.operator import operator
 from rxpipe.operators.sinks._records import records_of
-from rxpipe.operators.sinks._text import escaped, pairs
+from rxpipe.operators.sinks._text import pairs
 
 T = TypeVar("T")
 Level = Literal["trace", "debug", "info", "success", "warning", "error", "critical"]

@@ -12,10 +12,11 @@ from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxpipe.context import current
 from rxpipe.elements import LineDelta
+from rxpipe.errors import escaped
 from rxpipe.operator import operator
 from rxpipe.operators.sinks._outbox import Outbox
 from rxpipe.operators.sinks._records import json_lines, records_of
-from rxpipe.operators.sinks._text import escaped, pairs
+from rxpipe.operators.sinks._text import pairs
 
 T = TypeVar("T")
 

@@ -140,11 +140,11 @@ def step_fingerprint(operator: str, shown: Any) -> str:
     """A step's operator and parameters, as they may be shown, as one text."""
     options = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
     try:
-        return orjson.dumps([operator, shown], option=options, default=_by_type).decode()
+        return orjson.dumps([operator, shown], option=options, default=by_type).decode()
     except TypeError:  # an integer of more than 64 bits
-        return json.dumps([operator, shown], default=_by_type)
+        return json.dumps([operator, shown], default=by_type)
 
 
-def _by_type(value: Any) -> str:
-    """What stands for a Python object in a fingerprint: never its value, which may be secret, nor its address."""
+def by_type(value: Any) -> str:
+    """What stands for a Python object: never its value, which may be secret, nor its address, which changes."""
     return getattr(value, "__qualname__", type(value).__qualname__)

@@ -7,8 +7,8 @@ from xml.sax.saxutils import escape
 
 from rxpipe.views.show import Arrow, Box, Drawing
 
-_BOX_HEIGHT = 44
-_BOX_HEIGHT_PLAIN = 30
+_BOX_HEIGHT = 30
+_LINE_HEIGHT = 15
 _GAP = 34
 _PADDING = 16
 _TITLE = 30
@@ -129,11 +129,11 @@ def _middle_of(sources: list[str], groups: dict[str, _Rectangle]) -> float:
 
 
 def _box_width(box: Box) -> float:
-    return max(8.2 * len(box.name), 6.4 * len(box.detail), 80.0) + 24
+    return max(8.2 * len(box.name), 6.4 * len(box.detail), 5.8 * len(box.guarantee), 80.0) + 24
 
 
 def _box_height(box: Box) -> float:
-    return _BOX_HEIGHT if box.detail else _BOX_HEIGHT_PLAIN
+    return _BOX_HEIGHT + _LINE_HEIGHT * (bool(box.detail) + bool(box.guarantee))
 
 
 def _ports(arrows: list[Arrow], layout: _Layout) -> dict[int, tuple[float, float]]:
@@ -230,9 +230,9 @@ def _box(box: Box, rectangle: _Rectangle) -> str:
         ),
         f'<text {text} y="{r.y + 19:.1f}" font-size="13" font-weight="600" fill="#1c2740">{escape(box.name)}</text>',
     ]
-    if box.detail:
-        parts.append(
-            f'<text {text} y="{r.y + 35:.1f}" font-size="10.5" font-family="{_MONO}" fill="#5a6781">'
-            f"{escape(box.detail)}</text>"
-        )
+    y = r.y + 20
+    for words, form in ((box.detail, f'font-family="{_MONO}"'), (box.guarantee, 'font-style="italic"')):
+        if words:
+            y += _LINE_HEIGHT
+            parts.append(f'<text {text} y="{y:.1f}" font-size="10.5" {form} fill="#5a6781">{escape(words)}</text>')
     return "".join(parts)

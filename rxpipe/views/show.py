@@ -10,12 +10,12 @@ from typing import Any, Literal
 
 import orjson
 
-from rxpipe.errors import RxpipeError
+from rxpipe.errors import RxpipeError, escaped
 from rxpipe.graph import ERRORS, FROM, StepSpec, as_spec
 from rxpipe.language.configstep import ON_ERROR
 from rxpipe.language.edges import type_name
 from rxpipe.language.paths import Path, paths
-from rxpipe.language.plan import Plan, PlannedStep, PlannedStream, reads_of
+from rxpipe.language.plan import Plan, PlannedStep, PlannedStream, by_type, reads_of
 from rxpipe.operator import steps_in
 
 Format = Literal["text", "mermaid", "dot", "svg"]
@@ -84,7 +84,7 @@ def show(plan: Plan, form: Format = "text") -> str:
 def tree(plan: Plan) -> str:
     """The streams with their steps, what each emits, and who reads the stream."""
     graph = plan.graph
-    lines = [graph.name + (f": {graph.description}" if graph.description else "")]
+    lines = [graph.name + (f": {escaped(graph.description)}" if graph.description else "")]
     rows = [
         (spec.operator, _detail(spec, step))
         for stream in plan.streams.values()
@@ -152,7 +152,7 @@ def as_json(plan: Plan) -> str:
             for path in paths(plan)
         ],
     }
-    return orjson.dumps(made, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=str).decode()
+    return orjson.dumps(made, option=orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS, default=by_type).decode()
 
 
 def drawing(plan: Plan) -> Drawing:
@@ -277,10 +277,10 @@ def _value(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ", ".join(_value(item) for item in value) + "]"
     if isinstance(value, str):
-        return " ".join(value.split())
+        return escaped(" ".join(value.split()))
     if value is None or isinstance(value, bool):
         return orjson.dumps(value).decode()
-    return repr(value)
+    return repr(value) if isinstance(value, int | float) else by_type(value)
 
 
 def _mermaid(text: str) -> str:

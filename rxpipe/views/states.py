@@ -7,7 +7,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from rxpipe.errors import shortened
+from rxpipe.errors import escaped, shortened
 
 SHOWN = 20
 """How many rows of a table are shown; a count tells of the others."""
@@ -47,8 +47,8 @@ def listing(rows: Iterable[tuple[str, str, str, Any, str, Any]]) -> Iterator[str
 
 def _pair(row: tuple[Any, str, Any]) -> str:
     key, part, value = row
-    line = shortened(f"{_text(key)}{f' {part}' if part else ''}", _WIDTH)
-    return f"{line} → {shortened(_text(value), _WIDTH)}".rstrip()
+    line = shortened(f"{escaped(str(key))}{f' {part}' if part else ''}", _WIDTH)
+    return f"{line} → {shortened(escaped(str(value)), _WIDTH)}".rstrip()
 
 
 def _table(names: Sequence[str], rows: list[tuple[Any, str, Any]]) -> Iterator[str]:
@@ -57,7 +57,7 @@ def _table(names: Sequence[str], rows: list[tuple[Any, str, Any]]) -> Iterator[s
     rows = sorted(rows, key=lambda row: [row[2][index] for index in times], reverse=True)
     columns = [index for index, name in enumerate(names) if name != "-"]
     lines = [[*(names[at].removesuffix(_TIME) for at in columns), ""]]
-    lines += [[*(_cell(names[at], value[at]) for at in columns), _text(key)] for key, _, value in rows[:SHOWN]]
+    lines += [[*(_cell(names[at], value[at]) for at in columns), escaped(str(key))] for key, _, value in rows[:SHOWN]]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for *cells, key in lines:
         yield "  ".join([*(cell.rjust(width) for cell, width in zip(cells, widths, strict=False)), key]).rstrip()
@@ -68,10 +68,4 @@ def _table(names: Sequence[str], rows: list[tuple[Any, str, Any]]) -> Iterator[s
 def _cell(name: str, value: Any) -> str:
     if name.endswith(_TIME):
         return datetime.fromtimestamp(value / 1e9).astimezone().isoformat(" ", "seconds")
-    return f"{value:,}" if type(value) is int else _text(value)
-
-
-def _text(value: Any) -> str:
-    """A value without control characters."""
-    text = str(value)
-    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return f"{value:,}" if type(value) is int else escaped(str(value))

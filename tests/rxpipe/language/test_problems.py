@@ -427,3 +427,11 @@ def test_files_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_step_without_the_parameter_that_names_its_outputs(found: Found) -> None:
     problems = found("streams:\n  s:\n    - list_files: {paths: [logs]}\n    - route: {by: level}\n")
     assert any("route: parameter 'to' is missing" in problem.message for problem in problems)
+
+
+def test_what_steers_a_terminal_is_written_out() -> None:
+    with pytest.raises(GraphError) as raised:
+        load_text('graph: g\nstreams:\n\ts: []\n  "\u009b31m": \x1b]0;pwned\x07\n', file="\x1b[2J.yaml")
+    text = str(raised.value)
+    assert text.replace("\n", "").isprintable()
+    assert text.startswith(r"\x1b[2J.yaml:")

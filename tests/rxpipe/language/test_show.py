@@ -9,11 +9,12 @@ import pytest
 import reactivex as rx
 from reactivex import operators as rxo
 
+from rxpipe import operators as ops
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import Graph, StepSpec, stream
 from rxpipe.language.check import plan
 from rxpipe.views.notebook import graph_bundle
-from rxpipe.views.show import show
+from rxpipe.views.show import as_json, show
 
 Read = Callable[..., Graph]
 
@@ -84,3 +85,43 @@ def test_notebook(good: str, read: Read) -> None:
     assert bundle["image/svg+xml"].startswith("<svg ")
     broken = Graph("g", {"s": [StepSpec("t_red")]})
     assert "unknown operator 't_red', did you mean 't_read'?" in broken._repr_mimebundle_()["text/plain"]
+
+
+def doubled(element: object) -> object:
+    return element
+
+
+class Counting:
+    def __call__(self, element: object) -> None:
+        """Takes whatever comes."""
+
+
+def test_functions_are_shown_by_name() -> None:
+    graph = Graph("g", {"a": [rx.of(1), ops.to_callback(doubled)], "b": [stream("a"), ops.to_callback(Counting())]})
+    made = plan(graph)
+    texts = [as_json(made), *(show(made, form) for form in ("text", "mermaid", "dot", "svg"))]
+    for text in texts:
+        assert "doubled" in text
+        assert "Counting" in text
+        assert " at 0x" not in text
+
+
+def test_svg_tells_what_is_guaranteed() -> None:
+    graph = Graph("g", {"a": [ops.watch(["x"]), ops.read_lines(), ops.to_callback(doubled)]})
+    root = ET.fromstring(show(plan(graph), "svg"))  # our own
+    name = "{http://www.w3.org/2000/svg}"
+    words = [element.text for element in root.iter(f"{name}text")]
+    assert words[words.index("to_callback") :][:3] == ["to_callback", "doubled", "at least once"]
+    tops = [float(element.get("y", "")) for element in root.iter(f"{name}text") if element.text in words[-3:]]
+    box = next(element for element in root.iter(f"{name}rect") if element.get("fill") == "#fdf1e2")
+    assert max(tops) < float(box.get("y", "")) + float(box.get("height", ""))
+
+
+def test_what_steers_a_terminal_is_shown_written_out(read: Read) -> None:
+    text = 'graph: g\ndescription: "a\\e[31m"\nstreams:\n  s: [{t_files: {paths: ["\\e]0;x\\a\\u0085"]}}]\n'
+    made = plan(read(text))
+    for form in ("text", "mermaid", "dot", "svg"):
+        shown = show(made, form)
+        assert shown.replace("\n", "").isprintable()
+        assert "\\x1b]0;x\\x07" in shown or form == "dot"
+        assert form != "svg" or ET.fromstring(shown) is not None
