@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rxpipe.casting import CastType, cast_texts
 from rxpipe.errors import ParameterError, ParameterProblem
 
-Record = tuple[int, bytes]
-"""A record's offset in its block, and its bytes with the line break at its end."""
+UNCLOSED = -1
+"""In place of a record's end: a quote in it is not closed."""
 
 
 def require_form(
@@ -27,6 +28,10 @@ def require_form(
         if len(text) != 1 or not text.isascii() or text in "\r\n"
     ]
     unknown = [] if columns is None else [name for name in types if name not in columns]
+    if delimiter == quote:
+        problems.append(
+            ParameterProblem(("quote",), f"must be another character than 'delimiter'; got {quote!r} twice")
+        )
     problems += [ParameterProblem(("types", name), f"must be one of 'columns'; got {name!r}") for name in unknown]
     if problems:
         raise ParameterError(operator, problems)
@@ -34,6 +39,8 @@ def require_form(
 
 def record_end(data: bytes, quote: bytes) -> int:
     r"""The offset behind the last whole record of data that begins with a record; 0 if there is none.
+
+    That is, if quotes stand only where they mean something: those before the end of a record are even in number.
 
     Example:
         >>> record_end(b'a,"b\nc"\nd,"e\nf', b'"')
@@ -49,18 +56,41 @@ def record_end(data: bytes, quote: bytes) -> int:
     return end
 
 
-def records(data: bytes, quote: bytes) -> Iterator[Record]:
-    """The whole records of a block, one by one; what follows the last line break is one, too."""
-    start = at = quotes = 0
-    while at < len(data):
-        end = data.find(b"\n", at) + 1 or len(data)
-        quotes += data.count(quote, at, end)
-        if quotes % 2 == 0:
-            yield start, data[start:end]
-            start = end
-        at = end
-    if start < len(data):
-        yield start, data[start:]
+def record_ends(delimiter: str, quote: str) -> Callable[[bytes, int], int]:
+    r"""A function from data and a place where a record begins to the place behind it.
+
+    It takes quotes as Python's `csv` does: they mean something at the beginning of a field only. The function gives 0
+    where there is no line break behind the record yet, and `UNCLOSED`.
+
+    Example:
+        >>> end = record_ends(",", '"')
+        >>> end(b'5" pipe,"a\n""b"\nc', 0), end(b'c,d', 0), end(b'"c,d', 0)
+        (16, 0, -1)
+    """
+    mark = quote.encode()
+    stop = re.compile(b"[\n%s]" % re.escape(delimiter.encode()))
+
+    def end_of(data: bytes, at: int) -> int:
+        while True:
+            if data.startswith(mark, at):
+                at = _closed(data, mark, at + 1)
+                if not at:
+                    return UNCLOSED
+            found = stop.search(data, at)
+            if found is None:
+                return 0
+            at = found.end()
+            if found[0] == b"\n":
+                return at
+
+    return end_of
+
+
+def _closed(data: bytes, mark: bytes, at: int) -> int:
+    """The place behind the quote that closes; 0 if there is none. Two in a row are one that does not."""
+    while (found := data.find(mark, at) + 1) and data.startswith(mark, found):
+        at = found + 1
+    return found
 
 
 def fields_of(data: bytes, delimiter: str, quote: str) -> Iterator[list[str]]:

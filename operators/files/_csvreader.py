@@ -14,7 +14,7 @@ from rxpipe.casting import CastType
 from rxpipe.context import Change, Context
 from rxpipe.elements import Batch
 from rxpipe.lease import Lease
-from rxpipe.operators.files._csv import column_names, record_end, records, rows_of
+from rxpipe.operators.files._csv import UNCLOSED, column_names, record_end, record_ends, rows_of
 from rxpipe.operators.files._tail import Row, Tail, open_file
 
 _BOM = b"\xef\xbb\xbf"
@@ -59,6 +59,7 @@ class CsvReader:
         self._most = most
         self._follow = follow
         self._quote = form.quote.encode()
+        self._end_of = record_ends(form.delimiter, form.quote)
         self._names: list[str] | None = form.columns
         self._told: str | None = None
         self._over = False
@@ -116,19 +117,19 @@ class CsvReader:
                 return None
         start = tail.offset
         data = os.pread(tail.fd, self._most, start)
-        last = len(data) < self._most and not self._follow
-        end = len(data) if last and data else record_end(data, self._quote)
-        if not end:
-            if len(data) < self._most:
-                return None
-            line = data[: data.find(b"\n") + 1 or len(data)]
-            tail.advance(tail.fd, start + len(line))
-            reason = f"a record must have at most {self._most} bytes; is a quote not closed?"
-            return _Page([], [_Refused(start, start + len(line), reason, line)], start, tail.row())
-        data = data[:end]
         skip = len(_BOM) if start == 0 and data.startswith(_BOM) else 0
-        rows, refused = self._parse(data[skip:], start + skip)
-        tail.advance(tail.fd, start + end, data)
+        last = len(data) < self._most and not self._follow
+        end = len(data) if last else record_end(data, self._quote)
+        refused: list[_Refused] = []
+        try:
+            rows = self._rows_of(data[skip:end])
+        except (csv.Error, ValueError):
+            end = 0
+        if not end:  # there is no whole record, as it seems, or the block as a whole has a fault
+            rows, refused, end = self._one_by_one(data, skip, start, last=last)
+        if not end:
+            return None
+        tail.advance(tail.fd, start + end, data[:end])
         return _Page(rows, refused, start, tail.row())
 
     def _open(self) -> Tail:
@@ -148,28 +149,46 @@ class CsvReader:
     def _read_names(self, tail: Tail) -> bool:
         """Take the names of the columns from the first record, if it is there."""
         head = os.pread(tail.fd, self._most, 0)
-        _, record = next(records(head.removeprefix(_BOM), self._quote), (0, b""))
-        if not record or (not record.endswith(b"\n") and self._follow):
+        plain = head.removeprefix(_BOM)
+        end = self._end_of(plain, 0)
+        if not plain or (end <= 0 and len(head) < self._most and self._follow):
             return False
+        record = plain[:end] if end > 0 else _line(plain, 0) if end == UNCLOSED else plain
         self._names = column_names(record, self._form.delimiter, self._form.quote, self._form.types)
         if tail.offset == 0:
             tail.advance(tail.fd, len(record) + (len(_BOM) if head.startswith(_BOM) else 0))
         return True
 
-    def _parse(self, data: bytes, start: int) -> tuple[list[dict[str, Any]], list[_Refused]]:
-        """The rows of whole records; one by one where the block as a whole has a fault."""
-        try:
-            return self._rows_of(data), []
-        except (csv.Error, ValueError):
-            pass
+    def _one_by_one(
+        self, data: bytes, at: int, start: int, *, last: bool
+    ) -> tuple[list[dict[str, Any]], list[_Refused], int]:
+        """The rows of whole records, and where the last one ends; what is no record costs no other."""
         rows: list[dict[str, Any]] = []
         refused = []
-        for at, record in records(data, self._quote):
+        first = at
+        while at < len(data):
+            end = self._end_of(data, at)
+            reason = ""
+            if end == UNCLOSED and last:
+                reason = "a quote is not closed"
+            elif end <= 0 and not last:
+                if at > first or len(data) < self._most:
+                    break  # what is missing of it may come yet
+                reason = f"a record must have at most {self._most} bytes; is a quote not closed?"
+            record = _line(data, at) if reason else data[at : end or len(data)]
             try:
-                rows += self._rows_of(record)
+                rows += [] if reason else self._rows_of(record)
             except (csv.Error, ValueError) as error:
-                refused.append(_Refused(start + at, start + at + len(record), f"no valid record: {error}", record))
-        return rows, refused
+                reason = f"no valid record: {error}"
+            if reason:
+                refused.append(_Refused(start + at, start + at + len(record), reason, record))
+            at += len(record)
+        return rows, refused, at if at > first else 0
 
     def _rows_of(self, data: bytes) -> list[dict[str, Any]]:
         return rows_of(data, self._names or [], self._form.types, self._form.delimiter, self._form.quote)
+
+
+def _line(data: bytes, at: int) -> bytes:
+    """The line that begins at a place."""
+    return data[at : data.find(b"\n", at) + 1 or len(data)]

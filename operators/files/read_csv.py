@@ -33,8 +33,10 @@ def read_csv(
 
     A record is a dict with the columns as its fields, texts unless `types` says otherwise; an empty field of another
     type is null. The file is UTF-8, with or without a byte order mark; empty lines are passed over. What has another
-    number of fields, a quote where none can be, or a field of another type goes to `errors` with its byte range, and
-    harms no other record. For lines of CSV among others, or files that come and go, take `read_lines` and `parse_csv`,
+    number of fields, something between a quote that closes and the next delimiter, or a field of another type or of
+    more than 128 KiB goes to `errors` with its byte range, and harms no other record. A quote means something only at
+    the beginning of a field (`5" pipe` is a text); where it is never closed, the line goes to `errors` and reading goes
+    on at the next one. For lines of CSV among others, or files that come and go, take `read_lines` and `parse_csv`,
     where each line is a record.
 
     Completes at the end of the file, where a last record needs no line break; with `every` it looks again for what was
@@ -49,8 +51,9 @@ def read_csv(
         delimiter: The character between fields.
         quote: The character around fields that have delimiters, quotes or line breaks in them.
         every: The time between two looks; one by default, and in a run that reads once.
-        max_record: The most bytes of one record; a line at which a longer one begins goes to `errors`, and reading goes
-            on at the next line: so a quote that is never closed costs no more than that.
+        max_record: The most bytes of one record, and how far the end of a quote is looked for; a line at which a longer
+            one begins goes to `errors`, and reading goes on at the next line. With `every` so much must have been
+            written behind a quote until it counts as never closed.
 
     Example:
         >>> import pathlib

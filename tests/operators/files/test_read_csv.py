@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from rxpipe.context import entered
 from rxpipe.errors import ParameterError
-from rxpipe.operators.files._csv import record_end, records
+from rxpipe.operators.files._csv import record_end, record_ends
 from rxpipe.operators.files.read_csv import read_csv
 from rxpipe.testing import TestContext
 from tests.operators.files.test_read_lines_properties import pieces
@@ -90,13 +90,56 @@ def test_torn_into_writes_with_restarts(
     assert got == [{"x": x, "y": y} for x, y in rows]
 
 
-@given(st.binary(max_size=30).map(lambda data: bytes(b'a"\n,'[byte % 4] for byte in data)))
+QUOTED = st.binary(max_size=30).map(lambda data: bytes(b'a"\n,'[byte % 4] for byte in data))
+
+
+@given(QUOTED)
 def test_where_records_end(data: bytes) -> None:
     ends = [n for n in range(1, len(data) + 1) if data[n - 1 : n] == b"\n" and data.count(b'"', 0, n) % 2 == 0]
     assert record_end(data, b'"') == (ends[-1] if ends else 0)
-    assert b"".join(record for _, record in records(data, b'"')) == data
-    starts = [0, *ends]
-    assert [at for at, _ in records(data, b'"')] == [at for at in starts if at < len(data)]
+
+
+@given(QUOTED)
+def test_a_record_ends_where_pythons_csv_ends_it(data: bytes) -> None:
+    lines = [f"{line}\n" for line in data.decode().split("\n")[:-1]]
+    reader = csv.reader(lines, delimiter=",", quotechar='"')
+    next(reader, None)
+    taken = sum(map(len, lines[: reader.line_num]))
+    end = record_ends(",", '"')(data, 0)
+    if end > 0:
+        assert end == taken
+    else:  # all of it was taken for one record, or there is no line break
+        assert taken == sum(map(len, lines)) or not lines
+
+
+LINES = {
+    b'1,5" pipe': {"n": "1", "s": '5" pipe'},
+    b'2,"a\nb"': {"n": "2", "s": "a\nb"},
+    b'3,""': {"n": "3", "s": ""},
+    b'4,"x"y': None,
+    b"5": None,
+}
+"""Records, and what they are read as, if they can be."""
+
+
+@given(
+    st.lists(st.sampled_from([*LINES]), max_size=8),
+    st.booleans(),
+    st.lists(st.just(b"6,z"), max_size=8),
+    st.sampled_from([12, 30, 1000]),
+)
+def test_a_stray_quote_harms_no_other_record(before: list[bytes], stray: bool, behind: list[bytes], size: int) -> None:
+    known: dict[bytes, Any] = {**LINES, b'7,"': None, b"6,z": {"n": "6", "s": "z"}}
+    lines = [*before, *([b'7,"'] if stray else []), *behind]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.csv"
+        path.write_bytes(b"".join(line + b"\n" for line in (b"n,s", *lines)))
+        reading = Reading(path, max_record=size)
+        assert reading.look() == [known[line] for line in lines if known[line] is not None]
+        assert [error.record for error in reading.context.errors] == [
+            line.decode() + "\n" for line in lines if known[line] is None
+        ]
+        assert reading.done
 
 
 def test_types(tmp_path: Path) -> None:
