@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rxpipe.durable import make_folder, sync_folder
 from rxpipe.errors import StateError
+from rxpipe.private import make_folder
 
 LENGTH = 4
 """Bytes in front of each text that tell its length."""

@@ -19,6 +19,7 @@ from rxpipe.elements import Row
 from rxpipe.errors import RxpipeError, StateError
 from rxpipe.operators.sinks._appender import in_place, sync
 from rxpipe.operators.sinks._records import OPTION, as_record, plain
+from rxpipe.private import make_folder
 
 ROWID = "_rowid"
 """The column that numbers appended rows."""

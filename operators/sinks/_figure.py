@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import threading
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any, NamedTuple
 from rxpipe.elements import Row
 from rxpipe.expressions.rowview import reader
 from rxpipe.extras import extra
+from rxpipe.private import make_folder, replacing
 
 COLOURS = ["#2b6cb0", "#dd6b20", "#2f855a", "#b83280", "#6b46c1", "#b7791f", "#0987a0", "#c53030"]
 """Told apart also by those who see few colours, on white."""
@@ -100,12 +99,9 @@ def draw(look: Look, rows: list[Row], path: Path) -> None:
         _bars(axes, found)
     if len(found) > 1:
         _legend(axes, found)
-    part = path.with_name(f".{path.name}.{threading.get_ident()}.part")
-    try:
-        figure.savefig(part, format=path.suffix[1:].lower(), metadata=_undated(path))
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    make_folder(path.parent)
+    with replacing(path) as file:
+        figure.savefig(file, format=path.suffix[1:].lower(), metadata=_undated(path))
 
 
 def _undated(path: Path) -> Mapping[str, str | None]:

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, Literal
 
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
@@ -20,6 +22,7 @@ from rxpipe.expressions import parse
 from rxpipe.expressions.rowview import reader
 from rxpipe.fusion.rows import compile_values
 from rxpipe.parameters.types import KNOWN_NAMES_ONLY, Expr
+from rxpipe.private import make_folder, replacing
 
 Labels = tuple[str, ...]
 Reject = Callable[[Row, Exception], None]
@@ -164,6 +167,20 @@ class Metrics(Collector):
         """All metrics as they are now."""
         with self._lock:
             yield from [measured.family() for measured in self._all]
+
+
+def write_text(metrics: Metrics, path: Path) -> None:
+    """Write metrics to a file, in place of the one that was there; to be called on any thread.
+
+    Raises:
+        OSError: It cannot be written.
+    """
+    registry = CollectorRegistry()
+    registry.register(metrics)
+    text = generate_latest(registry)
+    make_folder(path.parent)
+    with replacing(path) as file:
+        file.write(text)
 
 
 def _told(reject: Callable[[Row, str], None], name: str, row: Row, error: Exception) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from rxpipe.durable import make_folder
 from rxpipe.errors import RxpipeError
 from rxpipe.operators.sinks._appender import Appender
+from rxpipe.private import make_folder
 
 _NAME = re.compile(r"part-([0-9]{8,})\.parquet")
 

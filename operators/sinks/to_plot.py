@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Future
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from annotated_types import MinLen
-from loguru import logger
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
-from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable
+from reactivex.disposable import CompositeDisposable, Disposable
 
-from rxpipe.context import Context, current
+from rxpipe.context import current
 from rxpipe.elements import Row
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.extras import extra
 from rxpipe.operator import operator
 from rxpipe.operators.sinks._figure import Look, draw
 from rxpipe.operators.sinks._records import records_of
+from rxpipe.operators.sinks._renewed import Renewed
 from rxpipe.parameters.types import Expr, Ge, Gt
 from rxpipe.parameters.units import Duration, seconds
 from rxpipe.table import Table
@@ -52,7 +52,8 @@ def to_plot(
     that is no number, or cannot be computed, is a gap; a row without `x` is left out. Where nothing is below 0 the axis
     begins there. An error passes at once, and draws no picture.
 
-    Of a retracted record nothing is taken back. If the file cannot be written the log says so, the run is degraded, and
+    The file is private to the user (0600) with its folder, or has the mode of the one that it replaces. Of a retracted
+    record nothing is taken back. If the file cannot be written the log says so, the run is degraded, and
     the next picture is tried in its turn.
 
     Args:
@@ -91,45 +92,37 @@ def to_plot(
     look = Look(kind, x, y, by, title, *labels, (width, height))
 
     def subscribe(observer: ObserverBase[T], scheduler: SchedulerBase | None = None) -> DisposableBase:
-        plot = _Plot(current(), scheduler, observer, look, file, seconds(every), last)
+        context = current()
+        extra("matplotlib", "plot", context.name)
+        plot = _Plot(look, file, last)
+        renewed = Renewed(context, scheduler, file, seconds(every), plot.prepare)
+
+        def on_next(element: T) -> None:
+            plot.take(element)
+            renewed.change()
+            observer.on_next(element)
+
+        def on_completed() -> None:
+            renewed.complete(observer.on_completed)
+
         try:
-            upstream = source.subscribe(plot.take, observer.on_error, plot.complete, scheduler=scheduler)
+            upstream = source.subscribe(on_next, observer.on_error, on_completed, scheduler=scheduler)
         except BaseException:
-            plot.close()
+            renewed.close()
             raise
-        return CompositeDisposable(upstream, Disposable(plot.close))
+        return CompositeDisposable(upstream, Disposable(renewed.close))
 
     return Observable(subscribe)
 
 
 class _Plot:
-    """The picture of one subscription."""
+    """The rows that the picture of one subscription shows."""
 
-    def __init__(
-        self,
-        context: Context,
-        scheduler: SchedulerBase | None,
-        observer: ObserverBase[Any],
-        look: Look,
-        path: Path,
-        every: float,
-        last: int,
-    ) -> None:
-        extra("matplotlib", "plot", context.name)
-        self._context = context
-        self._scheduler = context.scheduler(scheduler)
-        self._post = context.poster(scheduler)
-        self._observer = observer
+    def __init__(self, look: Look, path: Path, last: int) -> None:
         self._look = look
         self._path = path
-        self._every = every
         self._records: deque[Row] = deque(maxlen=last)
         self._table: Table | None = None
-        self._timer = SerialDisposable()
-        self._waiting = self._drawing = self._changed = self._completed = self._closed = False
-        self._failure: str | None = None
-        context.describe("degraded", lambda: self._failure)
-        context.written.add(path)
 
     def take(self, element: Any) -> None:
         """Remember what an element says."""
@@ -137,58 +130,8 @@ class _Plot:
             self._table = element
         else:
             self._records.extend(records_of(element)[1])
-        self._changed = True
-        self._wait()
-        self._observer.on_next(element)
 
-    def complete(self) -> None:
-        """Draw the last picture, then pass the completion on."""
-        self._completed = True
-        self._timer.dispose()
-        if not self._drawing:
-            self._draw()
-
-    def close(self) -> None:
-        """Draw no more."""
-        self._closed = True
-        self._timer.dispose()
-        self._records.clear()
-        self._table = None
-
-    def _wait(self) -> None:
-        if not (self._waiting or self._drawing or self._completed):
-            self._waiting = True
-            self._timer.disposable = self._scheduler.schedule_relative(self._every, lambda *_: self._draw())
-
-    def _draw(self) -> None:
-        """Have the rows drawn in a thread, as they are now."""
-        self._waiting, self._changed, self._drawing = False, False, True
+    def prepare(self) -> Callable[[], None]:
+        """What draws the rows as they are now."""
         rows = [*self._records] if self._table is None else [*self._table.rows()]
-        drawn = self._context.executor().submit(draw, self._look, rows, self._path)
-        drawn.add_done_callback(lambda done: self._post(lambda: self._drawn(done)))
-
-    def _drawn(self, done: Future[None]) -> None:
-        self._drawing = False
-        if self._closed or done.cancelled():
-            return
-        error = done.exception()
-        if isinstance(error, OSError):
-            if self._failure is None:
-                logger.warning("{}: cannot draw, trying again with the next picture: {}", self._context.name, error)
-            self._failure = f"{type(error).__name__}: {error}"
-            self._changed = True
-        elif error is not None:
-            raise error
-        else:
-            self._failure = None
-        if self._completed:
-            self._finish()
-        elif self._changed:
-            self._wait()
-
-    def _finish(self) -> None:
-        """All is drawn, if the picture was begun when all had come; one that cannot be drawn ends nothing."""
-        if self._changed and self._failure is None:
-            self._draw()
-        else:
-            self._observer.on_completed()
+        return lambda: draw(self._look, rows, self._path)

@@ -1,8 +1,10 @@
-"""Metrics of records, for Prometheus to scrape."""
+"""Metrics of records, for Prometheus to scrape or for node exporter to read."""
 
 from __future__ import annotations
 
 import threading
+from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from annotated_types import MinLen
@@ -13,11 +15,13 @@ from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxpipe.context import Context, current
 from rxpipe.elements import Row
-from rxpipe.errors import ParameterError
+from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.operator import operator
-from rxpipe.operators.sinks._metrics import Metric, Metrics, problems
+from rxpipe.operators.sinks._metrics import Metric, Metrics, problems, write_text
 from rxpipe.operators.sinks._records import records_of
-from rxpipe.parameters.types import Ge
+from rxpipe.operators.sinks._renewed import Renewed
+from rxpipe.parameters.types import Ge, Gt
+from rxpipe.parameters.units import Duration, seconds
 from rxpipe.table import Table
 
 T = TypeVar("T")
@@ -29,18 +33,25 @@ def to_prometheus(
     metrics: Annotated[dict[str, Metric], MinLen(1)],
     address: str | int | None = None,
     series: Annotated[int, Ge(1)] = 1000,
+    path: str | None = None,
+    every: Annotated[Duration, Gt(0)] = "15s",
 ) -> Observable[T]:
     """Measure records and show the metrics to those who scrape them, and pass each element on.
 
     Metrics are where those of the run are, see `--metrics`; a run without such a place, and Python without a run, serve
-    them at `address`. Without either nobody sees them, and the log says so.
+    them at `address`. With `path` they are also in a file, for the textfile collector of node exporter: `every` after
+    the first element, then at most that often, when something came; and when the stream completes, which waits for it.
+    The file is replaced as a whole and stays when the run ends. It is private to the user (0600), or has the mode of
+    the one that it replaces: let the collector run as the same user, or make the file beforehand. If it cannot be
+    written the log says so, the run is degraded, and it is tried again in its turn. Where none of the three is given
+    nobody sees the metrics, and the log says so.
 
     Of records a gauge is the last value, a counter the sum since the run began, a histogram the number of values up to
     each bucket. Of a live table all metrics are made anew of its rows each time it comes, so that what is gone from the
     table is gone from the metrics; a table must come alone. A value that is null counts for nothing. A value that is no
     number or cannot be computed, one below 0 for a counter, one record more than the `series` that a metric may have
-    labels for, and a record that is taken back go to `errors`. Completion and an error pass at once, and with them the
-    metrics are gone.
+    labels for, and a record that is taken back go to `errors`. Completion (without `path`) and an error pass at once,
+    and with them the metrics that are served are gone.
 
     Args:
         metrics: For each name `type` (`gauge`, `counter`, `histogram`), `value` (an expression; 1 by default), `labels`
@@ -48,6 +59,8 @@ def to_prometheus(
         address: `:9465`, `9465` or `127.0.0.1:9465`; with port 0 the system chooses one. Without a host, only this
             machine is served.
         series: How many combinations of labels one metric may have.
+        path: The file, with its folder, ending in `.prom`, as node exporter reads no other; `~` is the user's home.
+        every: How often the file is written.
 
     Example:
         >>> made = {"requests": {"type": "counter", "labels": ["status"], "help": "Requests answered."}}
@@ -63,28 +76,30 @@ def to_prometheus(
     Delivery: shown: nothing is kept of it; counters begin at 0 when a run begins, which Prometheus expects.
     """
     found = [*problems(metrics)]
+    file = None if path is None else Path(path).expanduser()
+    if file is not None and file.suffix != ".prom":
+        found.append(ParameterProblem(("path",), f"must end in .prom; got {path!r}"))
     if found:
         raise ParameterError("to_prometheus", found)  # noqa: EM101  # a name, no message
 
     def subscribe(observer: ObserverBase[T], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = current()
         made = Metrics(metrics, series)
-        served = _serve(context, made, address)
+        served = _serve(context, made, address, shown=file is not None)
+        renewed = None
+        if file is not None:
+            renewed = Renewed(context, scheduler, file, seconds(every), lambda: partial(write_text, made, file))
+            served = CompositeDisposable(served, Disposable(renewed.close))
 
         def on_next(element: T) -> None:
-            leases: Any = getattr(element, "leases", ())
-
-            def reject(row: Row, reason: str) -> None:
-                context.reject(reason, row, leases=leases)
-
-            taken, rows = records_of(element)
-            for row in taken:
-                reject(row, "a record taken back cannot be taken out of metrics")
-            made.measure(rows, reject, anew=isinstance(element, Table))
+            _measure(context, made, element)
+            if renewed is not None:
+                renewed.change()
             observer.on_next(element)
 
+        completed = observer.on_completed if renewed is None else partial(renewed.complete, observer.on_completed)
         try:
-            upstream = source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
+            upstream = source.subscribe(on_next, observer.on_error, completed, scheduler=scheduler)
         except BaseException:
             served.dispose()
             raise
@@ -93,14 +108,29 @@ def to_prometheus(
     return Observable(subscribe)
 
 
-def _serve(context: Context, metrics: Metrics, address: str | int | None) -> DisposableBase:
+def _measure(context: Context, metrics: Metrics, element: Any) -> None:
+    """Measure the records of an element; what cannot be measured is rejected."""
+    leases: Any = getattr(element, "leases", ())
+
+    def reject(row: Row, reason: str) -> None:
+        context.reject(reason, row, leases=leases)
+
+    taken, rows = records_of(element)
+    for row in taken:
+        reject(row, "a record taken back cannot be taken out of metrics")
+    metrics.measure(rows, reject, anew=isinstance(element, Table))
+
+
+def _serve(context: Context, metrics: Metrics, address: str | int | None, *, shown: bool) -> DisposableBase:
     """Serve metrics at the run's endpoint, or one of the sink's own."""
     endpoint = context.endpoint()
     if endpoint is not None:
         endpoint.add(metrics)
         return Disposable(lambda: endpoint.remove(metrics))
     if address is None:
-        logger.warning("{}: nobody sees the metrics: run with --metrics, or give it an 'address'", context.name)
+        if not shown:
+            must = "run with --metrics, or give it an 'address' or a 'path'"
+            logger.warning("{}: nobody sees the metrics: {}", context.name, must)
         return Disposable()
     from rxpipe.runtime.metrics import Endpoint  # noqa: PLC0415  # only where the run has none
 

@@ -26,6 +26,7 @@ from rxpipe.durable import make_folder
 from rxpipe.errors import StateError
 from rxpipe.language.hidden import masked
 from rxpipe.log import logger
+from rxpipe.private import make_folder
 
 FORMAT = "1"
 

@@ -34,7 +34,10 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[Endpoint]:
 
 def scrape(url: str) -> dict[str, float]:
     with urllib.request.urlopen(url, timeout=10) as answer:
-        text = answer.read().decode()
+        return samples(answer.read().decode())
+
+
+def samples(text: str) -> dict[str, float]:
     return {
         sample.name + "".join(f" {name}={value}" for name, value in sorted(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text)
@@ -153,7 +156,7 @@ def test_where_nobody_sees_them() -> None:
     number = logger.add(lines.append, format=lambda _: "{message}")
     Running(to_prometheus(metrics(n={"type": "gauge"})))
     logger.remove(number)
-    assert lines == ["test: nobody sees the metrics: run with --metrics, or give it an 'address'"]
+    assert lines == ["test: nobody sees the metrics: run with --metrics, or give it an 'address' or a 'path'"]
 
 
 def test_at_an_address_of_its_own() -> None:
@@ -176,6 +179,52 @@ def test_at_an_address_of_its_own() -> None:
     until(gone)
     with pytest.raises(RxpipeError, match="metrics: the address must be HOST:PORT or :PORT; got 'x'"):
         raise Running(to_prometheus(metrics(n={"type": "gauge"}), address="x")).failed or AssertionError
+
+
+def read(path: Path) -> dict[str, float]:
+    return samples(path.read_text())
+
+
+def test_in_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "n.prom"
+    run = Running(to_prometheus(metrics(n={"type": "counter"}), path=str(path), every="5s"))
+    virtual = run.context.virtual
+    run.push(Batch([{}]), Batch([{}]))
+    virtual.advance_to(4.9)
+    assert not path.exists()
+    virtual.advance_to(5)
+    assert read(path) == {"n_total": 2}
+    assert (path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    path.chmod(0o644)
+    run.push(Batch([{}]))
+    virtual.advance_to(9.9)
+    assert read(path) == {"n_total": 2}
+    virtual.advance_to(10)
+    assert read(path) == {"n_total": 3}
+    assert path.stat().st_mode & 0o777 == 0o644
+    run.push(Batch([{}]))
+    run.complete()
+    virtual.advance_by(0)
+    assert (run.done, read(path)) == (True, {"n_total": 4})
+    assert [*path.parent.iterdir()] == [path]
+
+
+def test_a_file_that_cannot_be_written_is_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "n.prom"
+    path.mkdir()
+    run = Running(to_prometheus(metrics(n={"type": "counter"}), path=str(path), every="1s"))
+    run.push(Batch([{}]))
+    run.context.virtual.advance_by(1)
+    assert "IsADirectoryError" in run.context.details["degraded"]()
+    assert [*tmp_path.iterdir()] == [path]
+    path.rmdir()
+    run.context.virtual.advance_by(1)
+    assert (read(path), run.context.details["degraded"]()) == ({"n_total": 1}, None)
+
+
+def test_a_file_of_another_name_is_refused() -> None:
+    with pytest.raises(ParameterError, match=r"path: must end in \.prom; got 'n.txt'"):
+        Running(to_prometheus(metrics(n={"type": "gauge"}), path="n.txt"))
 
 
 GRAPH = """

@@ -1,0 +1,65 @@
+"""Folders and files that only the user can read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from rxpipe.private import make_folder, replacing
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o077], autouse=True)
+def _umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def test_folders_that_are_missing_are_made(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    before = mode(there)
+    make_folder(there / "a" / "b")
+    make_folder(there / "a" / "b")
+    assert [mode(there), mode(there / "a"), mode(there / "a" / "b")] == [before, 0o700, 0o700]
+    (there / "file").touch()
+    with pytest.raises(OSError, match="exists|directory"):
+        make_folder(there / "file")
+
+
+def test_a_very_deep_folder(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["d"] * 1500)
+    make_folder(deep)
+    assert deep.is_dir()
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with replacing(path) as file:
+        file.write(b"one")
+        assert not path.exists()
+    assert (path.read_bytes(), mode(path)) == (b"one", 0o600)
+    path.chmod(0o640)
+    with replacing(path) as file:
+        file.write(b"two")
+    assert (path.read_bytes(), mode(path)) == (b"two", 0o640)
+    with pytest.raises(ZeroDivisionError):
+        with replacing(path) as file:
+            file.write(b"three")
+            raise ZeroDivisionError
+    assert path.read_bytes() == b"two"
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_name_that_leaves_no_room(tmp_path: Path) -> None:
+    path = tmp_path / ("x" * 255)
+    with replacing(path) as file:
+        file.write(b"long")
+    assert path.read_bytes() == b"long"
