@@ -1,4 +1,4 @@
-"""A folder of Parquet files, one for each checkpoint: what is behind the last one saved can be taken back."""
+"""A folder of Parquet files, none of them longer open than to the next checkpoint: what is behind the last can go."""
 
 from __future__ import annotations
 
@@ -105,6 +105,11 @@ class Parts:
             if isinstance(error.__cause__, OSError):
                 raise error.__cause__ from error  # which may pass, and is tried again
             raise
+
+    @property
+    def begun(self) -> bool:
+        """Whether a file is begun and not finished."""
+        return self._writer is not None or self._file is not None or self._ended
 
     def go_on(self) -> None:
         """Finish the file that could not be finished, if there is one: what comes now belongs to the next.

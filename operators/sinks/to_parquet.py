@@ -1,4 +1,4 @@
-"""Records in Parquet files of a folder, one for each checkpoint."""
+"""Records in Parquet files of a folder."""
 
 from __future__ import annotations
 
@@ -23,21 +23,25 @@ from rxpipe.parameters.units import Duration, seconds
 
 T = TypeVar("T")
 
+_NUMBER, _SCHEMA, _PERIOD, _HELD = (b"number", ""), (b"schema", ""), (b"period", ""), b"held"
+"""The keys of the state."""
+
 
 @operator
 def to_parquet(
     source: Observable[T],
     path: str,
     rows: Annotated[int, Ge(1)] = 100_000,
-    every: Annotated[Duration, Gt(0)] | None = None,
+    every: Annotated[Duration, Gt(0)] | None = "5min",
     compression: Literal["zstd", "snappy", "gzip", "none"] = "zstd",
 ) -> Observable[T]:
     """Write records to Parquet files in a folder, and pass each element on once it is taken.
 
-    Files are numbered: `part-00000001.parquet` and so on. A Parquet file cannot be appended to, so each checkpoint in
-    which records came ends one, and so do completion and the end of a period of `every`; a file is there whole or not
-    at all. The setting `checkpoint` of the graph says how often, and how many files there will be; in a run that keeps
-    no state `every` and completion alone do. Up to `rows` records are held in memory until they make a row group.
+    Files are numbered: `part-00000001.parquet` and so on. A Parquet file cannot be appended to, so what a checkpoint
+    finds of one is its end: the first checkpoint with `rows` records or more ends one, and so do completion and the
+    first record or checkpoint in another period of `every`; in a run that keeps no state `every` and completion alone
+    do. A file is there whole or not at all. Up to `rows` records are held in memory until they make a row group, and
+    checkpoints save them meanwhile in the state file.
 
     A batch writes its rows, a table all its rows each time it comes: put `throttle` before; any other element is one
     record. The columns are those of the files that are there, else of the first batch: by the types declared, else by
@@ -53,8 +57,8 @@ def to_parquet(
 
     Args:
         path: The folder; `~` is the user's home.
-        rows: Records of a row group.
-        every: How long a file is written, counted from midnight UTC; until the next checkpoint by default.
+        rows: Records of a row group, and what a file has at least, unless a period or the stream ends before.
+        every: How long records wait for others, counted from midnight UTC; null: until there are `rows`.
         compression: How columns are compressed.
 
     Example:
@@ -68,7 +72,7 @@ def to_parquet(
         MissingExtraError: The package `pyarrow` is not installed: `pip install 'rxpipe-graphs[parquet]'`.
         RxpipeError: The folder cannot be written to, or has another writer.
 
-    State: the number of the last file, and the columns; the versions of live tables.
+    State: the number of the last file, the columns, and the records that no file has yet; the versions of live tables.
 
     Delivery: exactly-once. A restart removes the files above the saved number; those below may be moved away.
     """
@@ -77,7 +81,7 @@ def to_parquet(
         period = None if every is None else seconds(every)
         sink = _Sink(current(), scheduler, observer, Path(path).expanduser(), rows, period, compression)
         try:
-            upstream = source.subscribe(sink.take, observer.on_error, sink.outbox.complete, scheduler=scheduler)
+            upstream = source.subscribe(sink.take, observer.on_error, sink.complete, scheduler=scheduler)
         except BaseException:
             sink.close()
             raise
@@ -105,21 +109,37 @@ class _Sink:
         self._pyarrow = extra("pyarrow", "parquet", context.name)
         self._held: list[Any] = []
         self._count = 0
+        self._noted = 0  # tables held that are saved
+        self._saved = 0  # rows of the state that hold them
         self._period = 0
+        self._ending = False
         self._told: tuple[int, Any] | None = None
         self.outbox = Outbox(context, scheduler, observer, self._write, self._changes)
         saved = self.outbox.state(f"last file and columns in {folder}")
-        values = {key: value for key, _, value in saved.items()}
+        values = {(key, part): value for key, part, value in saved.items()}
         self._parts = Parts(folder, extra("pyarrow.parquet", "parquet", context.name), compression)
         try:
-            if b"number" in values:
-                self._parts.go_back(int(values[b"number"]))
-            schema = values.get(b"schema")
+            if _NUMBER in values:
+                self._parts.go_back(int(values.pop(_NUMBER)))
+            schema = values.pop(_SCHEMA, None)
             read = None if schema is None else self._pyarrow.ipc.read_schema(self._pyarrow.py_buffer(schema))
             self._arrow = Arrow(self._pyarrow, self._parts.schema() if read is None else read)
+            self._restore(int(values.pop(_PERIOD, b"0")), [values[place] for place in sorted(values) if place[0] == _HELD])
         except BaseException:
             self.close()
             raise
+
+    def _restore(self, period: int, saved: list[bytes]) -> None:
+        """Hold what was held at the checkpoint."""
+        self._period = period
+        self._held = [self._pyarrow.ipc.open_stream(self._pyarrow.py_buffer(table)).read_all() for table in saved]
+        self._count = sum(table.num_rows for table in self._held)
+        self._noted = self._saved = len(saved)
+
+    def complete(self) -> None:
+        """End the last file, then pass the completion on."""
+        self._ending = True
+        self.outbox.complete()
 
     def take(self, element: Any) -> None:
         """Take the rows of an element."""
@@ -136,17 +156,20 @@ class _Sink:
 
     def _write(self, job: list[Any]) -> None:
         """Take the table of a job, which is then off it, and write the row groups that are full."""
-        if self._every is not None:
-            period = int(self._context.now() // self._every)
-            if period != self._period:
-                self._finish()
-                self._period = period
+        period = self._now()
+        if period != self._period:
+            self._finish()
+            self._period = period
         while job:
             table = job.pop()
             self._held.append(table)
             self._count += table.num_rows
         self._group(self._rows)
         self._parts.flush()
+
+    def _now(self) -> int:
+        """The number of the period."""
+        return 0 if self._every is None else int(self._context.now() // self._every)
 
     def _group(self, least: int) -> None:
         """Make row groups of what is held while it is at least so many rows."""
@@ -160,6 +183,7 @@ class _Sink:
             start = min(start + self._rows, self._count)
         self._held = [table.slice(start)] if start < self._count else []
         self._count -= start
+        self._noted = 0
 
     def _finish(self) -> None:
         if self._held:
@@ -168,15 +192,31 @@ class _Sink:
             self._context.written.add(self._parts.path(self._parts.last))
 
     def _changes(self) -> Iterable[Change]:
-        self._finish()
+        if self._ending or self._parts.begun or self._period != self._now():
+            self._finish()
         told = self._parts.last, self._arrow.schema
-        if self._told is not None and self._told == told:
-            return
-        self._parts.sync()
-        yield b"number", "", str(self._parts.last).encode()
-        if self._arrow.schema is not None:
-            yield b"schema", "", self._arrow.schema.serialize().to_pybytes()
-        self._told = told
+        if self._told is None or self._told != told:
+            self._parts.sync()
+            yield *_NUMBER, str(self._parts.last).encode()
+            if self._arrow.schema is not None:
+                yield *_SCHEMA, self._arrow.schema.serialize().to_pybytes()
+            self._told = told
+        yield from self._changes_held()
+
+    def _changes_held(self) -> Iterable[Change]:
+        """What is held, since the last checkpoint: a row of the state for what came, none for what is in a file."""
+        if not self._noted:
+            yield from ((_HELD, f"{number:08}", None) for number in range(self._saved))
+            self._saved = 0
+        if self._noted < len(self._held):
+            sink = self._pyarrow.BufferOutputStream()
+            with self._pyarrow.ipc.new_stream(sink, self._arrow.schema) as writer:
+                for table in self._held[self._noted :]:
+                    writer.write_table(table)
+            yield _HELD, f"{self._saved:08}", sink.getvalue().to_pybytes()
+            yield *_PERIOD, str(self._period).encode()
+            self._saved += 1
+            self._noted = len(self._held)
 
     def close(self) -> None:
         """Stop writing."""

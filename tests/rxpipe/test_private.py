@@ -30,14 +30,8 @@ def test_folders_that_are_missing_are_made(tmp_path: Path) -> None:
     make_folder(there / "a" / "b")
     assert [mode(there), mode(there / "a"), mode(there / "a" / "b")] == [before, 0o700, 0o700]
     (there / "file").touch()
-    with pytest.raises(OSError, match="exists|directory"):
+    with pytest.raises(OSError, match=r"exists|directory"):
         make_folder(there / "file")
-
-
-def test_a_very_deep_folder(tmp_path: Path) -> None:
-    deep = tmp_path.joinpath(*["d"] * 1500)
-    make_folder(deep)
-    assert deep.is_dir()
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:

@@ -130,6 +130,28 @@ def test_a_period_ends_a_file(tmp_path: Path) -> None:
     ]
 
 
+def test_few_records_wait_for_others_in_the_state(tmp_path: Path) -> None:
+    step = to_parquet(str(tmp_path), rows=10, every="1m")
+    run = Running(step)
+    sizes = []
+    for second in range(1, 30):
+        run.context.virtual.advance_to(second)
+        run.push(Batch([{"n": second}]))
+        states = run.context.checkpoint()
+        sizes.append(sum(key == b"held" for key, _ in states[0]))
+        if second in (5, 15):  # its state is all that is left
+            run.stop()
+            run = Running(step, states)
+            run.context.virtual.advance_to(second)
+    assert [parquet.read_metadata(file).num_rows for file in files(tmp_path)] == [10, 10]
+    assert sizes == [*range(1, 10), 0] * 2 + [*range(1, 10)]
+    run.context.virtual.advance_to(60)
+    states = run.context.checkpoint()
+    assert [parquet.read_metadata(file).num_rows for file in files(tmp_path)] == [10, 10, 9]
+    assert [key for key, _ in states[0] if key == b"held"] == []
+    assert [row["n"] for row in rows(tmp_path)] == [*range(1, 30)]
+
+
 @given(
     st.lists(st.lists(st.integers(-9, 9), max_size=4), max_size=8),
     st.lists(st.sampled_from(["next", "next", "checkpoint", "crash", "period"]), max_size=24),
@@ -163,7 +185,7 @@ def test_exactly_once(batches: list[list[int]], actions: list[str], size: int) -
 
 
 def test_a_restart_keeps_the_columns(tmp_path: Path) -> None:
-    run = Running(to_parquet(str(tmp_path)))
+    run = Running(to_parquet(str(tmp_path), rows=1))
     run.push(Batch([{"a": 1.5}]))
     states = run.context.checkpoint()
     run.stop()
@@ -191,7 +213,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
 
 
 def test_a_checkpoint_that_fails_is_taken_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = Running(to_parquet(str(tmp_path)))
+    run = Running(to_parquet(str(tmp_path), rows=1))
     run.push(Batch([{"n": 1}]))
 
     def failing(descriptor: int) -> None:
