@@ -24,11 +24,6 @@ LOGFMT = "logfmt"
 _PAIR = re.compile(r'\s*+([^\s="]++)(?:=(?:"((?:[^"\\]|\\.)*+)"|([^\s"]*+)))?(?=\s|$)')
 _ESCAPE = re.compile(r"\\(.)")
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r"}
-_LOOKS_BEYOND = re.compile(r"\(\?(?:<?[=!]|\(|[aiLmsux-]*:)|\\[AZ]")
-"""What may tell a line in its block from the line alone: lookarounds, conditions, flags of a part, begin and end."""
-
-_FLAGS = re.compile(r"\(\?[aiLu]+\)")
-"""Flags in front of an expression that hold for all of it."""
 
 
 def _pattern(text: str) -> None:
@@ -69,8 +64,9 @@ def parse_text(
     byte order mark at the start of a file, a carriage return at the end of a line, and an unfinished last line that
     does not match (see `read_lines`) are passed over. Completion and errors pass through; nothing is held back.
 
-    An expression runs over the whole block, unless it looks beyond a line (lookarounds, `\A`, `\Z`, flags such
-    as `m` or `s`): then, and where a line of a block does not match, over each line.
+    Python's regular expressions have no limit of time: one with repetitions inside each other, such as `(\w+\s*)*=`,
+    can take longer than anybody waits on a line that does not match. Write it so that only one way leads through a
+    line, or give back nothing: `(?>…)`, `*+`, `++`.
 
     Args:
         pattern: A regular expression with named groups, or `logfmt`.
@@ -114,37 +110,24 @@ def _matching(pattern: str, types: dict[str, CastType]) -> Parse:
             message = f"must be a group of the pattern; got {name!r}{did_you_mean(nearest(name, names))}"
             raise ParameterError("parse_text", [ParameterProblem(("types", name), message, on_name=True)])  # noqa: EM101  # the operator's name
     row_type: Any = row_struct("Row", {name: HINTS[types[name]] if name in types else str for name in names})
-    groups = [*compiled.groupindex.values(), 0]
+    numbers = [*compiled.groupindex.values()]
     casts = [(number, name, types[name]) for number, name in enumerate(names) if name in types]
-    whole = _over_blocks(compiled)
+    full, all_named = compiled.fullmatch, compiled.groups == len(numbers)
 
     def parse(data: bytes) -> list[Row]:
-        text = data.decode()
-        if "\n" in text:
-            found = [] if whole is None else [match.group(*groups) for match in whole.finditer(text)]
+        matches = [*map(full, data.decode().split("\n"))]  # each on its own: none may look from line to line
+        if None in matches:
+            msg = f"a line must match {pattern!r}"
+            raise ValueError(msg)
+        if all_named:
+            columns: list[Any] = [*zip(*[match.groups() for match in matches if match], strict=True)]
         else:
-            match = compiled.fullmatch(text)
-            if match is None:
-                msg = f"a line must match {pattern!r}"
-                raise ValueError(msg)
-            found = [match.group(*groups)]
-        columns: list[Any] = [*zip(*found, strict=True)][:-1]
-        for number, name, kind in casts if found else ():
+            columns = [[match[number] for match in matches if match] for number in numbers]
+        for number, name, kind in casts:
             columns[number] = _column(name, kind, columns[number])
         return [row_type(*values) for values in zip(*columns, strict=True)]
 
     return parse
-
-
-def _over_blocks(line: re.Pattern[str]) -> re.Pattern[str] | None:
-    """The expression for one line as one for many; None where it might tell a line from one among others.
-
-    It may still match several lines at once, but then there are fewer matches than lines, whereas as many as there are
-    (none of them empty) can only be one for each.
-    """
-    if _LOOKS_BEYOND.search(line.pattern) or line.flags & (re.MULTILINE | re.DOTALL | re.VERBOSE):
-        return None
-    return re.compile(f"^(?:{_FLAGS.sub('', line.pattern, count=1)})$", line.flags | re.MULTILINE)
 
 
 def _column(name: str, kind: CastType, values: Sequence[Any]) -> list[Any]:

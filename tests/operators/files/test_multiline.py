@@ -138,9 +138,10 @@ def test_torn_into_blocks_with_restarts(
 def test_a_block_is_searched_like_its_lines(texts: list[str], pattern: str) -> None:
     block = "".join(f"{text}\n" for text in texts).encode()
     compiled = re.compile(pattern.encode(), re.MULTILINE)
-    lines = list(_boundaries._line_by_line(compiled, block))
-    assert _boundaries.before(compiled)(block) == [start for start, _ in lines]
-    assert _boundaries.behind(compiled)(block) == [end for _, end in lines]
+    lines = re.findall(rb".*\n", block)
+    found = [(len(b"".join(lines[:at])), at) for at, line in enumerate(lines) if compiled.search(line[:-1])]
+    assert _boundaries.before(compiled)(block) == [begin for begin, _ in found]
+    assert _boundaries.behind(compiled)(block) == [begin + len(lines[at]) for begin, at in found]
 
 
 def test_what_is_held_goes_on_after_the_timeout() -> None:
