@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 PEERS := .venv-bench
+FUZZ := .venv-fuzz
 BIN := $(VENV)/bin
 
-.PHONY: run test nightly crash check bench docs clean
+.PHONY: run test nightly crash fuzz check bench docs clean
 
 run: $(VENV)/run.stamp  ## Install into .venv and show the live usage of Claude Code sessions
 	$(BIN)/rxpipe run usage
@@ -27,12 +28,15 @@ check: $(VENV)/check.stamp  ## Lint, format and type checks
 bench: $(VENV)/test.stamp $(PEERS)/peers.stamp  ## Benchmarks with their peers in the same run; BENCH="events --size 100MB" chooses
 	$(BIN)/python tests/benchmarks $(BENCH)
 
+fuzz: $(FUZZ)/fuzz.stamp  ## Fuzz the parsers with atheris; FUZZING="json graph --seconds 600" chooses
+	$(FUZZ)/bin/python tests/hostile/fuzz.py $(FUZZING)
+
 docs: $(VENV)/run.stamp  ## Generate the operator reference, the operators' type stubs and the picture of the screen
 	$(BIN)/python -m rxpipe.views.pages --write
 	$(BIN)/python docs/make_screen.py
 
 clean:
-	rm -rf $(VENV) $(PEERS) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(PEERS) $(FUZZ) fuzzed build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "rxpipe needs Python 3.11 or later; found " + sys.version.split()[0] + ". Name another: make PYTHON=python3.12")'
@@ -57,4 +61,10 @@ $(PEERS)/peers.stamp: tests/benchmarks/peers.txt
 		$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check "$$peer" || echo "$$peer: left out, it cannot be installed here"; \
 	done < tests/benchmarks/peers.txt
 	npm install --silent --no-audit --no-fund --prefix $(PEERS) ccusage@20.0.24 @ccusage/ccusage-linux-x64@20.0.24 || echo "ccusage: left out, it cannot be installed here"
+	touch $@
+
+$(FUZZ)/fuzz.stamp: pyproject.toml
+	$(PYTHON) -m venv $(FUZZ)
+	$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	$(FUZZ)/bin/python -m pip install --quiet --disable-pip-version-check atheris || echo "atheris: left out, it cannot be installed here"
 	touch $@

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from typing import Self
 
 SHORTEST = 6
 """Shorter values are not looked for in messages: they stand in any text by chance."""
+
+_PLAIN = re.compile(r"[\w.~-]*", re.ASCII)
+"""What is written in the same way everywhere."""
 
 _known: dict[str, str] = {}
 """Each value that must not be shown, with what to show instead."""
@@ -15,7 +20,20 @@ _known: dict[str, str] = {}
 def note(value: str, written: str) -> None:
     """Remember a value that must not stand in any message, and what to show instead."""
     if len(value) >= SHORTEST:
-        _known.setdefault(value, written)
+        for form in _forms(value):
+            _known.setdefault(form, written)
+
+
+def _forms(value: str) -> set[str]:
+    """How a value may stand in a message: as it is, and as Python, JSON and addresses write it."""
+    if _PLAIN.fullmatch(value):
+        return {value}
+    from urllib.parse import quote, quote_plus  # noqa: PLC0415  # few values need it
+
+    text = value.encode("utf-8", "replace")
+    return {value, repr(value)[1:-1], json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]} | {
+        quote(text, safe=""), quote(text), quote_plus(text)
+    }  # fmt: skip
 
 
 def masked(text: str) -> str:

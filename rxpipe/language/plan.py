@@ -55,6 +55,9 @@ class PlannedStep(msgspec.Struct, frozen=True):
     place: Place | None = None
     on_error: OnError | None = None
 
+    def __repr__(self) -> str:  # the converted parameters have secrets in them
+        return f"PlannedStep({self.name!r}, {self.fingerprint})"
+
 
 def targets(streams: Mapping[str, str | list[str]]) -> list[str]:
     """The streams, or outputs `STREAM.OUTPUT`, that inputs name."""

@@ -191,7 +191,14 @@ def _default(param: Param, scope: Scope, where: str) -> tuple[Value, list[Proble
         if param.type == "secret":
             message = message.split("; got ")[0]
         return Value(UNSET, hidden), [Problem(where + message, place)]
-    return Value(value, hidden), []
+    return Value(_guarded(value, filled.hidden[()]) if () in filled.hidden else value, hidden), []
+
+
+def _guarded(value: Any, written: str) -> Any:
+    """A value made of what must not be shown."""
+    if isinstance(value, list):
+        return [_guarded(item, written) for item in value]
+    return Hidden(value, written) if isinstance(value, str) and not isinstance(value, Hidden) else value
 
 
 def _flow(text: str) -> Any:

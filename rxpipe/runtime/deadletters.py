@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from rxpipe.elements import Batch, ErrorRecord
 from rxpipe.graph import ERRORS
+from rxpipe.language.hidden import masked
 from rxpipe.lease import Lease
 from rxpipe.log import logger
 from rxpipe.runtime.shared import Shared
@@ -43,11 +44,14 @@ class DeadLetters:
         """Count an error record and deliver it to those who read `errors`; if nobody does, it is logged.
 
         Args:
-            error: The record.
+            error: The record; what must not be shown is replaced in its reason.
             leases: Those of the data that it is about: no checkpoint passes over an error that is not written yet.
             number: The how manieth of its step it is.
             deliver: Whether it may go to the stream; an error of those who read the stream may not.
         """
+        reason = masked(error.reason)
+        if reason != error.reason:
+            error = replace(error, reason=reason)
         self.count_in(error)
         if self._watch is not None:
             self._watch(ERRORS, error)

@@ -21,6 +21,7 @@ from rxpipe.errors import GraphError, RunError, RxpipeError
 from rxpipe.fusion.lift import fold
 from rxpipe.graph import ERRORS
 from rxpipe.language.plan import error_handlers, reads_of
+from rxpipe.language.hidden import masked
 from rxpipe.lease import Flow
 from rxpipe.log import logger
 from rxpipe.runtime.adoption import spool_of
@@ -324,7 +325,7 @@ class Engine:
         if step is not None and not what.startswith(f"{step}: "):
             what = f"{step}: {what}"
         place = None if step is None else places.get(step)
-        made = RunError(what if place is None else f"{place}: {what}")
+        made = RunError(masked(what if place is None else f"{place}: {what}"))
         made.__cause__ = error
         return made
 

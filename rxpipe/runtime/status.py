@@ -8,6 +8,7 @@ import msgspec
 
 from rxpipe.elements import ErrorRecord, as_dict
 from rxpipe.runtime.checkpoint import PAUSES
+from rxpipe.language.hidden import masked
 from rxpipe.runtime.meter import Meter, blame
 
 if TYPE_CHECKING:
@@ -233,7 +234,7 @@ class Monitor:
             read = context.meter.details.get("degraded")
             reason = _told(context, read) if read is not None else None
             if reason:
-                return f"{context.name}: {reason}"
+                return masked(f"{context.name}: {reason}")
         waits = engine.clock() - engine.checkpoints.since if engine.checkpoints.since is not None else 0.0
         if waits >= LONG_CHECKPOINT:
             return f"checkpoint: waits since {waits:.0f} s for {engine.flow.blocks} blocks that are not done with"

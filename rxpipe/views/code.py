@@ -14,6 +14,7 @@ from reactivex.scheduler import HistoricalScheduler
 
 from rxpipe.context import void
 from rxpipe.fusion.rows import row_struct
+from rxpipe.language.hidden import masked
 from rxpipe.language.plan import Plan, PlannedStep
 from rxpipe.operator import steps_in
 from rxpipe.runtime.engine import Engine, Options
@@ -44,7 +45,7 @@ def loops(plan: Plan) -> list[LoopCode]:
     """The loop of each run of fused steps, in the order of the data; nothing is read or written for it.
 
     The code is written for the types of rows that come; where these are known only when data comes, it is written here
-    for what is known before: the names of the fields, or else dicts.
+    for what is known before: the names of the fields, or else dicts. What must not be shown is replaced in it.
 
     Raises:
         RunError: A step cannot be subscribed.
@@ -74,7 +75,7 @@ def _code(run: Run, steps: dict[str, PlannedStep]) -> LoopCode | None:
     """A run's loop; None where its steps are not fused."""
     row_type = run.takes or _known(steps[run.steps[0]].fields)
     fused = run.source(row_type)
-    return None if fused is None else LoopCode(tuple(run.steps), _described(row_type), fused.source)
+    return None if fused is None else LoopCode(tuple(run.steps), _described(row_type), masked(fused.source))
 
 
 def _known(fields: tuple[str, ...] | None) -> type:
