@@ -1,0 +1,40 @@
+"""Bytewax with its own sources and sinks of files, its recovery store, and, since it ends with the files, run again.
+
+    python bytewax_tail.py LOGS PATTERN SINK STATE
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import bytewax.operators as op
+from bytewax.connectors.files import DirSource, FileSink
+from bytewax.dataflow import Dataflow
+from bytewax.recovery import RecoveryConfig, init_db_dir
+from bytewax.run import cli_main
+
+
+def main() -> None:
+    """Run the flow again and again."""
+    logs, pattern, sink, state = sys.argv[1:]
+    if not list(Path(state).glob("*.sqlite3")):
+        init_db_dir(Path(state), 1)
+    Path(sink, "out.txt").touch()
+    while True:
+        if Path(logs).is_dir():
+            flow = Dataflow("tailing")
+            lines = op.input("lines", flow, DirSource(Path(logs), f"**/{pattern}"))
+            op.output("out", op.key_on("one", lines, lambda _: "all"), FileSink(Path(sink, "out.txt")))
+            cli_main(
+                flow,
+                epoch_interval=timedelta(milliseconds=100),
+                recovery_config=RecoveryConfig(state, backup_interval=timedelta(seconds=0)),
+            )
+        time.sleep(0.1)  # until it looks again
+
+
+if __name__ == "__main__":
+    main()
