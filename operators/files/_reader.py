@@ -319,11 +319,12 @@ class Reader:
     def drain(self) -> None:
         """Stop; what is left of a last line counts now, unless its file has other news."""
         if self.last_line and not self.closed:
-            for tail in [tail for tail in self.held if not (tail.dirty or tail.gone)]:
+            for tail in [tail for tail in self.held if not tail.gone]:
                 with contextlib.suppress(OSError):  # read when the run goes on
                     fd = self.descriptors.get(tail)
                     now = os.fstat(fd)
-                    if (now.st_dev, now.st_ino, now.st_size) == (*tail.identity, tail.scanned):
+                    same = (now.st_dev, now.st_ino, now.st_size) == (*tail.identity, tail.scanned)
+                    if same and (tail.packed is not None or tail.same_content(fd)):
                         packed = tail.packed
                         rest = read_rest(fd, tail, self.max_line) if packed is None else packed.rest(self.max_line)
                         self._emit(tail, rest)

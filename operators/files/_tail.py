@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from hashlib import blake2b
 
 import msgspec
@@ -183,10 +184,14 @@ class Tail:
 
 
 class Descriptors:
-    """The open files: a limited number, the one not used for the longest time is closed first."""
+    """The open files: a limited number, the one not used for the longest time is closed first.
+
+    Of what the process may open they take a quarter at most: sinks and states need some, too.
+    """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._limit = limit if allowed == resource.RLIM_INFINITY else min(limit, max(1, allowed // 4))
         self._open: dict[Tail, None] = {}
 
     def get(self, tail: Tail) -> int:

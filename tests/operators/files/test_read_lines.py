@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from reactivex.subject import Subject
 
 from rxpipe.context import entered
 from rxpipe.elements import FileEvent, FileState, LineDelta, OriginGone
+from rxpipe.graph import Graph
 from rxpipe.lease import Flow
 from rxpipe.operators.files import _tail
 from rxpipe.operators.files.read_lines import read_lines
-from rxpipe.testing import TestContext
+from rxpipe.operators.files.watch import watch
+from rxpipe.testing import TestContext, VirtualRun
 
 
 def append(path: Path, data: bytes) -> None:
@@ -454,6 +457,28 @@ def test_the_last_line_counts_where_the_source_completes_later(logs: Path) -> No
     context.virtual.advance_by(1)
     assert [delta.data for delta in seen] == [b"1\n", b"half"]
     assert done == [True]
+
+
+def test_the_last_line_counts_where_the_run_drains(logs: Path) -> None:
+    append(logs / "a", b"1\nhalf")
+    steps = [watch([str(logs)], backend="polling"), read_lines(last_line="emit")]
+    with VirtualRun(Graph("drained", {"lines": steps})) as run:
+        run.advance("1s")
+        run.drain()
+        found = [event.value.data for event in run.events["lines"] if event.kind == "next"]
+        assert found == [b"1\n", b"half"]
+
+
+def test_no_more_than_a_quarter_of_the_descriptors_is_taken(
+    start: Any, logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (12, 12))
+    for number in range(20):
+        append(logs / f"{number}", b"1\n")
+    before = len(os.listdir("/proc/self/fd"))
+    session = start(read={})
+    assert len(session.lines()) == 20
+    assert len(os.listdir("/proc/self/fd")) <= before + 3
 
 
 def test_draining_stops_at_once(start: Any, logs: Path) -> None:
