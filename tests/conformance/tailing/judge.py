@@ -75,7 +75,7 @@ def names_in(lines: Iterable[bytes]) -> Iterator[Name | bytes]:
             name = None
         if name is not None:
             yield name
-        elif line.strip(b"\r\0 ") and NO_RECORD.encode() not in line:
+        elif line.strip(b"\r\n\0 ") and NO_RECORD.encode() not in line:
             yield line
 
 

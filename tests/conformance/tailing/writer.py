@@ -199,6 +199,7 @@ class Writer:
         self._close(at)
         with at.open("rb") as plain, gzip.open(f"{at}.gz", "wb") as packed:
             shutil.copyfileobj(plain, packed)
+        shutil.copystat(at, f"{at}.gz")
         at.unlink()
 
     def copy(self, path: str, to: str) -> None:
@@ -210,12 +211,12 @@ class Writer:
         os.truncate(self._at(path), 0)
 
     def overwrite(self, path: str) -> None:
-        """Change a byte of the first record in its place, with the time of change as it was."""
+        """Change a byte amid the file in its place, with the time of change as it was."""
         at = self._at(path)
         before = at.stat()
-        content = at.read_bytes().replace(b'"n":1,', b'"n":9,', 1)
         with at.open("r+b") as file:
-            file.write(content)
+            file.seek(before.st_size // 2)
+            file.write(b"#")
         os.utime(at, ns=(before.st_mtime_ns, before.st_mtime_ns))
 
     def remove(self, path: str) -> None:
@@ -247,22 +248,21 @@ class Writer:
         aside.rename(self._at(path))
 
     def reuse(self, path: str, to: str) -> None:
-        """Remove a file, and make another one that gets its inode, as most file systems give it at once."""
+        """Remove a file, and make another one that gets its inode, as it soon does where nobody has the first one open."""
         inode = self._at(path).stat().st_ino
         self.remove(path)
-        aside = []
-        for number in range(200):
-            self._at(to).touch()
-            if self._at(to).stat().st_ino == inode:
+        self._file.pop(self._at(to), None)
+        made = self._at(to).with_name(".made")
+        for _ in range(1000):
+            made.touch()
+            if made.stat().st_ino == inode:
                 break
-            aside.append(self._at(f"aside-{number}"))
-            self._at(to).rename(aside[-1])
+            made.unlink()
+            time.sleep(0.001)  # until whoever follows the file has let go of it
         else:
             self._skip = "this file system does not reuse inodes soon"
-            self._at(to).touch()
-        for other in aside:
-            other.unlink()
-        self._file.pop(self._at(to), None)
+            made.touch()
+        made.rename(self._at(to))
 
     def permit(self, path: str, mode: int) -> None:
         """Change who may read a file."""
