@@ -155,6 +155,7 @@ class Known:
             tail = self.live.get(path)
         if tail is None:
             tail = self._tail_at(path, state, known=known)
+        tail.changed_ns = state.mtime_ns
         if not tail.unchanged(state):
             self._dirty(tail, state.size)
 
@@ -211,7 +212,7 @@ class Known:
             del self.live[old_path]
         self.lost.discard(tail)
         there = self.live.get(path)
-        tail.path = path
+        tail.move(path)
         if there is not None:
             self._displace(there)
         self.live[path] = tail

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections import deque
 from typing import Any
 
 from reactivex.abc import ObserverBase, SchedulerBase
@@ -18,6 +17,7 @@ from rxpipe.operators.files._blocks import Found, read_block, read_rest
 from rxpipe.operators.files._codecs import MAGIC
 from rxpipe.operators.files._known import Known
 from rxpipe.operators.files._packed import packed_as, read_packed
+from rxpipe.operators.files._rotation import Turns
 from rxpipe.operators.files._tail import Descriptors, Tail, last_line_end
 
 _SETTLE = 2.0
@@ -51,7 +51,7 @@ class Reader:
         self.last_line = last_line
         self.compression = compression
         self.descriptors = Descriptors(descriptors)
-        self.queue: deque[Tail] = deque()
+        self.queue = Turns()
         self.since: dict[Tail, float] = {}
         """When each file with something to read became so, oldest first."""
         self.held: set[Tail] = set()
@@ -107,7 +107,7 @@ class Reader:
     def _enqueue(self, tail: Tail) -> None:
         if not tail.queued and not self.known.waits(tail):
             tail.queued = True
-            self.queue.append(tail)
+            self.queue.add(tail)
             self._wake()
 
     def _at_once(self) -> None:
@@ -139,7 +139,7 @@ class Reader:
                 self._waiting = True
                 self.flow.wait(self._resume)
                 return
-            tail = self.queue.popleft()
+            tail = self.queue.take()
             tail.queued = False
             if not tail.dirty or self.known.waits(tail):
                 continue

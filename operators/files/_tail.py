@@ -11,6 +11,7 @@ import msgspec
 
 from rxpipe.elements import FileState
 from rxpipe.operators.files._packed import Packed, Place
+from rxpipe.operators.files._rotation import generation
 
 SAMPLE = 1024
 """Bytes at the head, and before the offset, by which a file is known again."""
@@ -66,10 +67,12 @@ class Tail:
 
     Attributes:
         path: Where it is now.
+        log, age: Which log it is of, and which of that log's files; see `Generation`.
         name: What blocks of it say of whose lines they are.
         offset: Where the next line starts; all before was emitted.
         scanned: Up to here there is no newline behind `offset`.
         size, mtime_ns: What `stat` said when it was last read.
+        changed_ns: When it was last changed, as far as was told.
         head: Sample of the first 1,024 bytes, once so many were read.
         before: Sample of the last 1,024 bytes before the offset, or of all if they are fewer.
         ahead: Bytes behind the offset that were read together with the sample before it.
@@ -84,17 +87,18 @@ class Tail:
     """
 
     __slots__ = (
-        "ahead", "before", "checked", "device", "dirty", "due", "fd", "from_end", "gone", "head", "inode", "lag",
-        "mtime_ns", "name", "offset", "packed", "path", "queued", "rest", "scanned", "size", "tries",
+        "age", "ahead", "before", "changed_ns", "checked", "device", "dirty", "due", "fd", "from_end", "gone", "head",
+        "inode", "lag", "log", "mtime_ns", "name", "offset", "packed", "path", "queued", "rest", "scanned", "size",
+        "tries",
     )  # fmt: skip
 
     def __init__(self, path: str, device: int, inode: int) -> None:
-        self.path = path
+        self.move(path)
         self.name = f"{device:x}:{inode:x}"
         self.device = device
         self.inode = inode
         self.offset = self.scanned = self.lag = self.tries = 0
-        self.size = self.mtime_ns = -1
+        self.size = self.mtime_ns = self.changed_ns = -1
         self.head, self.before = Sample(), Sample()
         self.ahead = b""
         self.fd = -1
@@ -109,8 +113,14 @@ class Tail:
         tail = cls(path, row.device, row.inode)
         tail.offset = tail.scanned = row.offset
         tail.size, tail.mtime_ns, tail.head, tail.before = row.size, row.mtime_ns, Sample(row.head), Sample(row.before)
+        tail.changed_ns = row.mtime_ns
         tail.packed = None if row.packed is None else Packed(row.packed)
         return tail
+
+    def move(self, path: str) -> None:
+        """It is at this path now."""
+        self.path = path
+        self.log, self.age = generation(path)
 
     @property
     def identity(self) -> tuple[int, int]:

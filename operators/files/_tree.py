@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from rxpipe.elements import FileEvent, FileState
+from rxpipe.operators.files._rotation import generation
 
 Identity = tuple[int, int]
 Found = dict[str, FileState | None]
@@ -172,7 +173,10 @@ class Tree:
 
 
 def _events(files: dict[str, FileState], changed: Found, moved: dict[str, str]) -> list[FileEvent]:
-    """The events that lead from what was known to what was found: removals, renames, then the rest, each by path."""
+    """The events that lead from what was known to what was found: removals, renames, then the rest, each by path.
+
+    Of the rest the files of a log that is rotated come in the order of their last change.
+    """
     came_from = {to: path for path, to in moved.items()}
     removed: list[FileEvent] = []
     rest: list[FileEvent] = []
@@ -189,7 +193,14 @@ def _events(files: dict[str, FileState], changed: Found, moved: dict[str, str]) 
             removed.append(FileEvent("delete", path, old))
         if new is not None and path not in came_from:
             rest.append(FileEvent("create", path, None, new))
+    if len(rest) > 1:
+        rest.sort(key=_turn)
     return removed + _renames(files, changed, moved, came_from) + rest
+
+
+def _turn(event: FileEvent) -> tuple[str, int, int, str]:
+    log, age = generation(event.path)
+    return (log, 0 if event.new is None else event.new.mtime_ns, age, event.path)
 
 
 def _written(path: str, old: FileState, new: FileState) -> FileEvent:

@@ -34,7 +34,8 @@ def watch(
 ) -> Observable[FileEvent]:
     """Emit an event for every change of the files in some folders, beginning with those that are there.
 
-    First comes a `create` event with `known=True` for each file that is there, sorted by path; then `create`, `modify`,
+    First comes a `create` event with `known=True` for each file that is there, sorted by path, and of a log that is
+    rotated (`x.log`, `x.log.1`, `x.log.2.gz`, `x.log-20250131`) by the time of change; then `create`, `modify`,
     `delete`, `rename`, `truncate` (it became shorter) and `replace` (another file under the same name), each with the
     old and new state. An event is emitted only where the state differs from the one last emitted; changes that follow
     each other quickly may come as one. A path that is not there yet is waited for, with one warning.

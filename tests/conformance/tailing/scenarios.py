@@ -157,6 +157,7 @@ SCENARIOS = [
             *(START, append("a.log"), SETTLE, STOP, append("a.log"), write.rotate(path=A), append("a.log", 400)),
             *(write.rotate(path=A), append("a.log"), write.rotate(path=A), append("a.log"), START),
         ],
+        Setting(read={"block": "4KB"}),
         across=True,
     ),
     Scenario(
