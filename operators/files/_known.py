@@ -9,6 +9,7 @@ import msgspec
 
 from rxpipe.context import Change, Context
 from rxpipe.elements import FileEvent, FileState
+from rxpipe.operators.files._rotation import generation
 from rxpipe.operators.files._tail import Row, Tail
 
 _STARTED = b"\0started"
@@ -104,6 +105,20 @@ class Known:
         """Save the row of a path with the next checkpoint."""
         if self._persistent:
             self._changed.add(path)
+
+    def original(self, copy: Tail, beginning: bytes) -> Tail | None:
+        """The file of the same log that begins as what is compressed in another one; if it was lost, it is gone now."""
+        for path in [path for path in self.saved if path.startswith(copy.log) and generation(path).log == copy.log]:
+            if _is_there(path, self.saved[path]):
+                self._unsaved(path)
+            else:
+                self._lose(path, self.saved.pop(path))
+        for tail in (*self.live.values(), *self.leaving.values()):
+            if tail.log == copy.log and tail is not copy and tail.begins(beginning):
+                if tail in self.lost:
+                    self._remove(tail)
+                return tail
+        return None
 
     def done(self, tail: Tail) -> Tail | None:
         """A file that is gone is done with; returns the file whose way is free now."""

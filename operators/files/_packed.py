@@ -8,17 +8,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rxpipe.operators.files._blocks import Found
 from rxpipe.operators.files._codecs import MAGIC, Codec, CorruptError, MissingError, codec, kind_of
+from rxpipe.operators.files._sample import SAMPLE, digest
 
 if TYPE_CHECKING:
     from rxpipe.context import Context
     from rxpipe.operators.files._tail import Tail
 
 
+class OtherError(Exception):
+    """What is compressed in a file is not what was read of the file that it seemed to be made of."""
+
+
 class Place(NamedTuple):
     """What is saved of a compressed file.
 
-    Where a member begins in the file (`member`) and in what comes out (`base`); up to where the lines were emitted; and
-    whether the last of them was unfinished.
+    Where a member begins in the file (`member`) and in what comes out (`base`); up to where the lines were emitted;
+    whether the last of them was unfinished; and, while it is not certain that they were this file's, the digest of the
+    last bytes before.
     """
 
     kind: str
@@ -26,6 +32,7 @@ class Place(NamedTuple):
     base: int = 0
     emitted: int = 0
     torn: bool = False
+    before: bytes = b""
 
 
 class Packed:
@@ -50,6 +57,8 @@ class Packed:
         self._at = place.member
         self._made = place.base
         self._skip = place.emitted - place.base
+        self._before = place.before
+        self._skipped = b""
         self._silent_to = 0
         self._codec: Codec | None = None
         self._parts: list[bytes] = []
@@ -59,9 +68,9 @@ class Packed:
 
     def place(self) -> Place:
         """What to save: the last member that begins before the next line."""
-        while len(self._members) > 1 and self._members[1][1] <= self._emitted:
+        while len(self._members) > 1 and self._members[1][1] <= self._emitted and not self._before:
             self._members.popleft()
-        return Place(self.kind, *self._members[0], self._emitted, self.torn)
+        return Place(self.kind, *self._members[0], self._emitted, self.torn, self._before)
 
     @property
     def _pending(self) -> bool:
@@ -94,6 +103,7 @@ class Packed:
         Raises:
             OSError: The file cannot be read.
             CorruptError: It cannot be decompressed; told once.
+            OtherError: It was not made of the file that was read.
         """
         if not self._ready:
             self._ready = self._decompress(fd, tail, block)
@@ -139,7 +149,7 @@ class Packed:
                 self._parts = []
 
     def _decompress(self, fd: int, tail: Tail, room: int) -> bytes:
-        """About so many bytes of what comes next, less at the end of what is there."""
+        """What is in about so many bytes of what comes next, less at the end of what is there."""
         if self.failure is not None:
             if not self._told:
                 self._told = True
@@ -148,13 +158,11 @@ class Packed:
             tail.advance(fd, max(tail.offset, os.fstat(fd).st_size))
             return b""
         made: list[bytes] = []
-        left = room
+        until = self._made + room
         self._more = True
         try:
-            while left > 0 and self._more:
-                piece = self._step(fd, left)
-                left -= len(piece)
-                made.append(piece)
+            while self._made < until and self._more:
+                made.append(self._step(fd, until - self._made))
         except CorruptError as error:
             self.failure = error  # raised when what came before it is emitted
         if self._at > tail.offset:
@@ -177,7 +185,19 @@ class Packed:
             self._incomplete = bool(data)
         skipped = min(self._skip, len(piece))
         self._skip -= skipped
+        if self._before:
+            self._compare(piece[:skipped])
         return piece[skipped:]
+
+    def _compare(self, skipped: bytes) -> None:
+        """Hold what is passed over against what was read; at the end of the file it must have been all of that."""
+        self._skipped = (self._skipped + skipped)[-SAMPLE:]
+        if not self._skip:
+            if digest(self._skipped) != self._before:
+                raise OtherError
+            self._before, self._skipped = b"", b""
+        elif not self._more and not self.open:
+            raise OtherError
 
 
 def packed_as(compression: str, path: str, fd: int) -> Packed | None:
@@ -210,6 +230,10 @@ def read_packed(
         return Found()
     try:
         found = packed.read(fd, tail, block, max_line)
+    except OtherError:
+        tail.restart()
+        tail.packed = Packed(Place(packed.kind))
+        return Found(more=True)
     except CorruptError as error:
         reason = f"cannot be decompressed at byte {packed.at}: {error}"
         context.reject(reason, path=tail.path, start=packed.at, end=tail.size)

@@ -15,6 +15,7 @@ from rxpipe.lease import Lease
 from rxpipe.log import logger
 from rxpipe.operators.files._blocks import Found, read_block, read_rest
 from rxpipe.operators.files._codecs import MAGIC
+from rxpipe.operators.files._copies import Copies
 from rxpipe.operators.files._known import Known
 from rxpipe.operators.files._packed import packed_as, read_packed
 from rxpipe.operators.files._rotation import Turns
@@ -63,6 +64,7 @@ class Reader:
         self._budget = self.block
         """How many bytes may be read before the rest of the dataflow has its turn."""
         self.known = Known(context, self._dirty, self._forget, follow=follow, from_end=start == "end")
+        self.copies = Copies(self.known, compression) if follow else None
         self.last_known = context.now()
         if self.known.unsettled:
             self._settle_later(_SETTLE)
@@ -203,10 +205,13 @@ class Reader:
             or not tail.same_content(fd, min(self.block, now.st_size - tail.offset) if ahead else 0)
             or (self.last_line and now.st_size > tail.offset and tail.torn(fd))
         )
-        if voided:
-            tail.restart()
+        if voided and not self._restart(tail):
+            return False
         if tail.offset == 0 and tail.scanned < MAGIC and tail.packed is None:
             tail.packed = packed_as(self.compression, tail.path, fd)
+            if self.copies is not None and self.copies.waits(tail, fd):
+                self._idle(tail)
+                return False
         if tail.from_end:
             tail.from_end = False
             if tail.packed is None:
@@ -217,6 +222,17 @@ class Reader:
         if voided:
             self.observer.on_next(OriginGone(tail.path))
         return True
+
+    def _restart(self, tail: Tail) -> bool:
+        """Read a file from its beginning, now or behind what was made of what stood in it."""
+        copy = self._copy_of(tail)
+        tail.restart()
+        if copy is None:
+            return True
+        tail.checked = False
+        self._dirty(copy, copy.size)
+        self._enqueue(tail)
+        return False
 
     def _emit(self, tail: Tail, found: Found) -> None:
         path, start, end = tail.path, found.start, tail.offset if found.end < 0 else found.end
@@ -252,8 +268,15 @@ class Reader:
         waiting = self.known.done(tail)
         if waiting is not None:
             self._enqueue(waiting)
-        if tail.offset > 0:
+        copy = self._copy_of(tail)
+        if copy is not None:
+            self._dirty(copy, copy.size)
+        elif tail.offset > 0:
             self.observer.on_next(OriginGone(tail.path))
+
+    def _copy_of(self, tail: Tail) -> Tail | None:
+        """What goes on where a file that is gone ends."""
+        return None if self.copies is None else self.copies.after(tail, self.queue.of(tail.log))
 
     def _forget(self, tail: Tail) -> None:
         """Nothing more is read of a file."""

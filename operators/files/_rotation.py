@@ -55,6 +55,10 @@ class Turns:
         self._logs.append(tail.log)
         self._waiting.setdefault(tail.log, []).append(tail)
 
+    def of(self, log: str) -> list[Tail]:
+        """The files of a log that wait."""
+        return self._waiting.get(log, [])
+
     def take(self) -> Tail:
         """The file whose turn it is."""
         log = self._logs.popleft()

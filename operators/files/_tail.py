@@ -5,16 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import resource
-from hashlib import blake2b
 
 import msgspec
 
 from rxpipe.elements import FileState
 from rxpipe.operators.files._packed import Packed, Place
 from rxpipe.operators.files._rotation import generation
-
-SAMPLE = 1024
-"""Bytes at the head, and before the offset, by which a file is known again."""
+from rxpipe.operators.files._sample import SAMPLE, digest
 
 
 class Row(msgspec.Struct, array_like=True):
@@ -171,6 +168,12 @@ class Tail:
         finally:
             os.close(fd)
 
+    def begins(self, head: bytes) -> bool:
+        """Whether what was read begins with these bytes, the first of another file, as far as that can be told."""
+        if self.packed is not None or not self.offset:
+            return False
+        return self.head.is_of(head) if self.head else self.before.is_of(head[: self.offset])
+
     def advance(self, fd: int, to: int, data: bytes = b"") -> None:
         """Move the offset; `data` are the bytes before it, as far as they are at hand."""
         length = min(SAMPLE, to)
@@ -242,11 +245,6 @@ class Descriptors:
 def open_file(path: str) -> int:
     """Open a file for reading, without waiting should it have become a pipe."""
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-
-
-def digest(data: bytes) -> bytes:
-    """A short digest."""
-    return blake2b(data, digest_size=8).digest()
 
 
 def last_line_end(fd: int, size: int, block: int = 1 << 16) -> int:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from rxpipe.elements import FileEvent, FileState
+from rxpipe.operators.files._codecs import SUFFIXES
 from rxpipe.operators.files._rotation import generation
 
 Identity = tuple[int, int]
@@ -175,7 +176,8 @@ class Tree:
 def _events(files: dict[str, FileState], changed: Found, moved: dict[str, str]) -> list[FileEvent]:
     """The events that lead from what was known to what was found: removals, renames, then the rest, each by path.
 
-    Of the rest the files of a log that is rotated come in the order of their last change.
+    Of the rest the files of a log that is rotated come in the order of their last change. The removal of a file that
+    seems to have been compressed comes last, behind what it became.
     """
     came_from = {to: path for path, to in moved.items()}
     removed: list[FileEvent] = []
@@ -195,7 +197,9 @@ def _events(files: dict[str, FileState], changed: Found, moved: dict[str, str]) 
             rest.append(FileEvent("create", path, None, new))
     if len(rest) > 1:
         rest.sort(key=_turn)
-    return removed + _renames(files, changed, moved, came_from) + rest
+    compressed = [event for event in removed if any(event.path + suffix in changed for suffix in SUFFIXES)]
+    kept = [event for event in removed if event not in compressed] if compressed else removed
+    return kept + _renames(files, changed, moved, came_from) + rest + compressed
 
 
 def _turn(event: FileEvent) -> tuple[str, int, int, str]:

@@ -39,6 +39,10 @@ def read_lines(
     open; it need not be where it changed between two looks). A renamed file is read on, so that a rotation (`x.log` to
     `x.log.1`, and a new `x.log`) loses and doubles nothing, as long as the watched patterns include the rotated name.
 
+    A file of the same log that is compressed later (`x.log.1` becomes `x.log.1.gz`), also while nothing ran, is read on
+    where it was left: it is known by the same digests, and read once what it was made of is gone. (A plain copy is
+    another file: leave what copies files before it truncates them out of the patterns.)
+
     A file that is compressed with gzip or zstd gives the lines that are in it, and offsets are those of the lines. It
     may grow by whole members or in the middle of one; what does not give a block is held. A restart goes on at the
     last member (zstd: frame) that begins before the next line, decompresses it anew, and passes over what was emitted.

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import gzip
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from rxpipe.operators.files._packed import OtherError, Packed, Place
 from rxpipe.operators.files._rotation import generation
+from rxpipe.operators.files._sample import SAMPLE, digest
+from rxpipe.operators.files._tail import Tail
+from rxpipe.testing import TestContext
+from tests.operators.files.test_read_lines import restarted
+from tests.operators.files.test_read_lines_properties import Follower
 
 
 @pytest.mark.parametrize(
@@ -76,3 +88,162 @@ def test_the_events_of_a_rotated_log_come_in_the_order_of_change(start: Any, log
     put(logs / "w.log", b"", 40)
     session = start()
     assert session.events() == [f"create {name} known" for name in ("w.log", "x.log.1", "x.log.2", "x.log")]
+
+
+def compress(path: Path, *, keep: bool = False) -> None:
+    """Do as gzip does."""
+    with path.open("rb") as plain, gzip.open(f"{path}.gz", "wb") as packed:
+        shutil.copyfileobj(plain, packed)
+    shutil.copystat(path, f"{path}.gz")
+    if not keep:
+        path.unlink()
+
+
+def numbers(begin: int, end: int) -> bytes:
+    return b"".join(b"%06d\n" % number for number in range(begin, end))
+
+
+def read(session: Any, seconds: float = 1.0) -> bytes:
+    """The lines of the next look; none may be void."""
+    lines = [line for _, line in session.lines(seconds)]
+    assert None not in lines
+    return b"".join(line + b"\n" for line in lines)
+
+
+@pytest.mark.parametrize("count", [10, 500])
+def test_what_is_compressed_while_followed_is_not_read_again(start: Any, logs: Path, count: int) -> None:
+    put(logs / "x.log", numbers(0, count), 10)
+    session = start(read={})
+    assert read(session) == numbers(0, count)
+    (logs / "x.log").rename(logs / "x.log.1")
+    compress(logs / "x.log.1")
+    put(logs / "x.log", b"next\n", 20)
+    assert read(session) == b"next\n"
+    session = restarted(session, start)
+    assert read(session, 10) == b""
+
+
+@pytest.mark.parametrize("count", [10, 500])
+def test_what_was_compressed_meanwhile_is_read_on(start: Any, logs: Path, count: int) -> None:
+    put(logs / "x.log", numbers(0, count), 10)
+    session = start(read={})
+    assert read(session) == numbers(0, count)
+    put(logs / "x.log", numbers(0, 2 * count), 20)
+    (logs / "x.log").rename(logs / "x.log.1")
+    compress(logs / "x.log.1")
+    put(logs / "x.log", b"next\n", 30)
+    session = restarted(session, start, block=64)
+    assert read(session, 10) == numbers(count, 2 * count) + b"next\n"
+
+
+def test_a_copy_waits_for_the_file_it_is_made_of(start: Any, logs: Path) -> None:
+    put(logs / "x.log.1", numbers(0, 500), 10)
+    session = start(read={})
+    assert read(session) == numbers(0, 500)
+    compress(logs / "x.log.1", keep=True)
+    assert read(session, 10) == b""
+    session = restarted(session, start)
+    assert read(session, 10) == b""
+    (logs / "x.log.1").unlink()
+    assert read(session, 10) == b""
+
+
+HEAD = b"h" * 2000 + b"\n"
+
+
+@pytest.mark.parametrize("other", [HEAD + numbers(200, 400), HEAD + b"short\n", HEAD + numbers(30_000, 60_000)])
+def test_files_that_only_begin_alike_are_both_read(start: Any, logs: Path, other: bytes) -> None:
+    put(logs / "x.log", HEAD + numbers(0, 20_000), 10)
+    session = start(read={})
+    assert read(session) == HEAD + numbers(0, 20_000)
+    states = session.context.checkpoint()
+    session.stop()
+    (logs / "x.log").rename(logs / "y")  # so that nothing gets its inode
+    put(logs / "x.log.1", other, 20)
+    compress(logs / "x.log.1")
+    session = start(read={"block": 64}, context=TestContext(states), patterns=["x*"])
+    assert read(session, 5) == other
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_what_is_passed_over_is_compared_after_a_restart_too(tmp_path: Path, same: bool) -> None:
+    was = numbers(0, 5000)
+    put(tmp_path / "x", was + b"new\n", 10)
+    compress(tmp_path / "x")
+    found = os.stat(tmp_path / "x.gz")
+    tail = Tail(str(tmp_path / "x.gz"), found.st_dev, found.st_ino)
+    place = Place("gzip", emitted=len(was), before=digest(was[-SAMPLE:] if same else b"other"))
+    fd = os.open(tmp_path / "x.gz", os.O_RDONLY)
+    try:
+        for _ in range(3):
+            packed = Packed(place)
+            assert [packed.read(fd, tail, 64, 1000).data for _ in range(20)] == [b""] * 20
+            place = msgspec.msgpack.decode(msgspec.msgpack.encode(packed.place()), type=Place)
+            assert place.before
+        packed = Packed(place)
+        if not same:
+            with pytest.raises(OtherError):
+                while packed.read(fd, tail, 64, 1000).more:
+                    pass
+            return
+        read = [packed.read(fd, tail, 64, 1000).data for _ in range(len(was) // 60)]
+        assert b"".join(read) == b"new\n"
+        assert not packed.place().before
+    finally:
+        os.close(fd)
+
+
+def test_the_place_of_an_earlier_version_is_read(tmp_path: Path) -> None:
+    saved = msgspec.msgpack.encode(("gzip", 0, 0, 7, False))
+    assert msgspec.msgpack.decode(saved, type=Place) == Place("gzip", 0, 0, 7, torn=False)
+
+
+def test_what_is_to_be_read_anew_is_read_compressed_too(start: Any, logs: Path) -> None:
+    put(logs / "x.log", b"1\n", 10)
+    session = start(read={"renamed": "reread"})
+    assert session.lines() == [("x.log", b"1")]
+    compress(logs / "x.log")
+    assert sorted(session.lines(5), key=str) == [("x.log", None), ("x.log.gz", b"1")]
+
+
+ACTIONS = ["write", "rotate", "compress", "look", "restart", "checkpoint", "crash"]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from(ACTIONS), max_size=40), st.integers(1, 2000))
+def test_rotated_and_compressed_at_any_moment(actions: list[str], block: int) -> None:
+    written: list[bytes] = []
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "x.log"
+        log.touch()
+        follower = Follower(Path(folder), block)
+        states: list[Any] = []
+        kept = 0
+        for number, action in enumerate(actions):
+            if action == "write":
+                written.append(b"%d %s\n" % (number, b"x" * (number * 53 % 700)))
+                with log.open("ab") as file:
+                    file.write(written[-1])
+            elif action == "rotate":
+                rotated = {int(path.name.split(".")[2]): path for path in Path(folder).glob("x.log.*")}
+                for old in sorted(rotated, reverse=True):
+                    rotated[old].rename(str(rotated[old]).replace(f".{old}", f".{old + 1}"))
+                log.rename(f"{log}.1")
+                log.touch()
+            elif action == "compress":
+                for path in [path for path in Path(folder).glob("x.log.*") if path.suffix != ".gz"]:
+                    compress(path)
+            elif action == "look":
+                follower.look()
+            elif action == "restart":
+                follower.restart()
+                states, kept = follower.context.checkpoint(), len(follower.blocks)
+            elif action == "checkpoint":
+                states, kept = follower.context.checkpoint(), len(follower.blocks)
+            else:
+                follower.crash(states, kept)
+        for _ in range(10):
+            follower.look()
+        follower.stop()
+    found = [line for _, block in follower.blocks for line in block.splitlines(keepends=True)]
+    assert found == written

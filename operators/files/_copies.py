@@ -1,0 +1,97 @@
+"""Compressed files that were made of files that were read: they are read on where those were left."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from rxpipe.operators.files._codecs import CorruptError, codec
+from rxpipe.operators.files._packed import Packed, Place, packed_as
+from rxpipe.operators.files._sample import SAMPLE
+from rxpipe.operators.files._tail import open_file
+
+if TYPE_CHECKING:
+    from rxpipe.operators.files._known import Known
+    from rxpipe.operators.files._tail import Tail
+
+
+class Copies:
+    """The compressed files of which nothing is read while what they were made of is still there.
+
+    A compressed file counts as made of a file of its log where it begins with what was read of that. Once that is gone
+    what was read of it is passed over, and compared (see `Packed`): files that only begin alike are both read.
+
+    Args:
+        known: The files.
+        compression: How files are compressed; see `packed_as`.
+    """
+
+    def __init__(self, known: Known, compression: str) -> None:
+        self._known = known
+        self._compression = compression
+        self._waiting: dict[Tail, tuple[Tail, str]] = {}
+
+    def waits(self, copy: Tail, fd: int) -> bool:
+        """Whether a compressed file, of which nothing was read, has to wait for the file it was made of."""
+        if copy.packed is None:
+            return False
+        kind = copy.packed.kind
+        original = self._known.original(copy, beginning(fd, kind))
+        if original is None:
+            return False
+        copy.packed = None
+        self._waiting[original] = (copy, kind)
+        return True
+
+    def after(self, original: Tail, unread: Iterable[Tail]) -> Tail | None:
+        """The compressed file that was made of one that is gone, to be read on from there.
+
+        Args:
+            original: The file that is gone.
+            unread: Other files of its log, of which nothing may have been read yet.
+        """
+        found = self._waiting.pop(original, None)
+        if original.packed is not None or not original.offset:
+            return None
+        for tail in unread if found is None else ():
+            kind = self._kind(tail, original)
+            if kind is not None:
+                found = (tail, kind)
+                break
+        if found is None or found[0].gone:
+            return None
+        copy, kind = found
+        copy.packed = Packed(Place(kind, emitted=original.offset, before=original.before.digest))
+        return copy
+
+    def _kind(self, tail: Tail, original: Tail) -> str | None:
+        """How a file is compressed that was made of the original, and of which nothing was read; else None."""
+        if tail is original or tail.gone or tail.offset or tail.packed is not None:
+            return None
+        try:
+            fd = open_file(tail.path)
+        except OSError:  # told of when its turn comes
+            return None
+        try:
+            packed = packed_as(self._compression, tail.path, fd)
+            return packed.kind if packed is not None and original.begins(beginning(fd, packed.kind)) else None
+        finally:
+            os.close(fd)
+
+
+def beginning(fd: int, kind: str) -> bytes:
+    """The first bytes of what is compressed in a file, as many as a sample has; fewer where it has no more."""
+    found = b""
+    at = 0
+    try:
+        inner = codec(kind)
+        while len(found) < SAMPLE and not inner.over:
+            piece, used = inner.feed(os.pread(fd, inner.window, at), SAMPLE)
+            if not piece and not used:
+                break
+            at += used
+            found += piece
+    except CorruptError:  # told of when it is read
+        pass
+    return found[:SAMPLE]
