@@ -5,7 +5,7 @@ PEERS := .venv-bench
 FUZZ := .venv-fuzz
 BIN := $(VENV)/bin
 
-.PHONY: run test nightly crash fuzz check bench docs clean
+.PHONY: run test nightly crash conformance fuzz check bench docs clean
 
 run: $(VENV)/run.stamp  ## Install into .venv and show the live usage of Claude Code sessions
 	$(BIN)/rxpipe run usage
@@ -30,6 +30,9 @@ bench: $(VENV)/test.stamp $(PEERS)/peers.stamp  ## Benchmarks with their peers i
 
 fuzz: $(FUZZ)/fuzz.stamp  ## Fuzz the parsers with atheris; FUZZING="json graph --seconds 600" chooses
 	$(FUZZ)/bin/python tests/hostile/fuzz.py $(FUZZING)
+
+conformance: $(VENV)/test.stamp $(PEERS)/peers.stamp  ## Follow files through whatever happens to them, with peers; FULL=1 in full size
+	$(BIN)/python -m tests.conformance.tailing --write $(if $(FULL),--full) $(CONFORMANCE)
 
 docs: $(VENV)/run.stamp  ## Generate the operator reference, the operators' type stubs and the picture of the screen
 	$(BIN)/python -m rxpipe.views.pages --write

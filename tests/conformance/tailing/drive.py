@@ -16,6 +16,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -78,6 +79,7 @@ class _Driver:
         self._patience = tool.patience
         self._found: list[Problem] = []
         self._orders = 0
+        self._started = 0.0
         self._descriptors = _DESCRIPTORS
         self._writer = subprocess.Popen(
             [sys.executable, str(WRITER), str(place.folder), scenario.name],
@@ -111,7 +113,8 @@ class _Driver:
         """End all processes, and free what was mounted."""
         if self._running is not None:
             self.kill()
-        assert self._writer.stdin is not None and self._writer.stdout is not None
+        assert self._writer.stdin is not None
+        assert self._writer.stdout is not None
         self._writer.stdin.close()
         self._writer.wait(timeout=_STOPS_WITHIN)
         self._writer.stdout.close()
@@ -147,6 +150,7 @@ class _Driver:
     def start(self, descriptors: int = _DESCRIPTORS) -> None:
         """Start it."""
         assert self._running is None
+        self._started = time.monotonic()
         self._running = start(self._tool, self._place, self._scenario.setting, descriptors)
 
     def stop(self) -> None:
@@ -200,7 +204,8 @@ class _Driver:
                     return
                 time.sleep(min(1.0, 2 * (time.monotonic() - began)))  # a look costs as much as there is to look at
             assert self._running is not None
-            if time.monotonic() - at > self._patience or self._running.poll() is not None:
+            waited = time.monotonic() - max(at, self._started + self._tool.warm_up)
+            if waited > self._patience or self._running.poll() is not None:
                 self._patience = min(self._patience, 2.0)  # it will not make up for that
                 return
             time.sleep(0.01)  # between two looks
@@ -214,7 +219,8 @@ class _Driver:
     def until_told(self, pattern: str) -> None:
         """Wait until rxpipe says something; a peer has said nothing, and is not waited for."""
         if isinstance(self._tool, Rxpipe):
-            self._until(lambda: bool(re.search(pattern, self._tool.told(self._place))), f"said {pattern!r}")  # type: ignore[attr-defined]  # as was asked
+            told = partial(self._tool.told, self._place)
+            self._until(lambda: bool(re.search(pattern, told())), f"said {pattern!r}")
 
     def _until(self, condition: Callable[[], bool], what: str) -> None:
         end = time.monotonic() + self._tool.patience
@@ -231,7 +237,7 @@ class _Driver:
         for _ in range(times):
             before = file.stat().st_size if file.exists() else 0
             self.start()
-            end = time.monotonic() + self._patience
+            end = time.monotonic() + self._patience + self._tool.warm_up
             while time.monotonic() < end and (not file.exists() or file.stat().st_size == before):
                 time.sleep(0.005)  # between two looks
             time.sleep(self._random.random() * 0.15)  # the random moment

@@ -51,11 +51,11 @@ class Problem(NamedTuple):
     """One way in which what was delivered is wrong: its name, how often, and the first examples."""
 
     kind: str
-    count: int
+    number: int
     examples: str
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.count:,} ({self.examples})" if self.examples else self.kind
+        return f"{self.kind} {self.number:,} ({self.examples})" if self.examples else self.kind
 
 
 def name_of(record: Any) -> Name | None:

@@ -1,8 +1,8 @@
 """What happens to log files, as data: the steps of a writer and of who runs the tool, and what must hold afterwards.
 
-Every record written must be in every sink as often as it was written and in the order of its file. What a scenario says
-besides is how rxpipe must tell of what is unusual (`tells`), that the order holds over all files of a log (`across`), and
-why some records cannot be asked for (`limit`; the steps that write them say `sure=False`).
+Every record written must be in every sink as often as it was written and in the order of its file. What a scenario
+says besides is how rxpipe must tell of what is unusual (`tells`), that the order holds over all files of a log
+(`across`), and why some records cannot be asked for (`limit`; the steps that write them say `sure=False`).
 """
 
 from __future__ import annotations
@@ -80,6 +80,19 @@ class _Steps:
         return partial(_made, name, self._writes)
 
 
+GROUPS = {
+    1: "written in pieces",
+    2: "rotated while followed",
+    3: "rotated and compressed while not followed",
+    4: "truncated and rewritten",
+    5: "taken for another file",
+    6: "removed, and made again",
+    7: "killed, told to end, started twice",
+    8: "large and strange content",
+    9: "told of late, or not at all",
+    10: "refused by the system",
+}
+
 write = _Steps(writes=True)
 tool = _Steps(writes=False)
 START, STOP, KILL, SETTLE = tool.start(), tool.stop(), tool.kill(), tool.settle()
@@ -145,7 +158,15 @@ SCENARIOS = [
         2,
         "rotation out of the pattern",
         "The name after a rotation does not match; what is left is read from the open file.",
-        [START, append("a.log"), SETTLE, append("a.log"), SETTLE, write.rename(path=A, to="logs/old/a.1"), append("a.log")],
+        [
+            START,
+            append("a.log"),
+            SETTLE,
+            append("a.log"),
+            SETTLE,
+            write.rename(path=A, to="logs/old/a.1"),
+            append("a.log"),
+        ],
         Setting(pattern="*.log"),
     ),
     # 3. rotated while stopped
@@ -235,7 +256,16 @@ SCENARIOS = [
         4,
         "truncated unseen",
         "Records are written and cut off between two looks.",
-        [START, append("a.log"), SETTLE, PAUSE, append("a.log", sure=False), write.truncate(path=A), append("a.log"), GO_ON],
+        [
+            START,
+            append("a.log"),
+            SETTLE,
+            PAUSE,
+            append("a.log", sure=False),
+            write.truncate(path=A),
+            append("a.log"),
+            GO_ON,
+        ],
         limit="nobody who looks at the file later can know what stood in it",
     ),
     # 5. taken for another
@@ -255,8 +285,18 @@ SCENARIOS = [
         5,
         "inode reused, same name",
         "The file is removed and made again under its name, with its inode.",
-        [START, append("a.log"), SETTLE, STOP, write.reuse(path=A, to=A), append("a.log", 80), START, SETTLE]
-        + [write.reuse(path=A, to=A), append("a.log", 20)],
+        [
+            START,
+            append("a.log"),
+            SETTLE,
+            STOP,
+            write.reuse(path=A, to=A),
+            append("a.log", 80),
+            START,
+            SETTLE,
+            write.reuse(path=A, to=A),
+            append("a.log", 20),
+        ],
     ),
     Scenario(
         5,
@@ -282,7 +322,12 @@ SCENARIOS = [
         "symbolic link re-pointed",
         "A link points to a file elsewhere, then to another one.",
         [
-            *(write.append(path="a.first", count=50), write.symlink(path="logs/current.log", to="a.first"), START, SETTLE),
+            *(
+                write.append(path="a.first", count=50),
+                write.symlink(path="logs/current.log", to="a.first"),
+                START,
+                SETTLE,
+            ),
             *(write.append(path="a.first", count=50), SETTLE, write.append(path="a.second", count=30)),
             *(write.symlink(path="logs/current.log", to="a.second"), write.append(path="a.second", count=50)),
         ],
@@ -292,7 +337,12 @@ SCENARIOS = [
         "symbolic link re-pointed while stopped",
         "The same while the tool does not run.",
         [
-            *(write.append(path="a.first", count=50), write.symlink(path="logs/current.log", to="a.first"), START, SETTLE),
+            *(
+                write.append(path="a.first", count=50),
+                write.symlink(path="logs/current.log", to="a.first"),
+                START,
+                SETTLE,
+            ),
             *(STOP, write.append(path="a.second", count=80), write.symlink(path="logs/current.log", to="a.second")),
             START,
         ],
@@ -301,8 +351,18 @@ SCENARIOS = [
         5,
         "moved to another folder",
         "A file moves to a folder below, and is written on there.",
-        [START, append("a.log"), SETTLE, write.rename(path=A, to="logs/done/a.log"), append("done/a.log"), SETTLE]
-        + [STOP, write.rename(path="logs/done/a.log", to="logs/later/a.log"), append("later/a.log"), START],
+        [
+            START,
+            append("a.log"),
+            SETTLE,
+            write.rename(path=A, to="logs/done/a.log"),
+            append("done/a.log"),
+            SETTLE,
+            STOP,
+            write.rename(path="logs/done/a.log", to="logs/later/a.log"),
+            append("later/a.log"),
+            START,
+        ],
     ),
     # 6. removed
     Scenario(
@@ -319,15 +379,29 @@ SCENARIOS = [
         6,
         "removed and made again",
         "A file is removed, and made again under its name.",
-        [START, append("a.log"), SETTLE, write.remove(path=A), append("a.log", 20), SETTLE, write.remove(path=A)]
-        + [append("a.log", 80)],
+        [
+            START,
+            append("a.log"),
+            SETTLE,
+            write.remove(path=A),
+            append("a.log", 20),
+            SETTLE,
+            write.remove(path=A),
+            append("a.log", 80),
+        ],
     ),
     Scenario(
         6,
         "folder that comes later",
         "The folder is not there at first.",
-        [START, tool.until_told(pattern="does not exist; waiting for it"), write.create(path=A, parents=True)]
-        + [append("a.log"), SETTLE, append("a.log")],
+        [
+            START,
+            tool.until_told(pattern="does not exist; waiting for it"),
+            write.create(path=A, parents=True),
+            append("a.log"),
+            SETTLE,
+            append("a.log"),
+        ],
         tells=[r"logs does not exist; waiting for it"],
         logs_exist=False,
     ),
@@ -335,15 +409,27 @@ SCENARIOS = [
         6,
         "folder that is removed",
         "The folder is removed with all that is in it, and made again.",
-        [START, append("a.log"), SETTLE, write.remove_folder(path="logs"), write.create(path=A, parents=True)]
-        + [append("a.log", 80)],
+        [
+            START,
+            append("a.log"),
+            SETTLE,
+            write.remove_folder(path="logs"),
+            write.create(path=A, parents=True),
+            append("a.log", 80),
+        ],
     ),
     Scenario(
         6,
         "folder that is renamed",
         "A folder below is renamed, and its file is written on.",
-        [write.create(path="logs/x/a.log", parents=True), START, append("x/a.log"), SETTLE]
-        + [write.move_folder(path="logs/x", to="logs/y"), append("y/a.log")],
+        [
+            write.create(path="logs/x/a.log", parents=True),
+            START,
+            append("x/a.log"),
+            SETTLE,
+            write.move_folder(path="logs/x", to="logs/y"),
+            append("y/a.log"),
+        ],
     ),
     # 7. killed
     Scenario(
@@ -368,8 +454,18 @@ SCENARIOS = [
         7,
         "state of an older version",
         "The state file says that another version wrote it: refused, with what to do, and left as it was.",
-        [START, append("a.log"), SETTLE, STOP, tool.age_state(), append("a.log"), START, tool.refused()]
-        + [tool.renew_state(), START],
+        [
+            START,
+            append("a.log"),
+            SETTLE,
+            STOP,
+            tool.age_state(),
+            append("a.log"),
+            START,
+            tool.refused(),
+            tool.renew_state(),
+            START,
+        ],
         tells=[r"format must be 1; got 0"],
     ),
     Scenario(
@@ -383,7 +479,14 @@ SCENARIOS = [
         8,
         "many files",
         "So many small files that they cannot all be open: 20,000.",
-        [START, write.many(folder="logs/many", files=Larger(400, 20_000), count=5), SETTLE, STOP, append("a.log"), START],
+        [
+            START,
+            write.many(folder="logs/many", files=Larger(400, 20_000), count=5),
+            SETTLE,
+            STOP,
+            append("a.log"),
+            START,
+        ],
     ),
     Scenario(
         8,
@@ -396,7 +499,12 @@ SCENARIOS = [
         "line that is too long",
         "A line of 100 MB stands between others.",
         [
-            *(START, append("a.log"), write.raw(path=A, data="#bad"), write.long_line(path=A, size=Larger(3 << 20, 100 << 20))),
+            *(
+                START,
+                append("a.log"),
+                write.raw(path=A, data="#bad"),
+                write.long_line(path=A, size=Larger(3 << 20, 100 << 20)),
+            ),
             *(append("a.log"), SETTLE),
         ],
         Setting(read={"max_line": "2MB"}),
@@ -420,21 +528,44 @@ SCENARIOS = [
         8,
         "invalid UTF-8",
         "There are bytes that are no UTF-8.",
-        [START, append("a.log"), write.raw(path=A, data='{"log":"#bad \xff\xfe"}\n'), append("a.log"), SETTLE, append("a.log")],
+        [
+            START,
+            append("a.log"),
+            write.raw(path=A, data='{"log":"#bad \xff\xfe"}\n'),
+            append("a.log"),
+            SETTLE,
+            append("a.log"),
+        ],
         tells=[r'a\.log","start":\d+,"end":\d+'],
     ),
     Scenario(
         8,
         "empty lines",
         "There are empty lines, also at the beginning and at the end.",
-        [START, write.raw(path=A, data="\n\n"), append("a.log"), write.raw(path=A, data="\n \n\n"), append("a.log")]
-        + [write.raw(path=A, data="\n")],
+        [
+            START,
+            write.raw(path=A, data="\n\n"),
+            append("a.log"),
+            write.raw(path=A, data="\n \n\n"),
+            append("a.log"),
+            write.raw(path=A, data="\n"),
+        ],
     ),
     Scenario(
         8,
         "no newline at all",
         "The last record has no newline, and none comes.",
-        [START, append("a.log"), append("b.log"), SETTLE, STOP, write.unended(path=A), START, append("b.log"), tool.drained()],
+        [
+            START,
+            append("a.log"),
+            append("b.log"),
+            SETTLE,
+            STOP,
+            write.unended(path=A),
+            START,
+            append("b.log"),
+            tool.drained(),
+        ],
         Setting(read={"last_line": "emit"}),
     ),
     # 9. seen late or not at all
@@ -451,7 +582,7 @@ SCENARIOS = [
     Scenario(
         9,
         "notifications lost",
-        "So much happens that the kernel's queue overflows; a file that is written to meanwhile is never written to again.",
+        "So much happens that the kernel's queue overflows; what is written meanwhile is told of by nothing else.",
         [
             *(START, append("a.log"), append("b.log"), SETTLE, PAUSE, write.churn(paths=[A, B], times=9000)),
             *(append("c.log"), write.rotate(path=A), append("a.log"), GO_ON),
@@ -462,15 +593,33 @@ SCENARIOS = [
         9,
         "clock set back",
         "The time of change goes back by an hour with each write.",
-        [START, append("a.log", mtime="back"), SETTLE, append("a.log", mtime="back"), SETTLE, STOP]
-        + [append("a.log", mtime="back"), START],
+        [
+            START,
+            append("a.log", mtime="back"),
+            SETTLE,
+            append("a.log", mtime="back"),
+            SETTLE,
+            STOP,
+            append("a.log", mtime="back"),
+            START,
+        ],
     ),
     Scenario(
         9,
         "time of change as it was",
         "Writes leave the time of change as it was.",
-        [START, append("a.log"), SETTLE, append("a.log", mtime="kept"), SETTLE, STOP, append("a.log", mtime="kept"), START]
-        + [SETTLE, append("a.log", mtime="kept")],
+        [
+            START,
+            append("a.log"),
+            SETTLE,
+            append("a.log", mtime="kept"),
+            SETTLE,
+            STOP,
+            append("a.log", mtime="kept"),
+            START,
+            SETTLE,
+            append("a.log", mtime="kept"),
+        ],
     ),
     Scenario(
         9,
@@ -485,7 +634,13 @@ SCENARIOS = [
         "permission",
         "A file may not be read, and later may.",
         [
-            *(write.permit(path=A, mode=0), append("a.log"), append("b.log"), START, tool.until_told(pattern="cannot be read.*a.log")),
+            *(
+                write.permit(path=A, mode=0),
+                append("a.log"),
+                append("b.log"),
+                START,
+                tool.until_told(pattern="cannot be read.*a.log"),
+            ),
             *(write.permit(path=A, mode=0o644), append("a.log"), SETTLE, append("a.log")),
         ],
         tells=[r'cannot be read: Permission denied[^\n]*a\.log","start":0', r"a\.log can be read again"],
@@ -494,8 +649,13 @@ SCENARIOS = [
         10,
         "descriptors",
         "The limit of open files is reached.",
-        [tool.start(descriptors=32), write.many(folder="logs/many", files=100, count=5), append("a.log"), SETTLE]
-        + [write.many(folder="logs/many", files=100, count=2)],
+        [
+            tool.start(descriptors=32),
+            write.many(folder="logs/many", files=100, count=5),
+            append("a.log"),
+            SETTLE,
+            write.many(folder="logs/many", files=100, count=2),
+        ],
     ),
     Scenario(
         10,
@@ -513,7 +673,13 @@ SCENARIOS = [
         "disk full at the state",
         "There is no room for what the tool knows, then there is; it is killed meanwhile.",
         [
-            *(tool.small_disk(folder="state", size="1m"), START, append("a.log"), SETTLE, tool.fill_disk(folder="state")),
+            *(
+                tool.small_disk(folder="state", size="1m"),
+                START,
+                append("a.log"),
+                SETTLE,
+                tool.fill_disk(folder="state"),
+            ),
             *(append("a.log", 200), tool.until_told(pattern="checkpoint failed"), SETTLE, KILL),
             *(tool.free_disk(folder="state"), append("a.log"), START),
         ],

@@ -64,10 +64,12 @@ class Tool(Protocol):
     Attributes:
         name: What it is called.
         patience: Seconds without anything new after which nothing more is expected of it.
+        warm_up: Seconds after a start that do not count.
     """
 
     name: str
     patience: float
+    warm_up: float
 
     def version(self) -> str | None:
         """Its version; None where it is not installed."""
@@ -107,7 +109,12 @@ streams:
     - watch: {{paths: [{logs}], patterns: ["{pattern}"]{watch}}}
     - read_lines{read}
     - parse_json:
-        fields: {{log: log, file: {{path: file, type: int}}, n: {{path: n, type: int}}, size: {{path: size, type: int}}, text: text}}
+        fields:
+          log: log
+          file: {{path: file, type: int}}
+          n: {{path: n, type: int}}
+          size: {{path: size, type: int}}
+          text: text
   lines: [{{from: records}}, {{to_jsonl: {{path: {sink}/out.jsonl}}}}]
   rows: [{{from: records}}, {{to_sqlite: {{path: {sink}/out.db, table: records}}}}]
   problems: [{{from: errors}}, {{to_jsonl: {{path: {folder}/errors.jsonl}}}}]
@@ -119,6 +126,7 @@ class Rxpipe:
 
     name = "rxpipe"
     patience = 20.0
+    warm_up = 0.0
 
     def version(self) -> str | None:
         """This checkout's."""
@@ -175,6 +183,7 @@ class Peer:
     """A tool that runs in an environment of its own, by the script of its name."""
 
     patience = 6.0
+    warm_up = 4.0
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -210,6 +219,8 @@ class Peer:
 
 class Pathway(Peer):
     """Pathway takes rows back and adds them anew: what counts is what it left standing."""
+
+    warm_up = 15.0
 
     def delivered(self, place: Place) -> dict[str, Iterator[Name | bytes]]:
         """The lines that were not taken back."""

@@ -1,9 +1,9 @@
 """The process that writes the log files of a scenario, and knows what it wrote.
 
-It reads one order a line from standard input, as `["append", {"path": "a.log", "count": 100}]`, does it, and answers with
-one line: `{"written": RUNS, "skip": REASON}`. A run is `[log, file, first, last, times, sure]`: the records `first` to
-`last` of one log, in its `file`-th file, are each complete in it, `times` times; `sure` is false of those that nobody could
-have read for certain. It uses the standard library alone, and nothing of the tools it writes for.
+It reads one order a line from standard input, as `["append", {"path": "a.log", "count": 100}]`, does it, and answers
+with one line: `{"written": RUNS, "skip": REASON}`. A run is `[log, file, first, last, times, sure]`: the records from
+`first` to `last` of one log, in its `file`-th file, are complete in it, each so many times; `sure` is false of those
+that nobody could have read for certain. It uses the standard library alone, and nothing of the tools it writes for.
 
     python writer.py FOLDER SEED
 """
@@ -177,12 +177,13 @@ class Writer:
         new.parent.mkdir(parents=True, exist_ok=True)
         self._close(new)
         old.rename(new)
-        for kept in (self._open, self._file, self._halves):
+        moved: list[dict[Path, Any]] = [self._open, self._file, self._halves]
+        for kept in moved:
             if old in kept:
-                kept[new] = kept.pop(old)  # type: ignore[attr-defined]  # each with values of its own
+                kept[new] = kept.pop(old)
 
     def rotate(self, path: str) -> None:
-        """Rename `x.log.2` to `x.log.3`, `x.log.1` to `x.log.2`, `x.log` to `x.log.1`, also where they are compressed."""
+        """Rename `x.log.1` to `x.log.2`, then `x.log` to `x.log.1`, and so on, also where they are compressed."""
         known = {int(at.name.removeprefix(f"{self._at(path).name}.").split(".")[0]): at for at in self._rotated(path)}
         for number in sorted(known, reverse=True):
             packed = ".gz" if known[number].suffix == ".gz" else ""
@@ -248,7 +249,7 @@ class Writer:
         aside.rename(self._at(path))
 
     def reuse(self, path: str, to: str) -> None:
-        """Remove a file, and make another one that gets its inode, as it soon does where nobody has the first one open."""
+        """Remove a file, and make another one that gets its inode, as it does once nobody has the first one open."""
         inode = self._at(path).stat().st_ino
         self.remove(path)
         self._file.pop(self._at(to), None)
@@ -292,9 +293,8 @@ class Writer:
             run, line = self._next_opened(at)
             self._pieces(self._open[at], line + b"\n", torn and self._random.random() < 0.3)
             self._extend(run)
-            if number % 20 == 0:
-                if select.select([sys.stdin], [], [], pause)[0]:
-                    return
+            if number % 20 == 0 and select.select([sys.stdin], [], [], pause)[0]:
+                return
             if rotate and number % rotate == 0:
                 self.rotate(path)
 
@@ -313,8 +313,10 @@ class Writer:
 def main() -> None:
     """Obey until there are no more orders."""
     writer = Writer(Path(sys.argv[1]), sys.argv[2])
-    while order := sys.stdin.buffer.raw.readline():  # type: ignore[attr-defined]  # unbuffered: what waits can be selected
-        print(json.dumps(writer.obey(*json.loads(order))), flush=True)
+    with open(sys.stdin.fileno(), "rb", buffering=0) as orders:  # unbuffered: what waits can be selected
+        while order := orders.readline():
+            sys.stdout.write(json.dumps(writer.obey(*json.loads(order))) + "\n")
+            sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Bytewax with its own sources and sinks of files, its recovery store, and, since it ends with the files, run again.
 
-    python bytewax_tail.py LOGS PATTERN SINK STATE
+python bytewax_tail.py LOGS PATTERN SINK STATE
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Streamz with its own sources of file names and of the lines of a file; it has nothing to recover from.
 
-    python streamz_tail.py LOGS PATTERN SINK STATE
+python streamz_tail.py LOGS PATTERN SINK STATE
 """
 
 from __future__ import annotations
