@@ -230,9 +230,9 @@ class _Driver:
                 return
             time.sleep(0.01)  # between two looks
 
-    def storm(self, path: str, times: int, sharp: bool, rotate: int = 0) -> None:
+    def storm(self, path: str, times: int, sharp: bool, **given: Any) -> None:
         """Kill it at random moments while the writer goes on; sharp is `kill -9`."""
-        self._order(Step("keep_writing", {"path": path, "rotate": rotate, "torn": True}, writes=True))
+        self._order(Step("keep_writing", {"path": path, "torn": True, **given}, writes=True))
         file = self._tool.main_file(self._place)
         for _ in range(times):
             before = file.stat().st_size if file.exists() else 0

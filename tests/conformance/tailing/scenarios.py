@@ -436,13 +436,19 @@ SCENARIOS = [
         7,
         "killed",
         "`kill -9` at random moments, while a writer writes torn lines and rotates.",
-        [tool.storm(path=A, times=Larger(6, 300), sharp=True, rotate=2000)],
+        [tool.storm(path=A, times=Larger(4, 300), sharp=True, rotate=2000)],
+    ),
+    Scenario(
+        7,
+        "killed, rotated and compressed",
+        "The same, while what was rotated twice is compressed.",
+        [tool.storm(path=A, times=Larger(4, 100), sharp=True, rotate=500, compress=True)],
     ),
     Scenario(
         7,
         "told to end",
-        "SIGTERM at random moments, in the same way.",
-        [tool.storm(path=A, times=Larger(5, 200), sharp=False, rotate=2000)],
+        "SIGTERM at random moments, while a writer writes torn lines and rotates.",
+        [tool.storm(path=A, times=Larger(3, 200), sharp=False, rotate=2000)],
     ),
     Scenario(
         7,

@@ -284,19 +284,26 @@ class Writer:
             for path in paths:
                 self.append(path, 1)
 
-    def keep_writing(
-        self, path: str, rotate: int = 0, torn: bool = False, at_most: int = 1_000_000, pause: float = 0.002
-    ) -> None:
-        """Write until the next order is there; with `rotate`, to a new file each so many records."""
+    def keep_writing(self, path: str, rotate: int = 0, torn: bool = False, compress: bool = False) -> None:
+        """Write until the next order is there.
+
+        Args:
+            path: The file.
+            rotate: After how many records the file is rotated; 0 for never.
+            torn: Whether three in ten lines are torn.
+            compress: Whether the files that were rotated twice are compressed.
+        """
         at = self._at(path)
-        for number in range(1, at_most + 1):
+        number = 0
+        while number % 20 or not select.select([sys.stdin], [], [], 0.002)[0]:
+            number += 1
             run, line = self._next_opened(at)
             self._pieces(self._open[at], line + b"\n", torn and self._random.random() < 0.3)
             self._extend(run)
-            if number % 20 == 0 and select.select([sys.stdin], [], [], pause)[0]:
-                return
             if rotate and number % rotate == 0:
                 self.rotate(path)
+                if compress and self._at(f"{path}.2").exists():
+                    self.compress(f"{path}.2")
 
     def _next_opened(self, at: Path) -> tuple[list[Any], bytes]:
         self._opened(at)
