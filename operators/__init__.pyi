@@ -54,6 +54,7 @@ from rxpipe.operators.records.validate import validate as validate
 from rxpipe.operators.records.where import where as where
 from rxpipe.operators.sinks.to_callback import to_callback as to_callback
 from rxpipe.operators.sinks.to_csv import to_csv as to_csv
+from rxpipe.operators.sinks.to_dead_letters import to_dead_letters as to_dead_letters
 from rxpipe.operators.sinks.to_http import to_http as to_http
 from rxpipe.operators.sinks.to_jsonl import to_jsonl as to_jsonl
 from rxpipe.operators.sinks.to_log import to_log as to_log
@@ -131,6 +132,7 @@ __all__ = [
     "timeout",
     "to_callback",
     "to_csv",
+    "to_dead_letters",
     "to_http",
     "to_jsonl",
     "to_log",

@@ -124,8 +124,8 @@ class Selection(msgspec.Struct, frozen=True):
 
 def letter_of(error: ErrorRecord) -> Letter:
     """An error record as a letter, with all that is still known of what was rejected."""
-    place = {"path": error.path, "start": error.start, "end": error.end}
-    made = Letter(error.step.partition("[")[0], error.step, error.reason, error.time, **place)
+    stream = error.step.partition("[")[0]
+    made = Letter(stream, error.step, error.reason, error.time, error.path, error.start, error.end)
     kind, record, types = _whole(error.whole)
     if kind is None:
         return msgspec.structs.replace(made, record=error.record)

@@ -1,7 +1,8 @@
-"""Folders and files that are private to the user, whatever the umask."""
+"""Folders and files that are private to the user, whatever the umask, and whose names survive a power loss."""
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -12,9 +13,12 @@ from uuid import uuid4
 FILE, FOLDER = 0o600, 0o700
 """The modes."""
 
+_NO_SYNC = (errno.EINVAL, errno.EACCES)
+"""What a file system says that knows no sync of folders, and a folder that may be written to but not read."""
+
 
 def make_folder(path: Path) -> None:
-    """Make a folder, with those above it that are missing.
+    """Make a folder, with those above it that are missing; their names are durable then.
 
     Raises:
         OSError: It cannot be made, or there is a file in its place.
@@ -22,6 +26,24 @@ def make_folder(path: Path) -> None:
     missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
     for folder in reversed(missing):
         folder.mkdir(FOLDER, exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable: a file's sync says nothing of its name.
+
+    Raises:
+        OSError: The disk fails.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
 
 
 @contextmanager

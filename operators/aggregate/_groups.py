@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from rxpipe.aggregations.aggregation import Aggregation
 from rxpipe.aggregations.groupcode import Group, Key
 from rxpipe.aggregations.packing import pack, unpack
-from rxpipe.context import Change, Context
+from rxpipe.context import Context, Cut
 from rxpipe.elements import Batch, Fold, Partial, Row
 from rxpipe.expressions import parse
 from rxpipe.fusion.rows import Reject, compile_values
@@ -53,6 +53,7 @@ class Groups:
         saved = context.state("operator", self._changes, f"groups by {', '.join(by) or 'nothing'}")
         store.persistent = saved.persistent
         version = saved.get(_VERSION).get("version")
+        self._version: int
         self._version, since = (0, context.now()) if version is None else unpack(version)
         self._saved_version = None if version is None else self._version
         self._unread = [row for row in saved.items() if row[0] != _VERSION]
@@ -61,12 +62,13 @@ class Groups:
         self.table = Table(context.stream, by, self._read, lambda: self._version, since)
         context.gauge("groups", lambda: len(store.groups) + len(self._unread))
 
-    def _changes(self) -> Iterable[Change]:
+    def _changes(self) -> Cut:
         """What changed, and the version of the table."""
-        yield from self._store.changes()
+        made = self._store.changes()
         if self._saved_version != self._version:
             self._saved_version = self._version
-            yield _VERSION, "version", pack([self._version, self.table.since])
+            made.told.append((_VERSION, "version", pack([self._version, self.table.since])))
+        return made
 
     def apply(self, batch: Batch | Fold) -> bool:
         """Take a batch in, or the groups that a loop changed; returns whether anything changed."""

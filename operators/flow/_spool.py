@@ -6,9 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
-from rxpipe.durable import make_folder, sync_folder
 from rxpipe.errors import StateError
-from rxpipe.private import make_folder
+from rxpipe.private import make_folder, sync_folder
 
 LENGTH = 4
 """Bytes in front of each text that tell its length."""

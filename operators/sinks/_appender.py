@@ -9,9 +9,8 @@ import os
 import stat
 from pathlib import Path
 
-from rxpipe.durable import make_folder, sync_folder
 from rxpipe.errors import RxpipeError, StateError
-from rxpipe.private import make_folder
+from rxpipe.private import make_folder, sync_folder
 
 TAIL = 4096
 """How many bytes before the position tell whether the file is the one that was written."""

@@ -14,12 +14,11 @@ from typing import Any
 import msgspec
 import orjson
 
-from rxpipe.durable import make_folder, sync_folder
 from rxpipe.elements import Row
 from rxpipe.errors import RxpipeError, StateError
 from rxpipe.operators.sinks._appender import in_place, sync
 from rxpipe.operators.sinks._records import OPTION, as_record, plain
-from rxpipe.private import make_folder
+from rxpipe.private import make_folder, sync_folder
 
 ROWID = "_rowid"
 """The column that numbers appended rows."""

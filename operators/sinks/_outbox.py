@@ -14,9 +14,9 @@ from rxpipe.errors import RxpipeError, StateError
 from rxpipe.lease import Lease
 from rxpipe.log import logger
 from rxpipe.operators.sinks._records import records_of
+from rxpipe.operators.sinks._versions import Versions
 from rxpipe.retrying import Breaker
 from rxpipe.transient import asked_of
-from rxpipe.operators.sinks._versions import Versions
 
 _END: Any = object()
 """Stands for the completion among the elements and jobs."""
@@ -51,7 +51,7 @@ class Outbox:
         self._scheduler = context.scheduler(scheduler)
         self._observer = observer
         self._write = write
-        self._fatal = (RxpipeError, *fatal)
+        self._fatal: tuple[type[Exception], ...] = (RxpipeError, *fatal)
         self._retry = context.retry()
         self._breaker = Breaker(self._retry, self._scheduler)
         self._waiting: deque[tuple[Any, Any]] = deque()

@@ -9,7 +9,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from rxpipe.durable import make_folder
 from rxpipe.errors import RxpipeError
 from rxpipe.operators.sinks._appender import Appender
 from rxpipe.private import make_folder

@@ -124,7 +124,9 @@ class _Sink:
             schema = values.pop(_SCHEMA, None)
             read = None if schema is None else self._pyarrow.ipc.read_schema(self._pyarrow.py_buffer(schema))
             self._arrow = Arrow(self._pyarrow, self._parts.schema() if read is None else read)
-            self._restore(int(values.pop(_PERIOD, b"0")), [values[place] for place in sorted(values) if place[0] == _HELD])
+            self._restore(
+                int(values.pop(_PERIOD, b"0")), [values[place] for place in sorted(values) if place[0] == _HELD]
+            )
         except BaseException:
             self.close()
             raise

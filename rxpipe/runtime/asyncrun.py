@@ -17,7 +17,7 @@ from rxpipe.language.edges import PASSING, fits, members, type_name
 from rxpipe.language.plan import Plan
 from rxpipe.letters import Selection
 from rxpipe.log import logger
-from rxpipe.parameters.units import nbytes, seconds
+from rxpipe.parameters.units import Duration, nbytes, seconds
 from rxpipe.runtime.adoption import adopt
 from rxpipe.runtime.engine import Engine, Options
 from rxpipe.runtime.replay import Replay
@@ -353,7 +353,7 @@ def _poster(loop: asyncio.AbstractEventLoop) -> Callable[[Callable[[], None]], N
     return post
 
 
-def not_drained(timeout: str | float | None) -> None:
+def not_drained(timeout: Duration | None) -> None:
     """Tell that a drain took too long."""
     logger.warning("the run did not drain in {}: stopped; the next run goes on from the last checkpoint", timeout)
 

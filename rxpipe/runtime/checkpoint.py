@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import sqlite3
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -15,8 +14,8 @@ from rxpipe.errors import StateError
 from rxpipe.lease import Flow
 from rxpipe.log import logger
 from rxpipe.runtime.meter import blame
-from rxpipe.transient import transient
 from rxpipe.runtime.saving import Saving
+from rxpipe.transient import transient
 
 if TYPE_CHECKING:
     from rxpipe.runtime.state import StateFile
@@ -194,7 +193,7 @@ class Checkpoints:
 
         def written(future: Future[None]) -> None:
             error = future.exception()
-            if error is not None and not transient(error):
+            if error is not None and not (isinstance(error, Exception) and transient(error)):
                 raise error
             if last or error is not None:
                 self._over(saving, error)

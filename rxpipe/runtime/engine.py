@@ -20,8 +20,8 @@ from rxpipe.context import Emit, Notifier, Written, void
 from rxpipe.errors import GraphError, RunError, RxpipeError
 from rxpipe.fusion.lift import fold
 from rxpipe.graph import ERRORS
-from rxpipe.language.plan import error_handlers, reads_of
 from rxpipe.language.hidden import masked
+from rxpipe.language.plan import error_handlers, reads_of
 from rxpipe.lease import Flow
 from rxpipe.log import logger
 from rxpipe.runtime.adoption import spool_of

@@ -9,9 +9,9 @@ import sqlite3
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rxpipe.durable import make_folder, sync_folder
 from rxpipe.errors import StateError
 from rxpipe.log import logger
+from rxpipe.private import make_folder, sync_folder
 from rxpipe.runtime.adoption import adopt, spool_of
 from rxpipe.runtime.state import StateFile, open_readonly
 

@@ -22,7 +22,6 @@ from urllib.parse import quote
 import msgspec
 
 from rxpipe.context import Change, StateKind
-from rxpipe.durable import make_folder
 from rxpipe.errors import StateError
 from rxpipe.language.hidden import masked
 from rxpipe.log import logger

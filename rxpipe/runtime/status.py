@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rxpipe.elements import ErrorRecord, as_dict
-from rxpipe.runtime.checkpoint import PAUSES
 from rxpipe.language.hidden import masked
+from rxpipe.runtime.checkpoint import PAUSES
 from rxpipe.runtime.meter import Meter, blame
 
 if TYPE_CHECKING:

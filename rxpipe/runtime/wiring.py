@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from reactivex import Observable, never
-from reactivex.subject import Subject
 
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import ERRORS, stream_of

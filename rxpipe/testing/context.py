@@ -11,7 +11,7 @@ from reactivex.abc import SchedulerBase
 from reactivex.disposable import Disposable
 
 from rxpipe.context import Change, Context, Cut, Emit, StateKind, void
-from rxpipe.elements import Batch, ErrorRecord, LineDelta, unleased
+from rxpipe.elements import ErrorRecord, unleased
 from rxpipe.lease import Flow, Lease
 from rxpipe.testing.virtual import VirtualTimeScheduler
 

@@ -131,7 +131,7 @@ def sink(fails: Fails | None) -> Callable[[Observable[Any]], Observable[Any]]:
         write = fails.write
 
         def subscribe(observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
-            outbox = Outbox(current(), scheduler, observer, write, lambda error: isinstance(error, OSError))
+            outbox = Outbox(current(), scheduler, observer, write)
             upstream = source.subscribe(
                 lambda element: outbox.put(element, element), observer.on_error, outbox.complete, scheduler=scheduler
             )

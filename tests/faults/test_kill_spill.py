@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -47,13 +48,17 @@ def test_what_waits_on_disk_is_neither_lost_nor_doubled(tmp_path: Path, kills: i
         for _ in range(kills):
             before = out.stat().st_size if out.exists() else 0
             run = server.start(tmp_path, *RUN)
-            until(lambda size=before: out.exists() and (out.stat().st_size != size or _all_written(out)))
+            until(partial(_goes_on, out, before))
             time.sleep(rng.random() * 0.2)  # the random moment of the kill
             run.kill()
             spilled = max(spilled, sum(path.stat().st_size for path in tmp_path.glob("state.db.spool/*/*")))
         assert server.start(tmp_path, *RUN, "--once").wait() == 0, (tmp_path / "faults.log").read_text()
     assert [json.loads(line)["id"] for line in out.read_bytes().splitlines()] == list(range(RECORDS))
     assert spilled > 1000, "the reader was slow enough to be worth killing"
+
+
+def _goes_on(out: Path, size: int) -> bool:
+    return out.exists() and (out.stat().st_size != size or _all_written(out))
 
 
 def _all_written(out: Path) -> bool:
