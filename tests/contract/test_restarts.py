@@ -22,7 +22,6 @@ from rxpipe.testing import TestContext, VirtualTimeScheduler
 from rxpipe.testing.samples import example_parameters, samples
 from tests.contract.test_operators import Feed, Run, meaning
 
-EXAMPLES = 25
 STEP, LATER = 0.1, 100.0
 """Virtual seconds between two elements, and those given to an operator to emit what it holds."""
 
@@ -129,7 +128,7 @@ def again(case: Case, at: int, states: Any, here: Path, before: Run, kept: tuple
     return made
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(inputs=INPUTS)
 def test_killed(operator: Operator, inputs: Inputs) -> None:
     """What happens between the checkpoint and the kill is not there any more."""
@@ -144,7 +143,7 @@ def test_killed(operator: Operator, inputs: Inputs) -> None:
     assert broken == whole(case, at)
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(inputs=INPUTS)
 def test_drained(operator: Operator, inputs: Inputs) -> None:
     """A run that is stopped leaves to the next what it would have gone on with."""

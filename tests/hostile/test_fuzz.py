@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.hostile.targets import TARGETS
@@ -20,7 +20,6 @@ def changed(seed: bytes, cuts: list[tuple[int, int, bytes]], times: int) -> byte
 
 
 @pytest.mark.parametrize("name", [*TARGETS])
-@settings(deadline=None)
 @given(data=st.data())
 def test_only_errors_of_our_own(name: str, data: st.DataObject) -> None:
     target, seeds = TARGETS[name]

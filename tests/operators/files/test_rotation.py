@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rxpipe.operators.files._packed import OtherError, Packed, Place
@@ -209,7 +209,6 @@ def test_what_is_to_be_read_anew_is_read_compressed_too(start: Any, logs: Path) 
 ACTIONS = ["write", "rotate", "compress", "look", "restart", "checkpoint", "crash"]
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from(ACTIONS), max_size=40), st.integers(1, 2000))
 def test_rotated_and_compressed_at_any_moment(actions: list[str], block: int) -> None:
     written: list[bytes] = []

@@ -295,7 +295,7 @@ class Crash(BaseException):
     """The process is gone."""
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), crashes=st.lists(st.tuples(st.integers(1, 30), st.booleans()), max_size=4))
 def test_exactly_once_whenever_it_is_killed(tmp_path: Path, seed: int, crashes: list[tuple[int, bool]]) -> None:
     rng = random.Random(seed)
