@@ -194,7 +194,7 @@ def error_record(
     place.setdefault("time", time.time())
     made = ErrorRecord(step=step, reason=reason, record=text, **place)
     if record is not None:
-        made.__dict__["whole"] = unleased(record)
+        vars(made)["whole"] = unleased(record)
     return made
 
 

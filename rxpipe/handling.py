@@ -120,7 +120,7 @@ class Handled(Step):
     def __init__(self, step: Step, raw: Any) -> None:
         super().__init__(step.operator, step.raw)
         self.on_error = raw
-        self._policy = read(raw)
+        self._policy: OnError = read(raw)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Handled) and super().__eq__(other) and self.on_error == other.on_error

@@ -61,7 +61,7 @@ class Operator:
             divide it passes on.
     """
 
-    def __init__(self, function: Callable[..., Observable[Any]]) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
         self.name = function.__name__
         self.module = function.__module__
@@ -254,7 +254,8 @@ class Operator:
         inputs = dict(inputs)
         rest = inputs.pop(self.variadic_input, []) if self.variadic_input else []
         first = [inputs.pop(name) for name in self.inputs[:1] if name in inputs]
-        return self.function(*first, *rest, **inputs, **parameters)
+        made: Observable[Any] = self.function(*first, *rest, **inputs, **parameters)
+        return made
 
 
 class Step:

@@ -44,6 +44,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         action.add_argument("--id", action="append", default=[], help="this entry; may be given several times")
     listing.add_argument("--all", action="store_true", help="list those that were sent again, too")
     listing.add_argument("--json", action="store_true", help="print one JSON object a line")
+    sending.add_argument(
+        "--reset",
+        action="append",
+        default=[],
+        metavar="STREAM",
+        help="where the graph was mended: let what is changed in this stream start afresh",
+    )
     sending.add_argument("--dry-run", action="store_true", help="list what would be sent")
 
 
@@ -79,7 +86,7 @@ def execute(args: argparse.Namespace) -> int:
         return _show(dead_letters(plan, state, Selection(ids=(args.id,))), args.id)
     chosen = Selection(args.stream, args.step, args.reason, args.since, args.until, tuple(args.id))
     if args.action == "replay" and not args.dry_run:
-        return _replay(plan, settings, state, chosen)
+        return _replay(plan, settings, state, chosen, args.reset)
     found = dead_letters(plan, state, chosen)
     every = args.action == "list" and args.all
     return _list(
@@ -134,7 +141,7 @@ def _show(found: list[Kept], wanted: str) -> int:
     return 0
 
 
-def _replay(plan: Plan, settings: Settings, state: Path | None, chosen: Selection) -> int:
+def _replay(plan: Plan, settings: Settings, state: Path | None, chosen: Selection, reset: list[str]) -> int:
     import asyncio  # noqa: PLC0415
 
     from rxpipe.cli.run import delivered  # noqa: PLC0415
@@ -146,7 +153,7 @@ def _replay(plan: Plan, settings: Settings, state: Path | None, chosen: Selectio
     keepers(plan)
 
     async def main() -> AsyncRun:
-        async with AsyncRun(plan, state=state, settings=settings, replay=chosen) as run:
+        async with AsyncRun(plan, state=state, settings=settings, replay=chosen, reset=reset) as run:
             await run.wait()
         return run
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import resource
 import signal
@@ -110,9 +111,9 @@ def test_a_replay_that_is_killed_sends_nothing_twice(checked: Checked) -> None:
     checked.world.write("broken", "")
     checked.world.write("pause", "0.02")
     for part in (1, 2, 3):
-        before = len(checked.written())
+        wanted = len(checked.written()) + 4 * part
         replaying = checked.world.start("dead-letters", "replay", "checked.yaml", PYTHONPATH=checked.path)
-        until(lambda before=before, part=part: len(checked.written()) >= before + 4 * part, replaying.poll)
+        until(functools.partial(lambda least: len(checked.written()) >= least, wanted), replaying.poll)
         replaying.send_signal(signal.SIGKILL)
         replaying.communicate()
     checked.world.write("pause", "0")

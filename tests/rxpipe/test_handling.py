@@ -92,7 +92,8 @@ def test_neighbours_share_a_loop_all_the_same(do: str) -> None:
 
 def test_outside_a_graph(capsys: pytest.CaptureFixture[str]) -> None:
     out: list[Any] = []
-    with entered(TestContext()) as context:
+    context = TestContext()
+    with entered(context):
         rx.of(Batch(ROWS)).pipe(on_error(ops.where(BAD), "skip"), ops.derive(m="1 / (n - 1)")).subscribe(out.append)
     assert [batch.dicts() for batch in out] == [[{"n": 2, "m": 1.0}]]
     assert [error.reason for error in context.errors] == [REASON]  # the other step's own
