@@ -151,6 +151,8 @@ class Reader:
             except OSError as error:
                 self._failed(tail, error)
             self._budget -= max(_SMALLEST_READ, self.read_bytes - before)
+            if tail.queued:  # it gave a block, which ends with a line and may be smaller than one, and there is more
+                break
         if self.queue:
             self._wake()
         elif self.completing and not self.closed:
