@@ -5,7 +5,10 @@ from __future__ import annotations
 import html
 import importlib.util
 import re
+import sys
+import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,3 +78,43 @@ def test_the_page_on_guarantees(
     capsys.readouterr()
     assert main(["run", "levels.yaml", "--once", "--state", "s.db"]) == 1
     assert capsys.readouterr().err.split() == refusal.split()
+
+
+def test_the_page_on_errors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its graph runs, its commands do what is said, and its program sends again what is mended."""
+    page = (DOCS / "errors.md").read_text(encoding="utf-8")
+    [graph] = re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    [commands] = re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    [program] = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    broken = {1, 3}
+
+    def checked(record: dict[str, Any]) -> dict[str, Any]:
+        if record["id"] in broken:
+            msg = f"broken for {record['id']}"
+            raise ValueError(msg)
+        return record
+
+    prices = types.ModuleType("prices")
+    vars(prices).update(checked=checked, BusyError=type("BusyError", (Exception,), {}))
+    monkeypatch.setitem(sys.modules, "prices", prices)
+    monkeypatch.chdir(tmp_path)
+    Path("orders").mkdir()
+    lines = [f'{{"id": {n}, "price": {price}}}\n' for n, price in enumerate([5, 5, '"x"', 5])]
+    Path("orders/a.jsonl").write_text("".join(lines), encoding="utf-8")
+    Path("orders.yaml").write_text(graph, encoding="utf-8")
+    run, listing, show, replay = commands.splitlines()
+    assert main(run.split()[1:]) == 0
+    assert main(listing.split()[1:]) == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert (listed[0].split()[0], [line.split("for ")[1][0] for line in listed]) == ("dead.jsonl:0", ["1", "3"])
+    broken.discard(1)
+    assert main(show.split()[1:]) == 0
+    assert '"record": {' in capsys.readouterr().out
+    assert main(replay.split()[1:]) == 0
+    assert capsys.readouterr().out == "2 entries sent again, 1 errors of theirs\n"
+    broken.clear()
+    exec(program, {})
+    written = Path("checked.jsonl").read_text(encoding="utf-8").splitlines()
+    assert written == [f'{{"id":{n},"price":5}}' for n in (0, 1, 3)]
