@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -71,6 +71,14 @@ class OriginGone(NamedTuple):
     path: str
 
 
+class Lines(Protocol):
+    """The lines that the rows of a batch were made of."""
+
+    def at(self, index: int, rows: list[Row]) -> tuple[int, int] | None:
+        """The first byte of the line of one of the rows, and the one behind it; None where it cannot be told."""
+        ...
+
+
 class Batch:
     """Records that travel together, with the leases of the data they came from.
 
@@ -80,9 +88,10 @@ class Batch:
         leases: Leases of the source blocks; dropped with the batch.
         retractable: Whether rows of this stream may be retracted later.
         row_type: The type of all rows, where whoever made them knows it; nothing depends on it but time.
+        lines: Where the lines stand that the rows were made of, one of each; for error records.
     """
 
-    __slots__ = ("leases", "retractable", "retracted", "row_type", "rows")
+    __slots__ = ("leases", "lines", "retractable", "retracted", "row_type", "rows")
 
     def __init__(
         self,
@@ -92,9 +101,11 @@ class Batch:
         *,
         retractable: bool = False,
         row_type: type | None = None,
+        lines: Lines | None = None,
     ) -> None:
         self.rows = rows
         self.row_type = row_type
+        self.lines = lines
         self.retracted: list[Row] = [] if retracted is None else retracted
         self.leases = leases
         self.retractable = retractable
@@ -144,8 +155,8 @@ class ErrorRecord(msgspec.Struct, frozen=True, dict=True):
     """A record, line or file that could not be handled: an element of the built-in stream `errors`.
 
     `start` and `end` are byte offsets in `path`: of the line itself where `read_lines` (with its newline) or
-    `parse_json` (without) rejects it; of the block of lines that the record came in where a later step does, which
-    knows no more. `time` is in seconds since the epoch.
+    `parse_json` (without) rejects it, and where a record-wise step next to `parse_json` rejects a record; of the block
+    of lines that the record came in where a later step does, which knows no more. `time` is in seconds since the epoch.
     """
 
     step: str

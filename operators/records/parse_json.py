@@ -14,11 +14,12 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from typing_extensions import TypedDict
 
 from rxpipe.context import Context, current
-from rxpipe.elements import Batch, LineDelta, Row
+from rxpipe.elements import Batch, LineDelta, Lines, Row
 from rxpipe.errors import RxpipeError
 from rxpipe.expressions.known import KnownFields
 from rxpipe.fusion.lift import Fusible, Lifted, Make, Reject, Stage
 from rxpipe.fusion.loop import Loop, compile_loop
+from rxpipe.fusion.origins import lines_in
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.records._decode import Declared, FieldType, Paths, compile_decoder
 from rxpipe.operators.records._search import lines_containing
@@ -89,11 +90,11 @@ def parse_json(
             if not isinstance(element, LineDelta):
                 observer.on_next(element)
                 return
-            objects = _decoded(decode, element, marker, context)
+            objects, lines = _decoded(decode, element, marker, context)
             if objects:
                 path[0] = element.path
                 leases = () if element.lease is None else (element.lease,)
-                observer.on_next(Batch(objects, leases=leases, row_type=decoder))
+                observer.on_next(Batch(objects, leases=leases, row_type=decoder, lines=lines))
 
         return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
 
@@ -113,6 +114,37 @@ def _declared(name: str, spec: str | FieldSpec) -> Declared:
         return Declared((spec,), "any")
     paths = spec.get("path", name)
     return Declared((paths,) if isinstance(paths, str) else tuple(paths), spec.get("type", "any"))
+
+
+class _Again(NamedTuple):
+    """The lines of a block of which each made an object: they are read again when one is asked for."""
+
+    path: str
+    start: int
+    end: int
+    decode: Callable[[bytes], Row]
+
+    def at(self, index: int, rows: list[Row]) -> tuple[int, int] | None:
+        """Where the line of an object stands, if that is still what stands there."""
+        lines = lines_in(self.path, self.start, self.end)
+        if index >= len(lines):
+            return None
+        start, line = lines[index]
+        try:
+            same = self.decode(line.removeprefix(_BOM)) == rows[index]
+        except _BAD_LINE:
+            return None
+        return (start, start + len(line)) if same else None
+
+
+class _Places(NamedTuple):
+    """The lines of a block, of which some made no object."""
+
+    places: list[tuple[int, int]]
+
+    def at(self, index: int, rows: list[Row]) -> tuple[int, int] | None:  # noqa: ARG002  # see `rxpipe.elements.Lines`
+        """Where the line of an object stands."""
+        return self.places[index]
 
 
 class _Decoder(NamedTuple):
@@ -163,16 +195,19 @@ def _typed(kind: Any) -> _Decoder:
     return _Decoder(msgspec.json.Decoder(kind).decode, msgspec.json.Decoder(list[kind]).decode)
 
 
-def _decoded(decoder: _Decoder, block: LineDelta, marker: bytes | None, context: Context) -> list[Any]:
-    """The objects of a block; bad lines are rejected one by one when the block as a whole does not decode."""
+def _decoded(
+    decoder: _Decoder, block: LineDelta, marker: bytes | None, context: Context
+) -> tuple[list[Any], Lines | None]:
+    """The objects of a block, and where their lines stand; bad lines are rejected one by one where all do not decode."""
     data = block.data
     if block.start == 0 and data.startswith(_BOM):
         data = b"   " + data[3:]
     whole = _at_once(decoder, data) if marker is None else None
     if whole is not None:
-        return whole
+        return whole, _Again(block.path, block.start, block.end, decoder.line)
     decode = decoder.line
-    objects = []
+    objects: list[Any] = []
+    places: list[tuple[int, int]] = []
     for start, line in _lines(data) if marker is None else lines_containing(data, marker):
         try:
             objects.append(decode(line))
@@ -185,9 +220,10 @@ def _decoded(decoder: _Decoder, block: LineDelta, marker: bytes | None, context:
                 at = block.start + start
                 reason = f"no valid record: {error}"
                 context.reject(reason, line, leases=leases, path=block.path, start=at, end=at + len(line))
-            else:
-                objects.append(repaired)
-    return objects
+                continue
+            objects.append(repaired)
+        places.append((block.start + start, block.start + start + len(line)))
+    return objects, _Places(places)
 
 
 def _at_once(decoder: _Decoder, data: bytes) -> list[Row] | None:

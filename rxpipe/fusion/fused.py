@@ -15,6 +15,7 @@ from rxpipe.context import Context
 from rxpipe.elements import Batch, Fold, Row
 from rxpipe.errors import RxpipeError
 from rxpipe.fusion.loop import Fused, Loop, Write, compile_loop
+from rxpipe.fusion.origins import Origins
 from rxpipe.fusion.rows import Fusible, RowsFunction
 from rxpipe.runtime.meter import Meter, blame
 
@@ -135,11 +136,12 @@ class Run:
         return self._loops[key]
 
     def _one_by_one(self, batch: Batch) -> Batch:
+        origins = Origins(batch)
         for applied in self._steps:
             before = len(batch.rows)
             started = perf_counter_ns()
             try:
-                batch = through(applied.step, applied.context, batch)
+                batch = through(applied.step, applied.context, batch, origins)
             except Exception as error:  # noqa: BLE001  # it is raised again, with the step's name
                 raise blame(error, applied.context.name) from error.__cause__
             applied.measured(before, len(batch.rows), perf_counter_ns() - started)
@@ -161,14 +163,16 @@ def runs_of(steps: list[Applied], tail: Tail | None) -> list[Run]:
     return [Run(group, tail if foldable and group is groups[-1] else None) for group in groups]
 
 
-def through(step: RowsFunction | Fusible, context: Context, batch: Batch) -> Batch:
+def through(step: RowsFunction | Fusible, context: Context, batch: Batch, origins: Origins) -> Batch:
     """A batch through one step: its rows, and those taken back."""
     function = step.rows if isinstance(step, Fusible) else step
 
     def reject(row: Row, error: Exception) -> None:
-        context.reject(error, row, leases=batch.leases)
+        start, end = origins.rejected(row) or (None, None)
+        context.reject(error, row, leases=batch.leases, start=start, end=end)
 
     rows = function(batch.rows, reject)
+    origins.step(rows)
     return batch.replace(rows, function(batch.retracted, _ignore) if batch.retracted else None)
 
 

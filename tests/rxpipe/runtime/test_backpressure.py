@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, note
+from hypothesis import assume, given, note
 from hypothesis import strategies as st
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
@@ -364,6 +364,7 @@ def test_no_queue_outgrows_its_bound(steps: list[str], second: list[str], nbytes
         slow=[stream("main"), *map(step_of, second), sink],
         less=[stream("main"), other],
     )
+    assume(not rxpipe.problems(made))  # such as a field that an earlier step leaves out
     most = (limit // nbytes + 1) * Rows.each * MOST_PARTS ** [*steps, *second].count("explode")
     with VirtualRun(made, settings={"in_flight": f"{limit}B"}, watch=lambda *_: None) as run:
         for _ in range(30):
