@@ -198,7 +198,7 @@ def _typed(kind: Any) -> _Decoder:
 def _decoded(
     decoder: _Decoder, block: LineDelta, marker: bytes | None, context: Context
 ) -> tuple[list[Any], Lines | None]:
-    """The objects of a block, and where their lines stand; bad lines are rejected one by one where all do not decode."""
+    """The objects of a block and where their lines stand; bad lines are rejected one by one where not all decode."""
     data = block.data
     if block.start == 0 and data.startswith(_BOM):
         data = b"   " + data[3:]
