@@ -6,7 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from operator import length_hint
-from typing import Any
+from typing import Any, NamedTuple
+
+from msgspec import Raw
 
 from rxpipe.aggregations.aggregation import KINDS, Aggregation
 from rxpipe.aggregations.groupcode import Column, Group, Key, Update, compile_groups
@@ -18,6 +20,14 @@ from rxpipe.fusion.rows import Reject
 
 Changed = dict[Key, Group | None]
 """The groups that changed; None where one is gone."""
+
+
+class _Settled(NamedTuple):
+    """A group as it is saved: whether it has all values, its place, and its slots, which are packed."""
+
+    exact: bool
+    number: int
+    slots: Raw
 
 
 class Store:
@@ -41,7 +51,6 @@ class Store:
         self._aggregations = aggregations
         self._dirty: Changed = {}
         self._cut: Changed = {}
-        self._settled: list[tuple[Key, Change]] = []
         self._numbers: dict[Key, int] = {}
         self._last = 0
         self._compile()
@@ -92,8 +101,6 @@ class Store:
         changes in place it is packed before, see `_settle`.
         """
         cut, self._cut, self._dirty = self._dirty, self._dirty, {}
-        settled: list[tuple[Key, Change]] = []
-        self._settled = settled
         given: list[Key] = []
 
         def rows() -> Iterator[Change]:
@@ -101,14 +108,10 @@ class Store:
                 key, group = cut.popitem()
                 given.append(key)
                 yield self._packed(key, group)
-            for key, change in settled:
-                given.append(key)
-                yield change
 
         def failed() -> None:
-            keys = [*given, *cut, *(key for key, _ in settled)]
+            self._dirty = {key: self.groups.get(key) for key in (*given, *cut)} | self._dirty
             cut.clear()
-            self._dirty = {key: self.groups.get(key) for key in keys} | self._dirty
 
         return Cut(rows(), failed=failed)
 
@@ -117,16 +120,18 @@ class Store:
         cut = self._cut
         for key in keys:
             with suppress(TypeError):  # it cannot be a key: the record will be refused
-                if key in cut:
-                    self._settled.append((key, self._packed(key, cut.pop(key))))
+                group = cut.get(key)
+                if group is not None and type(group) is not _Settled:
+                    cut[key] = _Settled(self.exact, self._numbers[key], Raw(pack([*map(self._dumped, group)])))
 
     def _packed(self, key: Key, group: Group | None) -> Change:
         shared = canonical(key)
         if group is None:
             return pack(shared), "", None
+        if type(group) is not _Settled:
+            group = self.exact, self._numbers[key], [*map(self._dumped, group)]
         own = [] if shared is key else [key]
-        values = [self.exact, self._numbers[key], [*map(self._dumped, group)], *own]
-        return pack(shared), "", pack(values)
+        return pack(shared), "", pack([*group, *own])
 
     def restore(self, rows: Iterable[tuple[bytes, str, bytes]]) -> None:
         """Take over what was saved."""

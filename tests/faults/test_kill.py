@@ -101,7 +101,7 @@ def test_nothing_is_lost_or_doubled_when_killed_at_random(tmp_path: Path, seed: 
         (tmp_path / "logs" / "stop").touch()
         writer.wait(timeout=30)
     last = start(tmp_path, "--once")
-    _, log = last.communicate(timeout=60)
+    _, log = last.communicate(timeout=600)
     assert last.returncode == 0, log.decode()
 
     expected = [record for record in written(tmp_path) if record["n"] >= 5]  # as the graph's condition

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import gc
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from reactivex import Observable
 from reactivex import operators as rxo
 
 from rxpipe import operators as ops
-from rxpipe.context import Change, current
+from rxpipe.context import Change, Cut, current
 from rxpipe.elements import Batch
 from rxpipe.errors import RunError
 from rxpipe.lease import Lease
@@ -66,6 +67,200 @@ def test_crashes_at_any_time(
             run.advance(3600 if after is None else after)
         durable = ledger.durable
     assert ledger.numbers == list(range(40))
+
+
+class Slow(Executor):
+    """Makes each call some virtual seconds after it was asked for."""
+
+    def __init__(self, run: VirtualRun, seconds: float) -> None:
+        self._run, self._seconds = run, seconds
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Schedule a call."""
+        future: Future[Any] = Future()
+
+        def call(*_: object) -> None:
+            future.set_running_or_notify_cancel()
+            try:
+                future.set_result(fn(*args, **kwargs))
+            except Exception as error:  # noqa: BLE001  # a future carries whatever was raised
+                future.set_exception(error)
+
+        self._run.virtual.schedule_relative(self._seconds, call)
+        return future
+
+
+def slow(run: VirtualRun, seconds: float) -> VirtualRun:
+    """The run, whose checkpoints take so long to write."""
+    run.engine._options.executor = Slow(run, seconds)  # a run in virtual time has no threads
+    return run
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    crashes=st.lists(st.floats(0.0, 4.0), max_size=4),
+    period=st.sampled_from([0.05, 0.3]),
+    writing=st.sampled_from([0.01, 0.4, 1.7]),
+)
+def test_crashes_while_a_checkpoint_is_written(
+    tmp_path_factory: pytest.TempPathFactory, crashes: list[float], period: float, writing: float
+) -> None:
+    """What is saved is of one moment, however much has flowed since: sinks, offsets and groups agree."""
+    state = tmp_path_factory.mktemp("crash") / "s.sqlite"
+    durable: list[Any] = []
+    for after in [*crashes, None]:
+        ledger = Ledger(durable)
+        groups = ops.aggregate(by=["k"], total="sum(n)", different="distinct(n)", most="max(n)")
+        steps = [ledger.step, ops.derive(k="n % 3"), ops.dedupe("n"), groups]
+        with slow(VirtualRun(graph(Blocks(count=40, every=period).source(), *steps), state=state), writing) as run:
+            run.advance(3600 if after is None else after)
+            rows = run.engine.tables["main"].rows() if "main" in run.engine.tables else []
+        durable = ledger.durable
+    assert ledger.numbers == list(range(40))
+    assert sorted(rows, key=lambda row: row["k"]) == [
+        {"k": k, "total": sum(range(k, 40, 3)), "different": len(range(k, 40, 3)), "most": max(range(k, 40, 3))}
+        for k in range(3)
+    ]
+
+
+def test_the_flow_goes_on_while_a_checkpoint_is_written(state: Path) -> None:
+    blocks, ledger = Blocks(every=0.1), Ledger()
+    with slow(VirtualRun(ledger_graph(blocks, ledger), state=state), 30.0) as run:
+        run.advance(1.05)
+        taken, emitted = run.status().checkpoints, blocks.emitted
+        run.advance(25)
+        status = run.status()
+        assert status.checkpoints == taken == 1  # the first is waited for, before anything flows
+        assert blocks.emitted > emitted + 200
+        assert status.degraded is None
+        run.advance(10)
+        status = run.status()
+        assert status.checkpoints == taken + 1
+        assert (status.checkpoint_pause, status.checkpoint_seconds) == (0.0, 30.0)
+        assert sum(status.checkpoint_pauses.values()) == 3  # the one under way has let go of the sources
+        assert status.checkpoint_rows == 2
+        assert status.checkpoint_bytes == len(b"10") + len(b"position") + len(b"\x0a")
+
+
+def test_what_is_asked_for_while_one_is_written_is_the_next_one(state: Path) -> None:
+    ledger, done = Ledger(), []
+    with slow(VirtualRun(ledger_graph(Blocks(every=0.1), ledger), state=state), 2.0) as run:
+        run.advance(1.55)
+        run.engine.checkpoints.take(lambda: done.append((run.status().checkpoints, len(ledger.rows))))
+        rows = len(ledger.rows)
+        run.advance(1)
+        assert done == []
+        run.advance(4)
+        assert [taken for taken, _ in done] == [3]
+        assert done[0][1] >= rows
+    reader = StateFile(state)
+    assert next(reader.rows("main[1] step"))[2][-1] >= rows  # what came behind the one under way is in it
+    reader.close()
+
+
+def test_a_drain_while_a_checkpoint_is_written(state: Path) -> None:
+    blocks, ledger = Blocks(every=0.1), Ledger()
+    with slow(VirtualRun(ledger_graph(blocks, ledger), state=state), 3.0) as run:
+        run.advance(1.55)
+        assert run.drain().state == "done"
+    reader = StateFile(state)
+    assert next(reader.rows("main[1] step"))[2] == bytes([blocks.emitted])
+    reader.close()
+
+
+def test_groups_that_could_not_be_saved_are_saved_by_the_next(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are told again, though none of them has changed since."""
+    commit = StateFile.commit
+    fail = [False]
+
+    def failing(self: StateFile, changes: Any) -> int:
+        if fail[0]:
+            self.write(changes)
+            raise sqlite3.OperationalError("disk I/O error")
+        return commit(self, changes)
+
+    monkeypatch.setattr(StateFile, "commit", failing)
+    steps = [ops.dedupe("n"), ops.aggregate(by=["n"], count="count()", d="distinct(n)"), rxo.concat(rx.never())]
+    with VirtualRun(graph(Blocks(count=3).source(), *steps), state=state) as run:
+        run.advance(0.5)
+        fail[0] = True
+        run.advance(2)
+        fail[0] = False
+        run.advance(1)
+        assert run.status().checkpoint_rows == 7
+    reader = StateFile(state)
+    assert [len(list(reader.rows(f"main[{number}] {step}"))) for number, step in ((1, "dedupe"), (2, "aggregate"))] == [
+        3,
+        3,
+    ]
+    reader.close()
+
+
+def test_a_run_that_ends_while_a_checkpoint_is_written_leaves_the_one_before(state: Path) -> None:
+    ledger = Ledger()
+    with slow(VirtualRun(ledger_graph(Blocks(every=0.1), ledger), state=state), 5.0) as run:
+        run.advance(8)
+        assert run.status().checkpoints == 2
+        run.engine.stop()
+        run.virtual.advance_by(60)
+    second = Ledger(ledger.durable)
+    with VirtualRun(ledger_graph(Blocks(every=0.1), second), state=state) as run:
+        assert second.numbers == list(range(10))
+        run.advance(5)
+    assert second.numbers == list(range(len(second.rows)))
+
+
+def test_a_step_that_fails_while_it_is_packed_is_named(state: Path) -> None:
+    def rows() -> Iterator[Change]:
+        yield b"a", "", b"1"
+        msg = "cannot be packed"
+        raise ValueError(msg)
+
+    told = iter([Cut(())])
+
+    def failing(source: Observable[Any]) -> Observable[Any]:
+        def subscribe(observer: Any, scheduler: Any = None) -> Any:
+            current().state("operator", lambda: next(told, Cut(rows())))
+            return source.subscribe(observer, scheduler=scheduler)
+
+        return Observable(subscribe)
+
+    with (
+        VirtualRun(graph(Blocks(every=0.1).source(), failing), state=state) as run,
+        pytest.raises(RunError, match=r"main\[1\] failing: ValueError: cannot be packed"),
+    ):
+        run.advance(2)
+
+
+def test_sinks_data_is_durable_before_the_rows_that_speak_of_it(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+    write, commit = StateFile.write, StateFile.commit
+
+    def sink(source: Observable[Any]) -> Observable[Any]:
+        def subscribe(observer: Any, scheduler: Any = None) -> Any:
+            made = Cut(
+                ((b"%d" % n, "", b"") for n in range(100_000)),
+                sync=lambda: happened.append("sync"),
+                saved=lambda: happened.append("saved"),
+            )
+            current().state("sink", lambda: made)
+            return source.subscribe(observer, scheduler=scheduler)
+
+        return Observable(subscribe)
+
+    def noted(name: str, method: Any) -> Any:
+        def call(self: StateFile, changes: Any) -> int:
+            happened.append(name)
+            return int(method(self, changes))
+
+        return call
+
+    monkeypatch.setattr(StateFile, "write", noted("write", write))
+    monkeypatch.setattr(StateFile, "commit", noted("commit", commit))
+    with VirtualRun(graph(rx.never(), sink), state=state):
+        pass
+    assert (happened[0], happened[-2:]) == ("sync", ["commit", "saved"])
+    assert set(happened[1:-2]) == {"write"}
 
 
 def test_buffers_are_flushed_from_the_source_on(state: Path) -> None:

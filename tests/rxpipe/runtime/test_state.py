@@ -13,12 +13,12 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from loguru import logger
 
 from rxpipe.errors import StateError
-from rxpipe.runtime.state import StateFile, open_readonly, readable
+from rxpipe.runtime.state import TOGETHER, StateFile, open_readonly, readable
 
 
 @pytest.fixture
@@ -51,6 +51,7 @@ changes = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(changes, changes)
 def test_the_last_change_of_a_row_counts(first: list[Any], second: list[Any]) -> None:
     expected = {(key, part): value for key, part, value in first + second}
@@ -62,6 +63,34 @@ def test_the_last_change_of_a_row_counts(first: list[Any], second: list[Any]) ->
             place: value for place, value in expected.items() if value is not None
         }
         file.close()
+
+
+def test_a_checkpoint_is_seen_when_it_is_committed(file: StateFile, path: Path) -> None:
+    file.commit([("s", [(b"a", "", b"1")])])
+    saved = file.saved("s", "operator", "")
+    assert file.write([("s", [(b"a", "", b"2"), (b"b", "", b"2")])]) == 2
+    assert list(saved.items()) == [(b"a", "", b"1")]
+    assert file.steps() == []
+    assert file.commit([("s", [(b"c", "", b"2")])]) == 1
+    assert [key for key, _, _ in saved.items()] == [b"a", b"b", b"c"]
+    assert file.steps() == [("s", "operator", "")]
+    file.write([("s", [(b"d", "", b"3")])])
+    file.close()
+    again = StateFile(path)
+    assert [key for key, _, _ in again.rows("s")] == [b"a", b"b", b"c"]
+    again.close()
+    with pytest.raises(StateError, match="is closed"):
+        again.write([("s", [(b"d", "", b"3")])])
+
+
+def test_many_rows_at_once(file: StateFile) -> None:
+    """More than go into one statement, written and then deleted but for every seventh."""
+    places = [(b"%05d" % number, "p" if number % 2 else "") for number in range(2 * TOGETHER + 7)]
+    file.commit([("s", [(*place, b"v") for place in reversed(places)]), ("t", [(b"k", "", b"v")])])
+    assert [(key, part) for key, part, _ in file.rows("s")] == places
+    file.commit([("s", [(*place, None) for number, place in enumerate(places) if number % 7])])
+    assert [(key, part) for key, part, _ in file.rows("s")] == places[::7]
+    assert len(list(file.rows("t"))) == 1
 
 
 def test_private_to_the_user(file: StateFile, path: Path) -> None:
