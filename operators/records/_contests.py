@@ -12,7 +12,7 @@ from rxpipe.fusion.rows import Reject
 from rxpipe.operators.records._contest import Candidate, Contest, Keep, better
 from rxpipe.operators.records._deciding import Deciding
 from rxpipe.operators.records._difference import Difference
-from rxpipe.operators.records._unsaved import NOTHING, SEEN, Unsaved
+from rxpipe.operators.records._unsaved import NOTHING, SEEN, SHAPES, Unsaved
 
 _UNKEYED = "\x00unkeyed"
 """With an origin, the key of the records that have none."""
@@ -43,8 +43,9 @@ class Contests:
         """For each key its only row, a `Contest`, `SEEN` or `NOTHING`; for unkeyed records of an origin a list of
         rows."""
         self._origins: dict[Any, set[Any]] = {}
-        self._unsaved = Unsaved(self._held, self._candidate)
+        self._unsaved = Unsaved(self._held, deciding.origin)
         self._saved = context.state("operator", self._unsaved.cut, f"records by {key}")
+        self._unsaved.restore(self._saved.get(SHAPES).get(""))
         context.gauge("keys", lambda: len(self._held))
 
     def apply(self, batch: Batch) -> Batch:
@@ -266,11 +267,9 @@ class Contests:
         found = self._held.get(key)
         if found is not None or self._saved.empty:
             return found
-        entries = [tuple(entry) for value in self._saved.get(pack_key(key)).values() for entry in unpack(value)]
-        if not entries:
+        rows: list[Any] = self._unsaved.rows_of(self._saved.get(pack_key(key)).values())
+        if not rows:
             return None
-        entries.sort(key=_number)
-        rows = [row for _, row in entries]
         if _is_unkeyed(key):
             found = rows
         elif rows[0] is None:
@@ -295,10 +294,6 @@ def _unhashable(key: Any, error: TypeError) -> TypeError:
 
 def _is_unkeyed(key: Any) -> bool:
     return type(key) is tuple and key[:1] == (_UNKEYED,)
-
-
-def _number(entry: tuple[Any, ...]) -> Any:
-    return entry[0]
 
 
 def _ignore(row: Row, error: Exception) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from operator import itemgetter
 from typing import Any
 
-from rxpipe.aggregations.packing import pack, pack_key
+import msgspec
+
+from rxpipe.aggregations.packing import pack, pack_key, unpack
 from rxpipe.context import Change, Cut
 from rxpipe.elements import Row
-from rxpipe.operators.records._contest import Candidate, Contest
+from rxpipe.operators.records._contest import Contest
 
 SEEN = True
 """Held for a key whose first record is through and is never taken back: nothing else needs to be known of it."""
@@ -17,24 +20,45 @@ NOTHING = False
 """Held for a key whose records were all taken back, so that the state file is not asked for them again."""
 
 
+SHAPES = pack(None)
+"""The key of the names of the fields of all kinds of rows that are saved: no record has it, since null is no key."""
+
+
 class Unsaved:
     """The keys of contests that changed since the last checkpoint.
 
+    Candidates are saved with their number in order of arrival, and those that are structs as their values, behind the
+    number of the names of their fields, which are saved once.
+
     Args:
         held: What is held for each key, see `Contests`.
-        candidate: Makes of a row what decides about it.
+        origin: Tells where a row came from.
 
     Attributes:
         held: For each key that changed what is held for it, where that is a row or says that there is none.
         gone: Keys and origins whose last record is gone.
     """
 
-    def __init__(self, held: dict[Any, Any], candidate: Callable[[Row], Candidate]) -> None:
+    def __init__(self, held: dict[Any, Any], origin: Callable[[Row], Any]) -> None:
         self.held: dict[Any, Any] = {}
         self.gone: set[tuple[Any, Any]] = set()
         self._several: dict[Any, None] = {}
         self._all = held
-        self._candidate = candidate
+        self._origin = origin
+        self._shapes: dict[tuple[str, ...], int] = {}
+        self._known = 0
+
+    def restore(self, shapes: bytes | None) -> None:
+        """Take over the names of fields that were saved."""
+        if shapes is not None:
+            self._shapes = {tuple(names): number for number, names in enumerate(unpack(shapes))}
+            self._known = len(self._shapes)
+
+    def rows_of(self, saved: Iterable[bytes]) -> list[Row | None]:
+        """The rows of a key that were saved, in order of arrival."""
+        names = [*self._shapes]
+        found = sorted((entry for value in saved for entry in unpack(value)), key=itemgetter(0))
+        return [dict(zip(names[row], *values, strict=True)) if values else row for _, row, *values in found]
 
     def note(self, key: Any) -> None:
         """What is held for a key is another now."""
@@ -61,6 +85,11 @@ class Unsaved:
                 yield from self._packed(key, found, gone)
             for key, origin in gone:
                 yield pack_key(key), str(origin or ""), None
+            if len(self._shapes) > self._known:
+                yield SHAPES, "", pack([list(names) for names in self._shapes])
+
+        def saved() -> None:
+            self._known = len(self._shapes)
 
         def failed() -> None:
             self.gone |= gone
@@ -69,13 +98,17 @@ class Unsaved:
                     self.note(key)
             held.clear()
 
-        return Cut(rows(), failed=failed, told=told)
+        return Cut(rows(), saved=saved, failed=failed, told=told)
 
     def _packed(self, key: Any, found: Any, gone: set[tuple[Any, Any]]) -> Iterable[Change]:
         """A row for each origin that a key has candidates of; those are not gone."""
         parts: dict[str, list[list[Any]]] = {}
         for number, (origin, row) in enumerate(self._entries(key, found)):
-            parts.setdefault(str(origin or ""), []).append([number, row])
+            entry = [number, row]
+            if isinstance(row, msgspec.Struct):
+                shape = self._shapes.setdefault(row.__struct_fields__, len(self._shapes))
+                entry = [number, shape, list(msgspec.structs.astuple(row))]
+            parts.setdefault(str(origin or ""), []).append(entry)
             gone.discard((key, origin))
         encoded = pack_key(key)
         return [(encoded, part, pack(entries)) for part, entries in parts.items()]
@@ -88,4 +121,4 @@ class Unsaved:
             return [(candidate.origin, candidate.row) for candidate in found.candidates]
         if isinstance(found, list):
             return [(key[1], row) for row in found]
-        return [] if found is None or found is NOTHING else [(self._candidate(found).origin, found)]
+        return [] if found is None or found is NOTHING else [(self._origin(found), found)]

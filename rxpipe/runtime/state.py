@@ -41,12 +41,14 @@ CACHE_KIB = 16 * 1024
 _place = itemgetter(0, 1)
 """Key and part of a change."""
 
+# The state has row numbers, so that values are written behind each other and only what finds them is written all over
+# the file: keys come in no order, and each checkpoint would write most pages anew.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS step (name TEXT PRIMARY KEY, kind TEXT NOT NULL, description TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS state (
     step TEXT NOT NULL, key BLOB NOT NULL, part TEXT NOT NULL, value BLOB NOT NULL, PRIMARY KEY (step, key, part)
-) WITHOUT ROWID;
+);
 CREATE INDEX IF NOT EXISTS state_part ON state (step, part) WHERE part <> '';
 """
 
