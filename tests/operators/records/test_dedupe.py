@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from reactivex.subject import Subject
 
+from rxpipe.aggregations.packing import pack, pack_key
 from rxpipe.context import entered
 from rxpipe.elements import Batch, OriginGone, as_dict
 from rxpipe.errors import RxpipeError
@@ -380,3 +381,23 @@ def test_totals_behind_it(history: list[Any], cuts: random.Random, stop: int) ->
         for path in {row["path"] for row in winners}
     }
     assert last == expected
+
+
+def test_names_of_fields_are_saved_once() -> None:
+    made = [ROW("p", number, "r", False, number, False, number) for number in range(3)]
+    (state,) = Run(USAGE).batch(*made).context.checkpoint()
+    assert sum(value.count(b"request") for value in state.values()) == 1
+    again = Run(USAGE, [state])
+    again.counts[text(made[1])] = 1
+    again.batch({**as_dict(made[1]), "n": 5}, {"id": 7, "n": 1, "path": "p", "other": 1})
+    (state,) = again.context.checkpoint()
+    assert sum(value.count(b"request") for value in state.values()) == 2  # a dict is saved as it is
+    assert again.seen[0].retracted == [as_dict(made[1])]
+
+
+def test_rows_that_were_saved_with_their_names_are_read() -> None:
+    saved = {(pack_key(1), "p"): pack([[0, {"id": 1, "n": 1, "path": "p"}]])}
+    run = Run({"key": "id", "keep": "largest", "by": ["n"], "origin": "path"}, [saved])
+    run.counts[text({"id": 1, "n": 1, "path": "p"})] = 1
+    run.batch({"id": 1, "n": 2, "path": "q"})
+    assert [as_dict(row) for row in run.seen[0].retracted] == [{"id": 1, "n": 1, "path": "p"}]
