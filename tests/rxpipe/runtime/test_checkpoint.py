@@ -96,7 +96,6 @@ def slow(run: VirtualRun, seconds: float) -> VirtualRun:
     return run
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     crashes=st.lists(st.floats(0.0, 4.0), max_size=4),
     period=st.sampled_from([0.05, 0.3]),
@@ -187,11 +186,11 @@ def test_groups_that_could_not_be_saved_are_saved_by_the_next(state: Path, monke
         run.advance(2)
         fail[0] = False
         run.advance(1)
-        assert run.status().checkpoint_rows == 7
+        assert run.status().checkpoint_rows == 1 + 3 + 3 + 1  # offset, keys, groups, version of their table
     reader = StateFile(state)
     assert [len(list(reader.rows(f"main[{number}] {step}"))) for number, step in ((1, "dedupe"), (2, "aggregate"))] == [
         3,
-        3,
+        3 + 1,
     ]
     reader.close()
 

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from loguru import logger
 
@@ -51,7 +51,6 @@ changes = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(changes, changes)
 def test_the_last_change_of_a_row_counts(first: list[Any], second: list[Any]) -> None:
     expected = {(key, part): value for key, part, value in first + second}
