@@ -79,10 +79,15 @@ class Place(msgspec.Struct, frozen=True):
         return Place(self.file, self.line, self.column + columns, self.text)
 
 
+_AROUND = 100
+"""How many characters of a source line are shown before a place, and behind it."""
+
+
 class Problem(msgspec.Struct, frozen=True):
     """One problem of a graph: where it is, and what must be, what was found and a guess.
 
-    Printed as `file:line:column: stream[step]: message`, then the source line with a caret.
+    Printed as `file:line:column: stream[step]: message`, then the source line, or what of it stands around the place,
+    with a caret.
     """
 
     message: str
@@ -102,8 +107,9 @@ class Problem(msgspec.Struct, frozen=True):
         head = "\n".join(map(escaped, head.split("\n")))
         if self.place is None or not self.place.text:
             return head
-        line = self.place.text.replace("\t", " ")
-        before, behind = escaped(line[: self.place.column - 1]), escaped(line[self.place.column - 1 :])
+        line, at = self.place.text, self.place.column - 1
+        before = "…" * (at > _AROUND) + escaped(line[max(0, at - _AROUND) : at].replace("\t", " "))
+        behind = escaped(line[at : at + _AROUND].replace("\t", " ")) + "…" * (len(line) > at + _AROUND)
         return f"{head}\n    {before}{behind}\n    {' ' * len(before)}^"
 
 
@@ -133,6 +139,12 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 
     matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
     return matches[0] if matches else None
+
+
+def listed(names: Iterable[str], most: int = 20) -> str:
+    """Names for a message; of many the first ones."""
+    shown = [*names]
+    return ", ".join([*shown[:most], *([f"and {len(shown) - most:,} more"] if len(shown) > most else [])])
 
 
 def shortened(text: str, width: int = 80) -> str:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-from rxpipe.errors import ExpressionError, nearest
+from rxpipe.errors import ExpressionError, listed, nearest
 from rxpipe.expressions.callcode import write_call
 from rxpipe.expressions.fields import DICT_NAMES, as_struct, common, field_types, is_number
 from rxpipe.expressions.functions import FUNCTIONS, Computed, Truth, coalesce, member, power
@@ -149,7 +149,7 @@ class Compiler:
             return self.columns[name]
         if not self.knows(name):
             guess = nearest(name, self.fields)
-            there = "" if guess else f"; there are {', '.join(self.fields) or 'none'}"
+            there = "" if guess else f"; there are {listed(self.fields) or 'none'}"
             self.refuse(node, f"unknown field {name!r}{there}", guess)
         return self.read(name)
 

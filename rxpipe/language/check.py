@@ -198,12 +198,15 @@ class _Checker:
         """The streams, each behind all that it reads; every cycle is a problem."""
         done: dict[str, bool] = {}
         order: list[str] = []
+        all_reads = {
+            name: [(stream_of(read), place, step) for read, place, step in reads] for name, reads in self.reads.items()
+        }
         for first in self.graph.streams:
             path: list[tuple[str, int]] = [] if first in done else [(first, 0)]
             while path:
                 name, position = path.pop()
                 done.setdefault(name, False)
-                reads = [(stream_of(read), place, step) for read, place, step in self.reads[name]]
+                reads = all_reads[name]
                 if position == len(reads):
                     done[name] = True
                     order.append(name)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from reactivex import Observable
 
-from rxpipe.errors import ParameterError, ParameterProblem, Place, did_you_mean, nearest
+from rxpipe.errors import ParameterError, ParameterProblem, Place, did_you_mean, listed, nearest
 from rxpipe.expressions.known import KnownFields
 from rxpipe.graph import ERRORS, FROM, StepSpec, stream_of
 from rxpipe.language.edges import Bindings, emitted, fits, type_name, union
@@ -205,7 +205,7 @@ class StepChecker:
             return True
         names = list(dict.fromkeys([*self.graph.streams, ERRORS]))
         guess = nearest(stream_of(target), names)
-        tail = did_you_mean(guess) if guess else f"; there are {', '.join(map(repr, names))}"
+        tail = did_you_mean(guess) if guess else f"; there are {listed(map(repr, names))}"
         self._note(f"unknown stream {target!r}{tail}", place, stream, index)
         return False
 
@@ -240,7 +240,7 @@ class StepChecker:
             else:
                 names = [f"{source}.{name}" for name in there]
                 guess = nearest(read, names)
-                all_of = f"; there are {', '.join(map(repr, names))}" if names else "; no step of it has one"
+                all_of = f"; there are {listed(map(repr, names))}" if names else "; no step of it has one"
                 message = f"stream {source!r} has no output {output!r}{did_you_mean(guess) or all_of}"
             self._note(message, spec.places.at(_path_of(spec.parameters, read)), stream, index)
 

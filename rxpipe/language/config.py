@@ -17,6 +17,10 @@ from rxpipe.language.values import DECLARING, TYPES, inferred, read_sets
 from rxpipe.language.yamltext import Node, compose
 from rxpipe.registry import registry
 
+MAX_STREAMS = 1000
+MAX_STEPS = 1000
+"""Of one stream: what a check does grows with both, and with their product."""
+
 _TOP = ("graph", "description", "params", "settings", "plugins", "sample", "allow", "streams", "tests")
 DECLARATION = ("type", "default", "description", "required", "choices")
 
@@ -274,14 +278,19 @@ class _Reader:
         if node is None:
             return {}
         streams: dict[str, list[StepSpec]] = {}
-        for key, value in node.value:
+        if len(node.value) > MAX_STREAMS:
+            self._note(f"a graph has at most {MAX_STREAMS:,} streams; got {len(node.value):,}", node.place)
+        for key, value in node.value[:MAX_STREAMS]:
             name = str(key.value)
             if value.kind != "list":
                 self._no_list(name, value)
                 self.broken.add((name, 0))
                 streams[name] = [StepSpec("?")]
                 continue
-            streams[name] = [self._step(name, index, item) for index, item in enumerate(value.value)]
+            if len(value.value) > MAX_STEPS:
+                must = f"a stream has at most {MAX_STEPS:,} steps; got {len(value.value):,}"
+                self._note(must, value.place, name)
+            streams[name] = [self._step(name, index, item) for index, item in enumerate(value.value[:MAX_STEPS])]
         return streams
 
     def _no_list(self, name: str, value: Node) -> None:

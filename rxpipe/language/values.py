@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
-from rxpipe.errors import GraphError, Problem, RxpipeError, did_you_mean, nearest
+from rxpipe.errors import GraphError, Problem, RxpipeError, did_you_mean, listed, nearest
 from rxpipe.graph import Graph, Param
 from rxpipe.language.hidden import Hidden
 from rxpipe.language.variables import UNSET, Scope, Value
@@ -59,7 +59,7 @@ def read_sets(graph: Graph, sets: Iterable[str]) -> dict[str, Any]:
 def unknown_parameter(name: str, graph: Graph) -> str:
     """The message for a parameter that the graph does not declare."""
     guess = nearest(name, graph.params)
-    names = ", ".join(map(repr, graph.params)) or "none"
+    names = listed(map(repr, graph.params)) or "none"
     tail = did_you_mean(guess) if guess else f"; it declares {names}"
     return f"unknown parameter {name!r} of graph {graph.name!r}{tail}"
 

@@ -55,6 +55,9 @@ _SIZES = {"B": Fraction(1)} | {
     for suffix, base in (("B", 1000), ("iB", 1024))
 }
 
+_LONGEST = 1000
+"""Characters of a text that can be a quantity."""
+
 _WRITTEN_OUT = 10**15
 """Numbers from here on are written with an exponent."""
 
@@ -232,7 +235,7 @@ Size = Annotated[str | int, _Quantity(nbytes, _SIZE_MUST, ("512B", "64KB", "1GiB
 def _duration(text: str) -> Fraction:
     """The sum of the parts of a duration; their units must come largest first."""
     total, place, above = Fraction(0), 0, Fraction(10**9)
-    parts = [*_QUANTITY.finditer(text)]
+    parts = [*_QUANTITY.finditer(text[:_LONGEST])]
     if len(parts) <= 1:  # a plain quantity, whose unit may be missing
         return _quantity(text, _DURATIONS, _DURATION_MUST)
     guess = ""
