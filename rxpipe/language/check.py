@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from rxpipe.elements import Batch
-from rxpipe.errors import FunctionError, GraphError, Place, Problem, did_you_mean, nearest
+from rxpipe.errors import FunctionError, GraphError, Place, Problem, described, did_you_mean, nearest
 from rxpipe.graph import ERRORS, Graph, stream_of
 from rxpipe.language.checkstep import StepChecker
 from rxpipe.language.config import in_order, plugin_folder
@@ -19,7 +19,7 @@ from rxpipe.parameters.calls import function_named
 from rxpipe.registry import registry
 
 STREAM_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-GRAPH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+GRAPH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
 def plan(graph: Graph, values: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Plan:
@@ -114,8 +114,8 @@ class _Checker:
     def _graph_parts(self) -> None:
         graph, at = self.graph, self.graph.places.at
         if not GRAPH_NAME.fullmatch(graph.name):
-            must = "a graph's name is made of letters, digits, '_', '-' and '.', because it names a file"
-            self.note(f"{must}; got {graph.name!r}", at(("graph",)))
+            must = "a graph's name is made of up to 100 letters, digits, '_', '-' and '.', because it names a file"
+            self.note(f"{must}; got {described(graph.name)}", at(("graph",)))
         self._plugins()
         self._sample()
         self._allow()

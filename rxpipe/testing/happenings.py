@@ -6,10 +6,13 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from rxpipe.errors import RxpipeError, did_you_mean, nearest
+from rxpipe.errors import RxpipeError, described, did_you_mean, nearest
 from rxpipe.parameters.units import seconds
 from rxpipe.testing.cases import Change, Failing, Jump, Kill
 from rxpipe.testing.reading import Reader, is_sink
+
+_LONGEST_NAME = 255
+"""Bytes of a file's name, that of a folder included."""
 
 _ACTIONS = ("append", "write", "delete", "rename", "truncate")
 
@@ -28,8 +31,11 @@ class HappeningsReader(Reader):
 
     def file(self, name: Any, *path: str | int) -> None:
         """Note a name that is no path below the test's folder."""
-        if not isinstance(name, str) or not name or name.startswith(("/", "~")) or ".." in PurePosixPath(name).parts:
-            self.note(f"a file's name must be a path below the test's folder; got {name!r}", *path, name=True)
+        parts = PurePosixPath(name).parts if isinstance(name, str) else ()
+        stays = parts and not name.startswith(("/", "~")) and ".." not in parts and "\0" not in name
+        if not stays or max(len(part.encode("utf-8", "replace")) for part in parts) > _LONGEST_NAME:
+            must = "a file's name must be a path below the test's folder"
+            self.note(f"{must}; got {described(name)}", *path, name=True)
 
     def content(self, content: Any, *path: str | int) -> None:
         """Note what cannot be a file's content."""
