@@ -4,14 +4,16 @@
   None where a part is missing or None. So does a field that a dict lacks; a struct must have the field.
 - Literals: numbers (whole ones below 2 ** 64), texts, True, False, None, `[a, b]`, `(a, b)`.
 - Arithmetic `+ - * / // % **` on numbers, `+` on texts and lists too. `*` and `%` refuse texts and lists, `**` results
-  of 4096 bits and more: no expression can fill the memory. Arithmetic with None fails, for that record only.
+  of 4096 bits and more: what an expression makes grows with its own length and with the record, in a loop with the
+  lengths of its lists, and not otherwise. Arithmetic with None fails, for that record only.
 - `== != < <= > >=` in chains, `in`, `not in`, `is None`, `is not None`, `and`, `or`, `not`, `a if condition else b`.
 - Subscripts and slices: `parts[0]`, `usage['type']`, `id[:8]`. A missing item fails; `get(object, key, default)` not.
 - A loop: `[i for i in iterations if i.type == 'x']`, or as a generator in any, all, sum, min, max, len, join; two deep.
 - Calls by bare name of the functions in `rxpipe.expressions.functions`, with arguments as in their signatures.
 
 All else is refused: methods, lambda, f-strings, `:=`, names that begin with an underscore, more than 4,000 characters,
-500 parts or 50 levels. A regular expression is taken as it is: one that backtracks without end is not found out.
+500 parts or 50 levels. A regular expression is taken as it is: one that backtracks without end is not found out. And a
+variable `${name}` in a graph stands in an expression as if its text was written there.
 """
 
 from __future__ import annotations

@@ -152,7 +152,5 @@ tests:
 
 @pytest.mark.parametrize("name", ["..", "../x", "/x", "a/b", ".", "", "a\0", "x" * 300])
 def test_the_name_of_a_graph_names_no_other_folder(name: str) -> None:
-    with pytest.raises(
-        GraphError, match="a graph's name is made of up to 100 letters|'graph: NAME' is missing|must be"
-    ):
+    with pytest.raises(GraphError, match=r"^<text>:1:8: a graph's name is made of|'graph: NAME' is missing"):
         load_text(f"graph: {dumps(name)}\nstreams: {{s: [interval: 1s]}}\n")

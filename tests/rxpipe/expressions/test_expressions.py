@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
+import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Annotated, Any, NamedTuple
@@ -381,6 +383,66 @@ def test_not_a_text() -> None:
         "round(5, -999999999)",
         "max(a, key=lower)",
         "\uff3f\uff3fclass\uff3f\uff3f",
+        "\ufe33\ufe33import\ufe33\ufe33('os')",
+        "a.\ufe4d\ufe4dclass\ufe4d\ufe4d",
+        "\uff45\uff56\uff41\uff4c('1')",
+        "(lambda f: f(f))(lambda f: f(f))",
+        "[f for f in [lambda: a]][0]()",
+        "[a for a in [b] if [a for _x in a]]",
+        "(x for x in a).gi_frame",
+        "[x for x in a].__iter__",
+        "any(x for x in a if (yield x))",
+        "'{0.__class__.__mro__}'.format(a)",
+        "''.join([a])",
+        "str.join('', a)",
+        "lower.__call__(a)",
+        "join(*a)",
+        "join(**a)",
+        "get(a, b, *c)",
+        "sorted(a, key=lambda x: x)",
+        "print(a)",
+        "input()",
+        "compile('1', '', 'eval')",
+        "setattr(a, 'b', 1)",
+        "object()",
+        "super()",
+        "classmethod(a)",
+        "map(lower, a)",
+        "range(99999999999)",
+        "bytes(99999999999)",
+        "list(a)",
+        "dict(a=1)",
+        "memoryview(a)",
+        "a if b else (c := 1)",
+        "a[(b := 1)]",
+        "a[lambda: 1]",
+        "b'bytes'",
+        "1j",
+        "...",
+        "a.b = 1",
+        "a -> b",
+        "@a",
+        "2 ** 2 ** 2 ** 2 ** 2 ** 2",
+        "2 ** (9 ** 9)",
+        "99999999999999999999 ** 99",
+        "1e999",
+        "9" * 5000,
+        "0x" + "f" * 17,
+        "not_a_function.__doc__",
+        "`a`",
+        "a\x00.b",
+        "a # b",
+        "a \\\n + b",
+        "match a: pass",
+        "a!r",
+        "a <> b",
+        "a is b",
+        "a is 'x'",
+        "[x for x, y in a]",
+        "[x for x.y in a]",
+        "[x for x[0] in a]",
+        "[x for x in a for y in b]",
+        "[[[z for z in y] for y in x] for x in a]",
         "a.\uff3fb",
         "-" * 3000 + "1",
         "not " * 900 + "1",
@@ -397,8 +459,47 @@ def test_escapes_are_refused(text: str) -> None:
         parse(text)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a * a * a * a * a * a * a * a",
+        "2 ** b",
+        "b ** b",
+        "t * b",
+        "t % b",
+        "l * b",
+        "l * 9",
+        "replace(t, '', t)",
+        "replace(replace(replace(t, 'x', t), 'x', t), 'x', t)",
+        "join([t for i in l], t)",
+        "join([join([t for i in l], t) for j in l], t)",
+        "str(b ** 99)",
+        "int(t)",
+        "round(b, 30)",
+        "strip(t * 1)",
+        "l + l + l + l",
+        "[[l for i in l] for j in l]",
+    ],
+)
+def test_what_is_allowed_stays_small(text: str) -> None:
+    """Of a record of 300 kB nothing is made that is large, in little time; or the record fails."""
+    record = {"a": 2**64 - 1, "b": 2**63, "t": "x" * 100_000, "l": [1] * 300}
+    tracemalloc.start()
+    started = time.process_time()
+    with contextlib.suppress(ArithmeticError, ValueError, TypeError):
+        parse(text).bind(dict)(record)
+    took, (_, peak) = time.process_time() - started, tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 100 * 2**20
+    assert took < 5
+
+
 def test_values_are_not_reached_into() -> None:
     assert value("a.upper", a="text") is None
+    assert value("sum(x for x in a).gi_frame.f_back", a=[1]) is None
+    assert value("[x for x in a].append", a=[1]) is None
+    assert value("print if a else 1", a=True) is None
+    assert value("eval", eval="a field") == "a field"
     assert value("a.append", a=[1]) is None
     assert value("a.year", a=datetime.now(UTC)) is None
     assert value("'text'.upper") is None
