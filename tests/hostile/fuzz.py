@@ -7,10 +7,12 @@ and leaves the input in the folder `fuzzed`.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 FOUND = Path("fuzzed")
@@ -26,9 +28,7 @@ def main() -> int:
     if given.only:
         _fuzz(given.targets[0], given.seconds)
         return 0
-    try:
-        import atheris  # noqa: F401
-    except ImportError:
+    if importlib.util.find_spec("atheris") is None:
         print("fuzz: left out, atheris cannot be installed here")
         return 0
     from tests.hostile.targets import TARGETS
@@ -45,8 +45,7 @@ def main() -> int:
 
 def _fuzz(name: str, seconds: int) -> None:
     """Fuzz one target in this process, which ends with it."""
-    import atheris
-
+    atheris: Any = importlib.import_module("atheris")  # its types are nowhere but where it is
     with atheris.instrument_imports(include=["rxpipe"]):
         from tests.hostile.targets import TARGETS
     from loguru import logger

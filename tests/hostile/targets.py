@@ -178,7 +178,7 @@ def joined_lines(data: bytes) -> None:
         seen: list[Any] = []
         with entered(context):
             block = LineDelta("f", "f", 0, len(whole), whole)
-            rx.of(block).pipe(ops.multiline(**options, max_lines=3, max_bytes=20)).subscribe(  # type: ignore[arg-type]
+            rx.of(block).pipe(ops.multiline(**options, max_lines=3, max_bytes=20)).subscribe(
                 seen.append, scheduler=context.virtual
             )
             context.virtual.advance_by(10)

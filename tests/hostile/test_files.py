@@ -92,6 +92,7 @@ def _umask(request: pytest.FixtureRequest) -> Iterator[None]:
     os.umask(before)
 
 
+METRICS: Any = {"n": {"type": "counter"}}
 SINKS: dict[str, Any] = {
     "to_jsonl": lambda folder: ops.to_jsonl(f"{folder}/out.jsonl"),
     "write_lines": lambda folder: ops.write_lines(f"{folder}/out.log", max_size=4, keep=9, compress="gzip"),
@@ -99,7 +100,7 @@ SINKS: dict[str, Any] = {
     "to_sqlite": lambda folder: ops.to_sqlite(f"{folder}/out.sqlite", "t"),
     "to_parquet": ops.to_parquet,
     "to_plot": lambda folder: ops.to_plot(f"{folder}/out.svg", y=["n"]),
-    "to_prometheus": lambda folder: ops.to_prometheus({"n": {"type": "counter"}}, path=f"{folder}/n.prom"),
+    "to_prometheus": lambda folder: ops.to_prometheus(METRICS, path=f"{folder}/n.prom"),
 }
 
 
