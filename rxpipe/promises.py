@@ -67,6 +67,17 @@ class Lint(NamedTuple):
     path: tuple[str | int, ...] = ()
 
 
+def pattern_lint(pattern: str, *path: str | int) -> Iterable[Lint]:
+    """Warn of a regular expression, given as a parameter, that may take time without end."""
+    from rxpipe.expressions.backtracking import backtracks  # noqa: PLC0415  # few graphs have patterns
+
+    if backtracks(pattern):
+        must = (
+            "a line that does not match may take longer than anybody waits; let it give back nothing, as (?>…) or *+ do"
+        )
+        yield Lint("backtracks", f"the pattern has a repetition within a repetition: {must}", path)
+
+
 PromiseRule = Callable[..., Promise | None]
 OrderRule = Callable[..., str | None]
 LintRule = Callable[..., Iterable[Lint]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from reactivex import Observable
@@ -17,6 +18,7 @@ from rxpipe.operators.files._boundaries import Boundaries, before, before_uninde
 from rxpipe.operators.files._joiner import Joiner
 from rxpipe.parameters.types import Ge, Gt
 from rxpipe.parameters.units import Duration, Size, nbytes, seconds
+from rxpipe.promises import Inflow, Lint, lints_of, pattern_lint
 
 
 @operator
@@ -82,6 +84,12 @@ def multiline(
         return CompositeDisposable(upstream, state.alarm)
 
     return Observable(subscribe)
+
+
+@lints_of(multiline)
+def _lints(_: Inflow, /, start: str | None, end: str | None, **__: object) -> Iterator[Lint]:
+    for name, pattern in (("start", start), ("end", end)):
+        yield from pattern_lint(pattern or "", name)
 
 
 def _boundaries(start: str | None, end: str | None, *, indented: bool) -> Boundaries:

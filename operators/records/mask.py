@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Annotated, Any, Literal, get_args
 
@@ -21,6 +21,7 @@ from rxpipe.operator import fields_of, operator
 from rxpipe.operators.records._secrets import SECRETS, SecretKind, Spans, finder, spans_of
 from rxpipe.parameters.plain import Checked, kept
 from rxpipe.parameters.types import Secret
+from rxpipe.promises import Inflow, Lint, lints_of, pattern_lint
 
 _SHOWN = 4
 _HASH_BYTES = 8
@@ -111,6 +112,12 @@ def _fields(known: KnownFields, /, fields: list[str] | None, **_: object) -> Kno
         if name.isidentifier():
             known.check(name, "fields", index)
     return known
+
+
+@lints_of(mask)
+def _lints(_: Inflow, /, patterns: list[str], **__: object) -> Iterator[Lint]:
+    for index, pattern in enumerate(patterns):
+        yield from pattern_lint(pattern, "patterns", index)
 
 
 def _require(kinds: list[Any], patterns: list[str], fields: list[str] | None, into: str, key: object) -> None:

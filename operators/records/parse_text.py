@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 from reactivex import Observable
@@ -18,6 +18,7 @@ from rxpipe.fusion.rows import row_struct
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.records._lines import Parse, parsed
 from rxpipe.parameters.plain import Checked, kept
+from rxpipe.promises import Inflow, Lint, lints_of, pattern_lint
 
 LOGFMT = "logfmt"
 
@@ -99,6 +100,11 @@ def parse_text(
 @fields_of(parse_text)
 def _fields(known: KnownFields, /, pattern: str, **_: object) -> KnownFields:
     return known.unknown() if pattern == LOGFMT else known.only(*re.compile(pattern).groupindex)
+
+
+@lints_of(parse_text)
+def _lints(_: Inflow, /, pattern: str, **__: object) -> Iterable[Lint]:
+    return pattern_lint(pattern, "pattern")
 
 
 def _matching(pattern: str, types: dict[str, CastType]) -> Parse:
