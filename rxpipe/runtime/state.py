@@ -72,14 +72,15 @@ class StateFile:
         self._lock = -1
         self._db: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
+        self._removed: list[sqlite3.Connection] = []
+        """To files that were removed; closed last, since that removes what has the name of their log of writes."""
         self._writing = threading.Lock()
         self._new: dict[str, tuple[StateKind, str]] = {}
         try:
             make_folder(path.parent)
             self._lock = _locked(path)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-            self._prepare(self._db)
+            self._open()
         except (sqlite3.Error, OSError) as error:
             self.close()
             msg = f"state file {path}: cannot be used: {error}; move it away, or name another with --state"
@@ -87,6 +88,51 @@ class StateFile:
         except BaseException:
             self.close()
             raise
+
+    def _open(self) -> None:
+        """Open the database, and know it again."""
+        self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        self._prepare(self._db)
+        self._identity = _identity(self.path.stat())
+
+    def _stay(self) -> None:
+        """Make sure that the next run will find what is written: the file and its lock are at their place.
+
+        A file that was removed from outside is written anew.
+
+        Raises:
+            StateError: The file is closed; or another one is there, or another run has it.
+        """
+        _ = self.db
+        lock = Path(f"{self.path}.lock")
+        if not lock.exists() or _identity(lock.stat()) != _identity(os.fstat(self._lock)):
+            old, self._lock = self._lock, _locked(self.path)
+            os.close(old)
+        if not self.path.exists():
+            self._write_anew()
+        elif _identity(self.path.stat()) != self._identity:
+            msg = (
+                f"state file {self.path}: must be the file that this run writes to; it was replaced meanwhile. Put it "
+                f"back, or name another file with --state"
+            )
+            raise StateError(msg)
+
+    def _write_anew(self) -> None:
+        """Bring the file back; what is open has all that was in it."""
+        made = f"{self.path}.new"
+        descriptor = os.open(made, os.O_CREAT | os.O_TRUNC | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            (self._writer or self.db).execute("VACUUM INTO ?", (made,))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        for beside in ("-wal", "-shm"):  # of the old file, and would be taken for the new one's
+            Path(f"{self.path}{beside}").unlink(missing_ok=True)
+        os.replace(made, self.path)
+        self._removed += [connection for connection in (self._writer, self._db) if connection is not None]
+        self._writer = None
+        self._open()
+        logger.warning("state file {}: was removed while this run uses it; it was written anew", self.path)
 
     def _prepare(self, db: sqlite3.Connection) -> None:
         """Make a new file a state file; refuse one that is something else."""
@@ -196,7 +242,7 @@ class StateFile:
     def saved(self, step: str, kind: StateKind, description: str) -> SavedStep:
         """The saved state of one step, which the next checkpoint makes known as one that has state."""
         self._new[step] = (kind, masked(description))
-        return SavedStep(self.db, step)
+        return SavedStep(self, step)
 
     def write(self, changes: Sequence[tuple[str, list[Change]]]) -> int:
         """Write a part of a checkpoint, whose transaction stays open; returns how many rows it wrote.
@@ -204,7 +250,7 @@ class StateFile:
         If it fails nothing is left of the checkpoint, as with `commit`.
 
         Raises:
-            StateError: The file is closed.
+            StateError: The file is closed, or was replaced by another one.
         """
         with self._checkpoint() as db:
             return _write(db, changes)
@@ -213,7 +259,7 @@ class StateFile:
         """Write the last part of a checkpoint, and end its transaction; returns how many rows that part had.
 
         Raises:
-            StateError: The file is closed.
+            StateError: The file is closed, or was replaced by another one.
         """
         with self._checkpoint() as db:
             count = _write(db, changes)
@@ -238,8 +284,9 @@ class StateFile:
     @contextmanager
     def _checkpoint(self) -> Generator[sqlite3.Connection]:
         with self._writing:
+            if self._writer is None or not self._writer.in_transaction:
+                self._stay()
             if self._writer is None:
-                _ = self.db  # refused where the file is closed
                 self._writer = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
                 self._writer.execute("PRAGMA synchronous=NORMAL")
                 self._writer.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
@@ -260,7 +307,7 @@ class StateFile:
             writer, self._writer = self._writer, None
         lock, self._lock = self._lock, -1
         try:
-            for connection in (writer, db):
+            for connection in (writer, db, *self._removed):
                 if connection is not None:
                     connection.close()
         finally:
@@ -314,25 +361,29 @@ class SavedStep:
 
     persistent = True
 
-    def __init__(self, db: sqlite3.Connection, step: str) -> None:
-        self._db = db
+    def __init__(self, file: StateFile, step: str) -> None:
+        self._file = file
         self._step = step
-        self.empty = db.execute("SELECT 1 FROM state WHERE step = ? LIMIT 1", (step,)).fetchone() is None
+        self.empty = file.db.execute("SELECT 1 FROM state WHERE step = ? LIMIT 1", (step,)).fetchone() is None
 
     def get(self, key: bytes) -> dict[str, bytes]:
         """All parts of one key, as they were when the run began or a checkpoint wrote them since."""
         if self.empty:
             return {}
-        return dict(self._db.execute("SELECT part, value FROM state WHERE step = ? AND key = ?", (self._step, key)))
+        return dict(
+            self._file.db.execute("SELECT part, value FROM state WHERE step = ? AND key = ?", (self._step, key))
+        )
 
     def items(self) -> Iterator[tuple[bytes, str, bytes]]:
         """All rows: key, part, value."""
-        return iter(self._db.execute("SELECT key, part, value FROM state WHERE step = ?", (self._step,)).fetchall())
+        return iter(
+            self._file.db.execute("SELECT key, part, value FROM state WHERE step = ?", (self._step,)).fetchall()
+        )
 
     def keys_of(self, part: str) -> list[bytes]:
         """The keys that have this part."""
         query = "SELECT key FROM state WHERE step = ? AND part = ? AND part <> ''"
-        return [key for (key,) in self._db.execute(query, (self._step, part))]
+        return [key for (key,) in self._file.db.execute(query, (self._step, part))]
 
 
 def meta_of(db: sqlite3.Connection, name: str) -> str:
@@ -382,6 +433,10 @@ def _decoded(value: bytes) -> Any:
         return unpack(value)
     except (msgspec.DecodeError, ValueError):
         return value.decode("utf-8", "replace")
+
+
+def _identity(found: os.stat_result) -> tuple[int, int]:
+    return found.st_dev, found.st_ino
 
 
 def _locked(path: Path) -> int:

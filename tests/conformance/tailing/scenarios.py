@@ -458,6 +458,16 @@ SCENARIOS = [
     ),
     Scenario(
         7,
+        "state removed while running",
+        "What the tool knows is removed while it runs: it is written anew, and the next run goes on from it.",
+        [
+            *(START, append("a.log"), SETTLE, tool.lose_state(), append("a.log"), SETTLE),
+            *(tool.until_told(pattern="written anew"), append("a.log"), SETTLE, KILL, append("a.log"), START),
+        ],
+        tells=["was removed while this run uses it; it was written anew"],
+    ),
+    Scenario(
+        7,
         "state of an older version",
         "The state file says that another version wrote it: refused, with what to do, and left as it was.",
         [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -160,6 +161,41 @@ def test_one_at_a_time_and_kill_lets_go(path: Path) -> None:
         other.send_signal(signal.SIGKILL)
         other.wait()
         StateFile(path).close()
+
+
+@pytest.mark.parametrize("with_log", [True, False])
+def test_a_file_that_was_removed_is_written_anew(file: StateFile, path: Path, with_log: bool) -> None:
+    step = file.saved("a", "operator", "")
+    file.commit([("a", [(b"k", "", b"1")])])
+    path.unlink()
+    if with_log:
+        for beside in path.parent.glob(f"{path.name}-*"):
+            beside.unlink()
+    file.commit([("a", [(b"l", "", b"2")])])
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert [name.name for name in path.parent.glob("*.new")] == []
+    assert sorted(step.items()) == [(b"k", "", b"1"), (b"l", "", b"2")]
+    file.commit([("a", [(b"m", "", b"3")])])
+    file.close()
+    again = StateFile(path)
+    assert sorted(again.rows("a")) == [(b"k", "", b"1"), (b"l", "", b"2"), (b"m", "", b"3")]
+    again.close()
+
+
+def test_a_file_that_was_replaced_is_not_written_to(file: StateFile, path: Path) -> None:
+    path.rename(path.with_suffix(".away"))
+    path.write_bytes(b"")
+    with pytest.raises(StateError, match="must be the file that this run writes to; it was replaced meanwhile"):
+        file.commit([("a", [(b"k", "", b"1")])])
+    assert path.read_bytes() == b""
+
+
+def test_a_lock_that_was_removed_is_taken_anew(file: StateFile, path: Path) -> None:
+    lock = Path(f"{path}.lock")
+    lock.unlink()
+    file.commit([("a", [(b"k", "", b"1")])])
+    with pytest.raises(StateError, match=f"in use by another run, process {os.getpid()}"):
+        StateFile(path)
 
 
 def test_closing_twice(file: StateFile, path: Path) -> None:
