@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.conformance.tailing.judge import Problem, Written, judge
+from tests.conformance.tailing.judge import DISORDERED, Problem, Written, judge
 from tests.conformance.tailing.scenarios import Scenario, Step
 from tests.conformance.tailing.tools import Place, Rxpipe, Tool, start
 
@@ -39,6 +39,11 @@ class Verdict(NamedTuple):
     def holds(self) -> bool:
         """Whether nothing was wrong."""
         return not any(self.problems.values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing was wrong but the order."""
+        return all(problem.kind == DISORDERED for found in self.problems.values() for problem in found)
 
     def __str__(self) -> str:
         if self.skipped:

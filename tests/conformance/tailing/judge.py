@@ -16,6 +16,8 @@ Name = tuple[str, int, int]
 NO_RECORD = "#bad"
 """Stands in every line that is written and is no record."""
 
+DISORDERED = "disordered"
+
 _SHOWN = 5
 
 
@@ -106,7 +108,7 @@ def judge(delivered: Iterable[Name | bytes], written: Written, *, across: bool) 
         *_problem("lost", [name for name in lost if name not in written.unsure]),
         *_problem("doubled", sorted((found - written.times).elements())),
         *_problem("torn", torn),
-        *_problem("disordered", disorder),
+        *_problem(DISORDERED, disorder),
     ]
 
 

@@ -32,7 +32,7 @@ def whole(versions: Mapping[str, str], verdicts: Verdicts, *, full: bool) -> str
 
 
 def short(versions: Mapping[str, str], verdicts: Verdicts, *, full: bool) -> str:
-    """One row for each group: in how many of its scenarios a tool delivers every record once and in order."""
+    """One row for each group: in how many of its scenarios a tool delivers every record once, whatever their order."""
     lines = [_head("what happens to the files", versions)]
     for group, title in GROUPS.items():
         lines.append(_row(title, [_share(tool, _of(group), verdicts) for tool in versions]))
@@ -78,4 +78,4 @@ def _cell(verdict: Verdict) -> str:
 
 def _share(tool: str, scenarios: list[Scenario], verdicts: Verdicts) -> str:
     tried = [verdict for scenario in scenarios if not (verdict := verdicts[tool, scenario.name]).skipped]
-    return f"{sum(verdict.holds for verdict in tried)} of {len(tried)}" if tried else NOT_TRIED
+    return f"{sum(verdict.complete for verdict in tried)} of {len(tried)}" if tried else NOT_TRIED

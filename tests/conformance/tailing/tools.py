@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -218,24 +219,22 @@ class Peer:
 
 
 class Pathway(Peer):
-    """Pathway takes rows back and adds them anew: what counts is what it left standing."""
+    """Pathway takes rows back, and adds them anew where it reads a file again: what it added last counts, once."""
 
     warm_up = 15.0
 
     def delivered(self, place: Place) -> dict[str, Iterator[Name | bytes]]:
-        """The lines that were not taken back."""
-        left: dict[bytes, int] = {}
+        """The lines without those that were taken back and added again; what is taken back for good was delivered."""
+        changes = [(line[:1], line[1:]) for line in _lines(self.main_file(place))]
+        added = Counter(line for change, line in changes if change == b"+")
+        back = Counter(line for change, line in changes if change == b"-")
+        again = {line: min(back[line], number - 1) for line, number in added.items()}
         standing: list[bytes] = []
-        for line in _lines(self.main_file(place)):
-            change, content = line[:1], line[1:]
-            if change == b"-":
-                left[content] = left.get(content, 0) + 1
-        for line in _lines(self.main_file(place)):
-            change, content = line[:1], line[1:]
-            if change == b"+" and left.get(content, 0):
-                left[content] -= 1
+        for change, line in changes:
+            if change == b"+" and again[line]:
+                again[line] -= 1
             elif change == b"+":
-                standing.append(content)
+                standing.append(line)
         return {"lines": names_in(standing)}
 
 

@@ -1,4 +1,4 @@
-"""Bytewax with its own sources and sinks of files, its recovery store, and, since it ends with the files, run again.
+"""Bytewax with its own sources and sinks of files and its recovery store; it is run again when it ends or fails.
 
 python bytewax_tail.py LOGS PATTERN SINK STATE
 """
@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
+import traceback
 from datetime import timedelta
 from pathlib import Path
 
@@ -28,11 +29,14 @@ def main() -> None:
             flow = Dataflow("tailing")
             lines = op.input("lines", flow, DirSource(Path(logs), f"**/{pattern}"))
             op.output("out", op.key_on("one", lines, lambda _: "all"), FileSink(Path(sink, "out.txt")))
-            cli_main(
-                flow,
-                epoch_interval=timedelta(milliseconds=100),
-                recovery_config=RecoveryConfig(state, backup_interval=timedelta(seconds=0)),
-            )
+            try:
+                cli_main(
+                    flow,
+                    epoch_interval=timedelta(milliseconds=100),
+                    recovery_config=RecoveryConfig(state, backup_interval=timedelta(seconds=0)),
+                )
+            except Exception:  # noqa: BLE001  # whatever a supervisor would start it again after
+                traceback.print_exc()
         time.sleep(0.1)  # until it looks again
 
 
