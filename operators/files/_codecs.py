@@ -17,7 +17,7 @@ _FIRST = {b"\x1f", b"\x28", *(bytes([0x50 + low]) for low in range(16))}
 """The first bytes of compressed files, and of few others."""
 
 SUFFIXES = {".gz": GZIP, ".zst": ZSTD, ".zstd": ZSTD}
-_ENDINGS = tuple(SUFFIXES)
+ENDINGS = tuple(SUFFIXES)
 
 
 class CorruptError(Exception):
@@ -58,7 +58,7 @@ def kind_of(path: str, head: bytes) -> str | None:
                 return kind
         if int.from_bytes(head, "little") & ~0xF == _SKIPPABLE:
             return ZSTD
-    return SUFFIXES[path[path.rindex(".") :]] if path.endswith(_ENDINGS) else None
+    return SUFFIXES[path[path.rindex(".") :]] if path.endswith(ENDINGS) else None
 
 
 def codec(kind: str) -> Codec:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from rxpipe.operators.files._codecs import CorruptError, codec
+from rxpipe.operators.files._codecs import CorruptError, codec, kind_of
 from rxpipe.operators.files._packed import Packed, Place, packed_as
 from rxpipe.operators.files._sample import SAMPLE
 from rxpipe.operators.files._tail import open_file
@@ -67,7 +67,7 @@ class Copies:
 
     def _kind(self, tail: Tail, original: Tail) -> str | None:
         """How a file is compressed that was made of the original, and of which nothing was read; else None."""
-        if tail is original or tail.gone or tail.offset or tail.packed is not None:
+        if tail.gone or tail.offset or tail.packed is not None or kind_of(tail.path, b"") is None:
             return None
         try:
             fd = open_file(tail.path)

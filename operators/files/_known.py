@@ -9,6 +9,7 @@ import msgspec
 
 from rxpipe.context import Change, Context
 from rxpipe.elements import FileEvent, FileState
+from rxpipe.operators.files._codecs import ENDINGS
 from rxpipe.operators.files._rotation import generation
 from rxpipe.operators.files._tail import Row, Tail
 
@@ -43,6 +44,7 @@ class Known:
         self.leaving: dict[str, Tail] = {}
         """By path: a file that was there before the one that is there now, and is not yet done with."""
         self.by_identity: dict[tuple[int, int], Tail] = {}
+        self._plain: dict[str, dict[Tail, None]] = {}
         self.lost: set[Tail] = set()
         """Files that were saved and are no longer where they were: renamed while nobody looked, or gone."""
         self._dirty = dirty
@@ -62,9 +64,25 @@ class Known:
         return {os.fsdecode(key): decode(value) for key, _, value in rows if key != _STARTED}
 
     def _lose(self, path: str, row: Row) -> None:
-        tail = Tail.restored(path, row)
+        before = self.leaving.get(path)
+        if before is not None:
+            self._drop_log(before)
+        tail = self._note_log(Tail.restored(path, row))
         self.leaving[path] = self.by_identity[tail.identity] = tail
         self.lost.add(tail)
+
+    def _note_log(self, tail: Tail) -> Tail:
+        """A file is known, or of another log now: something compressed may turn up that was made of it."""
+        if not tail.path.endswith(ENDINGS):
+            self._plain.setdefault(tail.log, {})[tail] = None
+        return tail
+
+    def _drop_log(self, tail: Tail) -> None:
+        """A file is not known any more, or will be of another log."""
+        known = self._plain.get(tail.log, {})
+        known.pop(tail, None)
+        if not known:
+            self._plain.pop(tail.log, None)
 
     def changes(self) -> Iterator[Change]:
         """The rows that changed since the last checkpoint."""
@@ -113,8 +131,8 @@ class Known:
                 self._unsaved(path)
             else:
                 self._lose(path, self.saved.pop(path))
-        for tail in (*self.live.values(), *self.leaving.values()):
-            if tail.log == copy.log and tail is not copy and tail.begins(beginning):
+        for tail in self._plain.get(copy.log, ()):
+            if tail.begins(beginning):
                 if tail in self.lost:
                     self._remove(tail)
                 return tail
@@ -125,6 +143,7 @@ class Known:
         if self.leaving.get(tail.path) is not tail:
             return None
         self.note(tail.path)
+        self._drop_log(tail)
         return self._release(tail.path)
 
     def missing(self, tail: Tail) -> None:
@@ -153,7 +172,8 @@ class Known:
         """Bring a file to life that is known from the state only."""
         row = self.saved.pop(path, None)
         if row is not None:
-            self.live[path] = self.by_identity[row.device, row.inode] = Tail.restored(path, row)
+            tail = self._note_log(Tail.restored(path, row))
+            self.live[path] = self.by_identity[tail.identity] = tail
 
     def _renamed(self, old_path: str, path: str, state: FileState) -> None:
         """A file has another name now."""
@@ -178,7 +198,7 @@ class Known:
         """The file that turned up at a path: a saved one, one that was elsewhere before, or a new one."""
         row = self.saved.pop(path, None)
         if row is not None and (row.device, row.inode) == state.identity:
-            tail = Tail.restored(path, row)
+            tail = self._note_log(Tail.restored(path, row))
         else:
             if row is not None:
                 self._lose(path, row)
@@ -187,7 +207,7 @@ class Known:
                 self._move(other, path)
                 if path in self.live:
                     return self.live[path]
-            tail = Tail(path, *state.identity)
+            tail = self._note_log(Tail(path, *state.identity))
             tail.from_end = self._from_end and known
             self.note(path)
         self.live[path] = self.by_identity[state.identity] = tail
@@ -227,7 +247,9 @@ class Known:
             del self.live[old_path]
         self.lost.discard(tail)
         there = self.live.get(path)
+        self._drop_log(tail)
         tail.move(path)
+        self._note_log(tail)
         if there is not None:
             self._displace(there)
         self.live[path] = tail
@@ -249,6 +271,7 @@ class Known:
         tail.gone = True
         tail.rest = rest
         if self.leaving.get(path) not in (None, tail):
+            self._drop_log(tail)
             self._forget(tail)
             return
         self.leaving[path] = tail

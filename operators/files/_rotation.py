@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -45,30 +46,31 @@ class Turns:
 
     def __init__(self) -> None:
         self._logs: deque[str] = deque()
-        self._waiting: dict[str, list[Tail]] = {}
+        self._waiting: dict[str, list[_Waiting]] = {}
+        self._added = 0
 
     def __len__(self) -> int:
         return len(self._logs)
 
     def add(self, tail: Tail) -> None:
         """A file waits, until it has been taken as often as it was added."""
+        self._added += 1
         self._logs.append(tail.log)
-        self._waiting.setdefault(tail.log, []).append(tail)
+        heappush(self._waiting.setdefault(tail.log, []), (tail.changed_ns, tail.age, tail.path, self._added, tail))
 
     def of(self, log: str) -> list[Tail]:
         """The files of a log that wait."""
-        return self._waiting.get(log, [])
+        return [tail for *_, tail in self._waiting.get(log, ())]
 
     def take(self) -> Tail:
         """The file whose turn it is."""
         log = self._logs.popleft()
         waiting = self._waiting[log]
-        tail = waiting[0] if len(waiting) == 1 else min(waiting, key=_order)
-        waiting.remove(tail)
+        *_, tail = heappop(waiting)
         if not waiting:
             del self._waiting[log]
         return tail
 
 
-def _order(tail: Tail) -> tuple[int, int, str]:
-    return (tail.changed_ns, tail.age, tail.path)
+_Waiting = tuple[int, int, str, int, "Tail"]
+"""When a file was changed, its age, its path, how many were added before it, and the file: in the order of turns."""

@@ -31,7 +31,11 @@ def main() -> None:
             for scenario in scenarios
             for tool in tools
         }
-        verdicts = {at: run.result() for at, run in runs.items()}
+        try:
+            verdicts = {at: run.result() for at, run in runs.items()}
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # those under way end what they started
+            raise
     versions = {tool.name: tool.version() or "" for tool in tools}
     if scenarios == SCENARIOS:
         print(whole(versions, verdicts, full=arguments.full))

@@ -183,8 +183,8 @@ class Rxpipe:
 class Peer:
     """A tool that runs in an environment of its own, by the script of its name."""
 
-    patience = 6.0
-    warm_up = 4.0
+    patience = 8.0
+    warm_up = 8.0
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -221,7 +221,7 @@ class Peer:
 class Pathway(Peer):
     """Pathway takes rows back, and adds them anew where it reads a file again: what it added last counts, once."""
 
-    warm_up = 15.0
+    warm_up = 45.0
 
     def delivered(self, place: Place) -> dict[str, Iterator[Name | bytes]]:
         """The lines without those that were taken back and added again; what is taken back for good was delivered."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import cProfile
 import gzip
 import os
+import pstats
 import shutil
 import tempfile
 from pathlib import Path
@@ -204,6 +206,25 @@ def test_what_is_to_be_read_anew_is_read_compressed_too(start: Any, logs: Path) 
     assert session.lines() == [("x.log", b"1")]
     compress(logs / "x.log")
     assert sorted(session.lines(5), key=str) == [("x.log", None), ("x.log.gz", b"1")]
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+def test_many_files_of_a_log_take_no_more_than_many_of_many(start: Any, logs: Path, ending: str) -> None:
+    calls = []
+    for count in (200, 400):
+        for number in range(count):
+            path = logs / f"x.{number}{ending}"
+            path.write_bytes(gzip.compress(b"1\n") if ending else b"1\n")
+        profile = cProfile.Profile()
+        with profile:
+            session = start(read={})
+            assert len(session.lines()) == count
+            for path in logs.iterdir():
+                path.unlink()
+            assert len(session.lines(5)) == count
+            session.stop()
+        calls.append(pstats.Stats(profile).total_calls)  # type: ignore[attr-defined]  # known to no stub
+    assert calls[1] < 2.5 * calls[0]
 
 
 ACTIONS = ["write", "rotate", "compress", "look", "restart", "checkpoint", "crash"]
