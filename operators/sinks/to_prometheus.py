@@ -88,7 +88,8 @@ def to_prometheus(
         served = _serve(context, made, address, shown=file is not None)
         renewed = None
         if file is not None:
-            renewed = Renewed(context, scheduler, file, seconds(every), lambda: partial(write_text, made, file))
+            write = partial(write_text, made, file)
+            renewed = Renewed(context, scheduler, file, seconds(every), lambda: write)
             served = CompositeDisposable(served, Disposable(renewed.close))
 
         def on_next(element: T) -> None:
