@@ -117,7 +117,9 @@ def _matching(pattern: str, types: dict[str, CastType]) -> Parse:
             raise ParameterError("parse_text", [ParameterProblem(("types", name), message, on_name=True)])  # noqa: EM101  # the operator's name
     row_type: Any = row_struct("Row", {name: HINTS[types[name]] if name in types else str for name in names})
     numbers = [*compiled.groupindex.values()]
-    casts = [(number, name, types[name]) for number, name in enumerate(names) if name in types]
+    casts: list[tuple[int, str, CastType]] = [
+        (number, name, types[name]) for number, name in enumerate(names) if name in types
+    ]
     full, all_named = compiled.fullmatch, compiled.groups == len(numbers)
 
     def parse(data: bytes) -> list[Row]:
