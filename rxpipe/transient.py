@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import errno
-import sqlite3
 import sys
-from email.utils import parsedate_to_datetime
 from typing import Any
 
 LONGEST_ASKED = 3600.0
@@ -21,18 +19,8 @@ _OF_THE_CALL = frozenset(
 )
 """What the operating system says of a call that is wrong; all else it says of the world, which changes."""
 
-_SQLITE = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_PROTOCOL,
-        sqlite3.SQLITE_READONLY,
-    }
-)
+_SQLITE = ("BUSY", "LOCKED", "FULL", "IOERR", "CANTOPEN", "NOMEM", "PROTOCOL", "READONLY")
+"""What SQLite says of a database that is locked, full or out of reach."""
 
 _CLASSES = (
     "httpx:TransportError",
@@ -74,9 +62,12 @@ def transient(error: BaseException, also: tuple[type[BaseException], ...] = ()) 
 
 def _of_this_process(error: BaseException) -> bool:
     """Whether an error may pass that is no server's answer."""
-    if isinstance(error, sqlite3.Error):
+    sqlite3: Any = sys.modules.get("sqlite3")
+    if sqlite3 is not None and isinstance(error, sqlite3.Error):
         code: int | None = getattr(error, "sqlite_errorcode", None)
-        return isinstance(error, sqlite3.OperationalError) if code is None else code & 0xFF in _SQLITE
+        if code is None:
+            return isinstance(error, sqlite3.OperationalError)
+        return code & 0xFF in {getattr(sqlite3, f"SQLITE_{name}") for name in _SQLITE}
     if type(error) is OSError or (isinstance(error, OSError) and error.errno is not None):
         return error.errno not in _OF_THE_CALL
     if isinstance(error, (ConnectionError, TimeoutError)) or isinstance(getattr(error, "reason", None), OSError):
@@ -112,6 +103,8 @@ def seconds_asked(told: object, now: float) -> float:
         return 0.0
     if told.isdecimal():
         return min(float(told), LONGEST_ASKED)
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # only a server that asks so needs it
+
     try:
         return min(max(0.0, parsedate_to_datetime(told).timestamp() - now), LONGEST_ASKED)
     except (TypeError, ValueError):
