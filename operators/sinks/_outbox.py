@@ -16,7 +16,7 @@ from rxpipe.log import logger
 from rxpipe.operators.sinks._records import records_of
 from rxpipe.operators.sinks._versions import Versions
 from rxpipe.retrying import Breaker
-from rxpipe.transient import asked_of
+from rxpipe.transient import asked_of, transient
 
 _END: Any = object()
 """Stands for the completion among the elements and jobs."""
@@ -59,6 +59,7 @@ class Outbox:
         self._versions = Versions()
         self._last: list[Change] | None = None
         self._reason: str | None = None
+        self._last_error = ""
         self._lease: Lease | None = None
         self._tried = 0
         self._timer = SerialDisposable()
@@ -79,7 +80,11 @@ class Outbox:
 
     def put(self, element: Any, job: Any) -> None:
         """Do a job, then emit its element; now, if nothing waits and it can be done."""
-        if self._waiting or not self._attempt(element, job):
+        if not self._waiting and self._breaker.state != "closed":
+            self._hold(self._last_error)
+            self._waiting.append((element, job))
+            self._breaker.enter(self._again)
+        elif self._waiting or not self._attempt(element, job):
             self._waiting.append((element, job))
         else:
             self._emit(element)
@@ -149,7 +154,12 @@ class Outbox:
                 return False
             if job is _END or not self._context.gives_up:
                 raise
+            self._tried = 0
             self._give_up(element, error)
+            if transient(error, self._retry.also):  # what was given up tells of the sink all the same
+                self._last_error = f"{type(error).__name__}: {error}"
+                self._breaker.failed(asked_of(error, self._context.now()))
+                return True
         self._tried = 0
         self._breaker.succeeded()
         return True
@@ -160,17 +170,23 @@ class Outbox:
             self._context.reject(error, row, leases=leases)
 
     def _postpone(self, error: Exception, wait: float) -> None:
-        reason = f"{type(error).__name__}: {error}"
+        self._hold(f"{type(error).__name__}: {error}")
+        self._breaker.failed(asked_of(error, self._context.now()))
+        self._timer.disposable = self._scheduler.schedule_relative(wait, lambda *_: self._breaker.enter(self._again))
+
+    def _hold(self, reason: str) -> None:
+        """Hold the sources and checkpoints for a reason."""
         if self._lease is None:
             logger.warning("{}: cannot write, trying again: {}", self._context.name, reason)
             self._context.flow.hold()
             self._lease = Lease(self._context.flow, 0)
         self._reason = reason
-        self._breaker.failed(asked_of(error, self._context.now()))
-        self._timer.disposable = self._scheduler.schedule_relative(wait, lambda *_: self._breaker.enter(self._again))
 
     def _again(self) -> None:
         while self._waiting and not self._closed:
+            if self._breaker.state == "open":
+                self._breaker.enter(self._again)
+                return
             if not self._attempt(*self._waiting[0]):
                 return
             self._emit(self._waiting.popleft()[0])

@@ -232,6 +232,22 @@ def test_a_sink_gives_up_after_its_attempts(tmp_path: Path, monkeypatch: pytest.
     assert (tmp_path / "x").read_bytes() == b'{"n":2}\n'
 
 
+def test_the_breaker_opens_also_where_each_element_is_given_up(tmp_path: Path) -> None:
+    do = retry(attempts=1, failures=3, rest="30s", then="skip")
+    running = Running(on_error(ops.to_jsonl(str(tmp_path / "x")), do))
+    breaker = running.context.gauges["breaker"]
+    with full_disk():
+        running.push(*(Batch([{"n": n}]) for n in range(6)))
+        assert (len(running.out), breaker(), running.context.flow.held) == (3, 2, True)
+        assert "No space left" in running.context.details["degraded"]()
+        running.context.virtual.advance_by(30)
+        assert (len(running.out), breaker()) == (4, 2)  # one told that it is still down
+    running.complete()
+    running.context.virtual.advance_by(30)
+    assert (len(running.out), breaker(), running.done, running.context.flow.held) == (6, 0, True, False)
+    assert (tmp_path / "x").read_bytes() == b'{"n":4}\n{"n":5}\n'
+
+
 def test_yaml_and_python_are_the_same_graph() -> None:
     steps = [
         on_error(ops.call("json:loads"), retry(attempts=3, first="1s")),
