@@ -77,7 +77,8 @@ def test_dead_letters(checked: Checked) -> None:
     checked.rxpipe("run", "checked.yaml", "--once")
     listed = checked.letters("list").splitlines()
     assert [line.partition("main")[2] for line in listed] == [
-        f"[3] call: ValueError: broken for {n}  {checked.world.folder}/logs/a.jsonl [{9 * n}:{9 * n + 8}]" for n in (3, 7)
+        f"[3] call: ValueError: broken for {n}  {checked.world.folder}/logs/a.jsonl [{9 * n}:{9 * n + 8}]"
+        for n in (3, 7)
     ]
     shown = json.loads(checked.letters("show", "dead.jsonl:0"))
     assert (shown["record"], shown["step"], shown["sent_again"]) == ({"n": 3}, "main[3] call", None)
