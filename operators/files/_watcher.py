@@ -262,7 +262,8 @@ class Watcher:
         look = self.scanner.sweep if rescanning and notified else self.scanner.scan
         yield from look(looked, found, listed)
         for event in self.scanner.tree.reconcile(found, listed):
-            if rescanning and self.notify is not None and not {event.path, event.old_path} & (looked | self.pending):
+            paths = {event.path, event.old_path}
+            if rescanning and self.notify is not None and not (paths & looked or paths & self.pending):
                 self.missed += 1
             known = event.kind == "create" and bool(unseen) and self._root_of(event.path) in unseen
             self.observer.on_next(event._replace(known=True) if known else event)
