@@ -508,7 +508,7 @@ SCENARIOS = [
         8,
         "large file",
         "One file of 5 GB.",
-        [append("a.log", Larger(300, 80_000), size=40_000, together=4), START, SETTLE, KILL, append("a.log"), START],
+        [append("a.log", Larger(300, 57_000), size=40_000, together=4), START, SETTLE, KILL, append("a.log"), START],
     ),
     Scenario(
         8,
