@@ -83,7 +83,9 @@ class Server:
     """
 
     def __init__(self, graph: Path, shim: Path | None = None, path: Path | None = None) -> None:
-        environ = {**os.environ, "PYTHONPATH": str(path or "")} | ({"LD_PRELOAD": str(shim)} if shim else {})
+        environ = (
+            {**os.environ} | ({"LD_PRELOAD": str(shim)} if shim else {}) | ({"PYTHONPATH": str(path)} if path else {})
+        )
         self._process = subprocess.Popen(
             [sys.executable, str(HERE / "server.py"), str(graph)],
             stdin=subprocess.PIPE,

@@ -85,8 +85,11 @@ static void all(const char *data, size_t length) {
     }
 }
 
-/* Whether the process is to be killed here. */
+/* Whether the process is to be killed here; else the event is noted, for it happens. */
 static int happens(char op, const char *verb, const char *path, uint64_t inode, int64_t offset, const void *data, size_t length) {
+    char name[PATH_MAX + 32];
+    snprintf(name, sizeof name, "%s %s", verb, path);
+    if (at && (!*point || !strcmp(point, name)) && ++seen == at) return 1;
     if (log_descriptor >= 0) {
         char head[25];
         head[0] = op;
@@ -94,10 +97,7 @@ static int happens(char op, const char *verb, const char *path, uint64_t inode, 
         put(head + 17, strlen(path), 4); put(head + 21, length, 4);
         all(head, sizeof head); all(path, strlen(path)); all(data, length);
     }
-    if (!at) return 0;
-    char name[PATH_MAX + 32];
-    snprintf(name, sizeof name, "%s %s", verb, path);
-    return (!*point || !strcmp(point, name)) && ++seen == at;
+    return 0;
 }
 
 static void die(void) { syscall(SYS_kill, getpid(), SIGKILL); for (;;) pause(); }

@@ -10,7 +10,6 @@ import shutil
 import signal
 import sys
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,8 +22,8 @@ from tests.faults.harness import GRAPH, Server, World
 RANDOM, POINTS, LOSSES = 10, 12, 8
 """In each round: kills at random moments, kills at system calls, and losses of power."""
 
-RECORDED = 0.4
-"""Seconds of a run whose system calls are noted."""
+RECORDED = 300, 800
+"""How many system calls of a run are noted, from and to."""
 
 
 class Crashes:
@@ -71,9 +70,9 @@ class Crashes:
         return self._ended(world)
 
     def power_losses(self, seed: int, losses: int) -> list[str]:
-        """Cut the record of a run's system calls anywhere, drop and tear what was not synced; what is wrong then."""
+        """Cut the record of the system calls of three runs anywhere, and lose what was not synced; what is wrong."""
         world = self.world(seed)
-        noted = self._recorded(world)
+        noted = [event for _ in range(3) for event in self._recorded(world)]
         world.stop()
         wrong: list[str] = []
         for number in range(losses):
@@ -88,12 +87,11 @@ class Crashes:
         return wrong
 
     def _recorded(self, world: World) -> list[Event]:
-        """The system calls of a first run, which is then killed."""
+        """The system calls of a run, which is killed at the last: at any other moment one that was made may lack."""
         log = self.folder / "calls"
         log.unlink(missing_ok=True)
-        run = world.run(faults=(str(world.folder), str(log), "", 0, 0))
-        time.sleep(RECORDED)  # how long it is noted
-        run.kill()
+        run = world.run(faults=(str(world.folder), str(log), "", world.rng.randrange(*RECORDED), 0))
+        assert run.wait() == -signal.SIGKILL, world.log()
         return list(events(log))
 
     def _ended(self, world: World) -> list[str]:
