@@ -33,7 +33,7 @@ SINKS: dict[str, tuple[Callable[[str], Any], Callable[[Path], list[int]]]] = {
     "to_jsonl": (ops.to_jsonl, lambda path: [json.loads(line)["n"] for line in path.read_text().splitlines()]),
     "to_csv": (ops.to_csv, lambda path: [int(line) for line in path.read_text().splitlines()[1:]]),
     "to_sqlite": (lambda path: ops.to_sqlite(path, "t"), sqlite_rows),
-    "to_parquet": (ops.to_parquet, parquet_rows),
+    "to_parquet": (lambda path: ops.to_parquet(path, rows=1), parquet_rows),
 }
 
 
