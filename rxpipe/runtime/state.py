@@ -288,7 +288,7 @@ class StateFile:
                 self._stay()
             if self._writer is None:
                 self._writer = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
-                self._writer.execute("PRAGMA synchronous=NORMAL")
+                self._writer.execute("PRAGMA synchronous=FULL")
                 self._writer.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
             with _all_or_nothing(self._writer):
                 yield self._writer
