@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -58,13 +59,31 @@ def replacing(path: Path) -> Generator[BinaryIO]:
     mode = FILE
     with suppress(FileNotFoundError):
         mode = path.stat().st_mode & 0o777
-    part = path.with_name(f".{path.name[:64]}.{uuid4().hex}.part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE)
-    try:
-        with open(descriptor, "wb") as file:
+    part, descriptor = _beside(path)
+    with open(descriptor, "wb") as file:  # until it has its place, nobody else takes it for what was left
+        try:
             yield file
+            file.flush()
             os.fchmod(descriptor, mode)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+def _beside(path: Path) -> tuple[Path, int]:
+    """A file to write into, open and empty: the one that a process left which was killed, unless somebody is at it."""
+    part = path.with_name(f".{path.name[:64]}.part")
+    with suppress(OSError):  # a link, a folder, another user's
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, FILE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), os.lstat(part)):
+                os.ftruncate(descriptor, 0)
+                os.fchmod(descriptor, FILE)
+                return part, descriptor
+        except OSError:
+            pass
+        os.close(descriptor)
+    part = path.with_name(f".{path.name[:64]}.{uuid4().hex}.part")
+    return part, os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE)

@@ -57,3 +57,29 @@ def test_a_name_that_leaves_no_room(tmp_path: Path) -> None:
     with replacing(path) as file:
         file.write(b"long")
     assert path.read_bytes() == b"long"
+
+
+def test_what_a_killed_process_left_is_taken_up(tmp_path: Path) -> None:
+    path, left = tmp_path / "a.txt", tmp_path / ".a.txt.part"
+    left.write_text("half of something that is longer than what comes")
+    with replacing(path) as file:
+        file.write(b"whole")
+    assert (path.read_bytes(), [*tmp_path.iterdir()]) == (b"whole", [path])
+
+
+def test_two_at_once_do_not_mix(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    with replacing(path) as first:
+        first.write(b"first")
+        with replacing(path) as second:
+            second.write(b"second")
+        assert path.read_bytes() == b"second"
+    assert (path.read_bytes(), [*tmp_path.iterdir()]) == (b"first", [path])
+
+
+def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
+    path, elsewhere = tmp_path / "a.txt", tmp_path / "elsewhere"
+    (tmp_path / ".a.txt.part").symlink_to(elsewhere)
+    with replacing(path) as file:
+        file.write(b"whole")
+    assert (path.read_bytes(), elsewhere.exists()) == (b"whole", False)
