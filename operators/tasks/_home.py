@@ -1,0 +1,284 @@
+"""The tasks of one running graph: what is given out, and what is noted in the store, a group at a time."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from concurrent.futures import Future
+from threading import get_ident
+from typing import Any, NamedTuple
+from uuid import uuid4
+
+import msgspec
+import orjson
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable
+
+from rxpipe.context import Change, Context
+from rxpipe.elements import Batch
+from rxpipe.errors import RxpipeError
+from rxpipe.lease import Lease
+from rxpipe.log import logger
+from rxpipe.tasks.attempt import Attempt, Outcome
+from rxpipe.tasks.kinds import Policy, kind_of
+from rxpipe.tasks.store import Claimed, Ended, New, TaskStore
+from rxpipe.transient import asked_of, transient
+
+BEAT = 5.0
+"""Seconds between two heartbeats."""
+
+_LONGEST = 30.0
+"""Seconds that a store which cannot be written is left alone, at most."""
+
+_LOOK = 1.0
+"""Seconds until the store is asked again whether other processes are done with their tasks."""
+
+
+class Wanted(NamedTuple):
+    """What is to be noted in the store, in one transaction."""
+
+    new: list[New]
+    told: list[tuple[Any, ...]]
+    ended: list[Ended]
+    most: int
+
+
+class Noted(NamedTuple):
+    """What came of it."""
+
+    claimed: list[Claimed]
+    paid: dict[int, dict[str, tuple[bytes, bytes]]]
+    open: bool
+    next_due: float | None
+    delivery: int
+    lost: int
+    order: str | None
+
+
+class Home:
+    """One subscription of `tasks`.
+
+    Args:
+        observer: Takes the records of tasks that are to be done, each with its `Attempt`.
+        context: The step.
+        scheduler: Keeps the timers.
+        store: The open store.
+        ahead: How many tasks are given out at a time.
+        policy: When a task is tried again.
+        again: Whether tasks that are done are due again when they come again.
+        definition: A digest of what the graph makes of a task.
+
+    Attributes:
+        out: How many tasks are given out.
+    """
+
+    def __init__(
+        self,
+        observer: ObserverBase[Batch],
+        context: Context,
+        scheduler: SchedulerBase,
+        store: TaskStore,
+        ahead: int,
+        policy: Policy,
+        *,
+        again: bool,
+        definition: str,
+    ) -> None:
+        self._observer = observer
+        self._context = context
+        self._scheduler = scheduler
+        self._store = store
+        self._ahead = ahead
+        self._policy = policy
+        self._again = again
+        self._definition = definition
+        self._post = context.poster(scheduler)
+        self._timer = SerialDisposable()
+        self._new: list[New] = []
+        self._leases: list[Lease] = []
+        self._told: list[tuple[Any, ...]] = []
+        self._outcomes: deque[Outcome] = deque()
+        self._wanted: Wanted | None = None
+        self._posted = self._busy = self._completed = self._stopping = self._over = False
+        self._beaten = -math.inf
+        self._failures = 0
+        self.out = 0
+        self._noting: Lease | None = None
+        self._thread = get_ident()
+        saved = context.state("source", self._changes, "what was delivered: line, number")
+        found = {key: value for key, _, value in saved.items()}
+        line, delivery = msgspec.msgpack.decode(found[b""]) if found else (uuid4().hex, 0)
+        self._line: str | None = line if saved.persistent else None
+        self._delivered = self._kept = delivery
+
+    def start(self) -> DisposableBase:
+        """Join those who work on the store, in a turn of its own; returns what ends it all."""
+        with self._store.transaction():
+            taken = self._store.join()
+            again = 0 if self._line is None else self._store.deliver_again(self._line, self._delivered)
+        if taken:
+            logger.info("{}: {} tasks taken over from a run that is gone", self._context.name, taken)
+        if again:
+            logger.info("{}: the results of {} tasks are delivered again; nothing is paid again", self._context.name, again)
+        self._timer.disposable = self._scheduler.schedule(lambda *_: self._note())
+        return CompositeDisposable(self._context.on_drain(self._drain), Disposable(self.close))
+
+    def take(self, tasks: list[New], leases: tuple[Lease, ...]) -> None:
+        """Add tasks; the leases are let go of when they are in the store."""
+        self._new += tasks
+        self._leases += leases
+        self._note()
+
+    def complete(self) -> None:
+        """No more tasks will come."""
+        self._completed = True
+        self._note()
+
+    def _drain(self) -> None:
+        """Give out no more; what is given out may end."""
+        self._stopping = True
+        self._note()
+
+    def close(self) -> None:
+        """Let go of the store, for good: what is given out counts as not done."""
+        if not self._over:
+            self._over = True
+            self._timer.dispose()
+            if not self._busy:
+                self._store.close()
+
+    def _changes(self) -> list[Change]:
+        """How far results were delivered; asked when nothing is leased, so that all of them are noted."""
+        if self._line is None or self._kept == self._delivered:
+            return []
+        self._kept = self._delivered
+        return [(b"", "", msgspec.msgpack.encode((self._line, self._delivered)))]
+
+    def _tell(self, told: tuple[Any, ...]) -> None:
+        """A step began, or was paid for."""
+        self._told.append(told)
+        self._note_soon()
+
+        self._note_soon()
+
+    def _note_soon(self) -> None:
+        if not self._posted:
+            self._posted = True
+            self._post(self._note)
+
+    def _note(self) -> None:
+        """Have noted what there is to note, and take tasks that are due; one transaction at a time."""
+        self._posted = False
+        if self._busy or self._over:
+            return
+        outcomes = [self._outcomes.popleft() for _ in range(len(self._outcomes))]
+        self.out -= len(outcomes)
+        ended = [self._end_of(outcome) for outcome in outcomes]
+        most = 0 if self._stopping or not self._context.flow.open else self._ahead - self.out
+        new, self._new = self._new, []
+        told, self._told = self._told, []
+        self._noting = self._noting or Lease(self._context.flow, 0)
+        self._begin(Wanted(new, told, ended, most))
+
+    def _begin(self, wanted: Wanted) -> None:
+        self._busy = True
+        self._wanted = wanted
+        self._context.executor().submit(self._work, wanted).add_done_callback(
+            lambda future: self._post(lambda: self._noted(future))
+        )
+
+    def _work(self, wanted: Wanted) -> Noted:
+        """In a thread: one transaction."""
+        store = self._store
+        with store.transaction():
+            now = self._context.now()
+            if now >= self._beaten + BEAT:
+                self._beaten = now
+                store.beat()
+            store.enqueue(wanted.new, again=self._again)
+            store.begin([told for told in wanted.told if len(told) == 2])  # noqa: PLR2004  # as `Attempt.begin` tells
+            store.remember([told for told in wanted.told if len(told) == 4])  # noqa: PLR2004  # as `remember` tells
+            lost = store.end(wanted.ended, self._definition, self._line)
+            order = store.order()
+            claimed = store.claim(wanted.most) if wanted.most > 0 and order is None else []
+            paid = {task.id: store.recall(task.id) for task in claimed} if claimed and store.remembers() else {}
+            return Noted(claimed, paid, store.open(), store.next_due(), store.delivery, lost, order)
+
+    def _noted(self, future: Future[Noted]) -> None:
+        self._busy = False
+        if self._over:
+            self._store.close()
+            return
+        error = future.exception()
+        if error is not None:
+            self._failed(error)
+            return
+        noted = future.result()
+        self._wanted = None
+        if self._failures:
+            self._failures = 0
+            logger.info("{}: the task store can be written again", self._context.name)
+        self._leases.clear()
+        self._delivered = noted.delivery
+        if noted.lost:
+            logger.warning("{}: {} tasks ended that others had taken over meanwhile", self._context.name, noted.lost)
+        for task in noted.claimed:
+            self.out += 1
+            self._give_out(task, noted.paid.get(task.id, {}))
+        self._go_on(noted)
+
+    def _go_on(self, noted: Noted) -> None:
+        if self._outcomes or self._told or self._new:
+            self._note()
+            return
+        self._noting = None
+        if self.out == 0 and (self._stopping or (self._completed and not noted.open)):
+            self.close()
+            self._observer.on_completed()
+            return
+        wait = _LOOK if noted.next_due is None else max(0.0, min(_LOOK, noted.next_due - self._context.now()))
+        self._timer.disposable = self._scheduler.schedule_relative(wait, lambda *_: self._note())
+
+    def _give_out(self, task: Claimed, paid: dict[str, tuple[bytes, bytes]]) -> None:
+        record = orjson.loads(task.input)
+        record["task"] = {"id": task.id, "key": task.key, "attempt": task.attempt}
+        attempt = Attempt(task, paid, self._tell, self._ended)
+        batch = Batch([record], leases=(attempt,))
+        del attempt
+        self._observer.on_next(batch)
+
+    def _end_of(self, outcome: Outcome) -> Ended:
+        """What becomes of the task of an attempt that is over."""
+        now = self._context.now()
+        made = Ended(outcome.id, outcome.attempt, "done", now, outcome.cost)
+        if outcome.until is not None:
+            if outcome.until == math.inf and not self._stopping:
+                self._stopping = True
+                logger.warning("{}: no more tasks are begun: {}", self._context.name, outcome.why)
+            due = 0.0 if outcome.until == math.inf else outcome.until
+            return made._replace(state="waiting" if due > now else "pending", due=due, counted=False)
+        policy = outcome.policy or self._policy
+        if outcome.failed is not None:
+            policy.learn(outcome.failed, succeeded=outcome.failure is None)
+        if outcome.failure is None:
+            return made
+        kind = kind_of(outcome.cause)
+        asked = 0.0 if outcome.cause is None else asked_of(outcome.cause, now)
+        wait = policy.wait(kind, outcome.attempt, asked)
+        if wait is None:
+            self._context.emit_error(outcome.failure)
+            return made._replace(state="failed", kind=kind, error=outcome.failure.reason)
+        return made._replace(state="waiting", kind=kind, error=outcome.failure.reason, due=now + wait)
+
+    def _failed(self, error: BaseException) -> None:
+        """The store could not be written: try again later, what was to be noted is kept."""
+        if self._wanted is None or not transient(error):
+            self._context.fail(error if isinstance(error, Exception) else RxpipeError(str(error)))
+            return
+        self._failures += 1
+        if self._failures == 1:
+            logger.warning("{}: {}: {}; trying again", self._context.name, self._store.path, error)
+        wanted = self._wanted
+        wait = min(_LONGEST, 0.1 * 2 ** min(self._failures, 10))
+        self._timer.disposable = self._scheduler.schedule_relative(wait, lambda *_: self._begin(wanted))
+        self._busy = True

@@ -1,0 +1,136 @@
+"""One attempt at a task, as the steps behind `tasks` meet it: the lease of the record that they work on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import orjson
+
+from rxpipe.elements import ErrorRecord
+from rxpipe.lease import Flow, Lease
+from rxpipe.tasks.kinds import Policy
+from rxpipe.tasks.store import Claimed
+
+
+class Outcome(NamedTuple):
+    """What became of an attempt when nobody works on it any more.
+
+    Attributes:
+        id, attempt: Which it was.
+        begun: Whether it counts.
+        cost: What was paid.
+        failure: The error that it ended in, if it did.
+        cause: What was raised, if anything was.
+        policy: When the task is tried again, where a step says so.
+        failed: The kind of failure that the attempt before ended in.
+        until: When to go on with the task, where the attempt was given back and does not count.
+        why: Why it was given back.
+    """
+
+    id: int
+    attempt: int
+    begun: bool
+    cost: float
+    failure: ErrorRecord | None
+    cause: BaseException | None
+    policy: Policy | None
+    failed: str | None
+    until: float | None
+    why: str
+
+
+class Attempt(Lease):
+    """Held by everything derived from the record of one task; when the last holder lets go of it, the attempt is over.
+
+    It is done unless a step has rejected the record, which `Context.reject` tells it, or given it back.
+
+    Args:
+        task: The task.
+        paid: What was paid for the task before: by step a digest of the request, and the answer.
+        tell: Told of steps that begin or were paid for; see `begin` and `remember`.
+        ended: Told what became of it, on whatever thread lets go of it last.
+    """
+
+    __slots__ = (
+        "_cause", "_ended", "_failure", "_paid", "_tell", "_until", "_why", "begun", "cost", "policy", "task"
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        task: Claimed,
+        paid: dict[str, tuple[bytes, bytes]],
+        tell: Callable[[Any], None],
+        ended: Callable[[Outcome], None],
+    ) -> None:
+        super().__init__(_APART, 0)
+        self.task = task
+        self.begun = False
+        self.cost = 0.0
+        self.policy: Policy | None = None
+        self._failure: ErrorRecord | None = None
+        self._cause: BaseException | None = None
+        self._until: float | None = None
+        self._why = ""
+        self._paid = paid
+        self._tell = tell
+        self._ended = ended
+
+    def __del__(self) -> None:
+        super().__del__()
+        task, failure = self.task, self._failure
+        self._ended(
+            Outcome(
+                task.id, task.attempt, self.begun, self.cost, failure, self._cause, self.policy, task.failed, self._until,
+                self._why,
+            )
+        )  # fmt: skip
+
+    def begin(self) -> None:
+        """A call is about to be made: from now on the attempt counts, also if the process is killed."""
+        if not self.begun:
+            self.begun = True
+            self._tell((self.task.id, self.task.attempt))
+
+    def refuses(self, error: ErrorRecord, cause: BaseException | None) -> bool:
+        """A step cannot handle the record; the first error counts, and goes to `errors` if the task is not tried again."""
+        if self._failure is None:
+            self._failure, self._cause = error, cause
+        return True
+
+    def give_back(self, until: float, why: str) -> None:
+        """The task is to go on later, and this attempt does not count.
+
+        Args:
+            until: When, in seconds since the epoch; infinite for the next run.
+            why: For people.
+        """
+        self._until, self._why = until, why
+
+    def charge(self, cost: float) -> None:
+        """Something was paid for."""
+        self.cost += cost
+
+    def recall(self, step: str, request: object) -> Any | None:
+        """What a step was answered before, if that was to the same request: it need not be asked, and paid, again."""
+        digest, answer = self._paid.get(step, (b"", b""))
+        return orjson.loads(answer) if digest and digest == digest_of(request) else None
+
+    def remember(self, step: str, request: object, answer: object) -> None:
+        """Keep an answer that was paid for, in a form that JSON has; it outlasts the process."""
+        self._tell((self.task.id, step, digest_of(request), orjson.dumps(answer)))
+
+
+_APART = Flow()
+"""Where attempts are counted: no checkpoint waits for work that takes long."""
+
+
+def digest_of(value: object) -> bytes:
+    """A digest of anything that has a form in JSON."""
+    return hashlib.blake2b(orjson.dumps(value, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
+
+
+def attempt_of(leases: Iterable[Lease]) -> Attempt | None:
+    """The attempt among some leases, if the record is that of a task."""
+    return next((lease for lease in leases if isinstance(lease, Attempt)), None)

@@ -1,0 +1,379 @@
+"""The task store: one SQLite file with the tasks of a batch, what became of them, and what was paid for.
+
+The file is in WAL mode with `synchronous=FULL`: what is committed survives a power loss. Several processes may work on
+one file; a task that one of them has taken belongs to it until its heartbeat stops.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from rxpipe.errors import StateError
+
+State = Literal["pending", "running", "waiting", "done", "failed", "cancelled"]
+STATES: tuple[State, ...] = ("pending", "running", "waiting", "done", "failed", "cancelled")
+OPEN = ("pending", "running", "waiting")
+"""The states of tasks that are not over."""
+
+APPLICATION = 0x72787474
+"""Marks an SQLite file as a task store: `rxtt`."""
+
+FORMAT = 1
+
+SILENT = 30.0
+"""Seconds without a heartbeat after which a process is taken for dead, where nothing else tells."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS task (
+    id INTEGER PRIMARY KEY,
+    key TEXT NOT NULL UNIQUE,
+    state TEXT NOT NULL,
+    priority REAL NOT NULL,
+    due REAL NOT NULL DEFAULT 0,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    begun INTEGER NOT NULL DEFAULT 0,
+    input BLOB NOT NULL,
+    content BLOB NOT NULL,
+    owner INTEGER,
+    created REAL NOT NULL,
+    started REAL,
+    finished REAL,
+    line TEXT,
+    delivery INTEGER,
+    definition TEXT,
+    cost REAL NOT NULL DEFAULT 0,
+    kind TEXT,
+    error TEXT
+);
+CREATE INDEX IF NOT EXISTS task_pending ON task (attempts, priority, id) WHERE state = 'pending';
+CREATE INDEX IF NOT EXISTS task_waiting ON task (due) WHERE state = 'waiting';
+CREATE INDEX IF NOT EXISTS task_running ON task (owner) WHERE state = 'running';
+CREATE INDEX IF NOT EXISTS task_delivered ON task (line, delivery) WHERE state = 'done' AND line IS NOT NULL;
+CREATE TABLE IF NOT EXISTS attempt (
+    task INTEGER NOT NULL, number INTEGER NOT NULL, started REAL, finished REAL NOT NULL, kind TEXT NOT NULL,
+    error TEXT NOT NULL, cost REAL NOT NULL, PRIMARY KEY (task, number, finished)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS paid (
+    task INTEGER NOT NULL, step TEXT NOT NULL, request BLOB NOT NULL, answer BLOB NOT NULL,
+    PRIMARY KEY (task, step)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS owner (id INTEGER PRIMARY KEY, pid INTEGER NOT NULL, host TEXT NOT NULL, beat REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+"""
+
+_ENQUEUE = """
+INSERT INTO task (key, state, priority, input, content, created) VALUES (?, 'pending', ?, ?, ?, ?)
+ON CONFLICT (key) DO UPDATE SET
+    state = 'pending', priority = excluded.priority, input = excluded.input, content = excluded.content, due = 0,
+    attempts = 0, begun = 0, kind = NULL, error = NULL
+WHERE state <> 'running' AND (content <> excluded.content OR (state = 'done' AND ?))
+"""
+
+_CLAIM = """
+UPDATE task SET state = 'running', owner = ?, attempts = attempts + 1, begun = 0, started = ? WHERE id IN (
+    SELECT id FROM task WHERE state = 'pending' ORDER BY attempts, priority, id LIMIT ?
+) RETURNING attempts, priority, id, key, input, kind
+"""
+
+
+_DONE = """
+UPDATE task SET state = 'done', finished = ?, cost = cost + ?, line = ?, delivery = ?, definition = ?, kind = NULL,
+    error = NULL, owner = NULL
+WHERE id = ? AND attempts = ? AND owner = ?
+"""
+
+_LAST = "SELECT max(delivery) FROM task WHERE state = 'done' AND line = ?"
+
+
+class New(NamedTuple):
+    """A task to be added: key, place (smaller is earlier), record as JSON, and a digest of what it depends on."""
+
+    key: str
+    priority: float
+    input: bytes
+    content: bytes
+
+
+class Claimed(NamedTuple):
+    """A task that was taken, with the number of this attempt, from 1 on."""
+
+    attempt: int
+    priority: float
+    id: int
+    key: str
+    input: bytes
+    failed: str | None
+    """The kind of failure that the attempt before ended in."""
+
+
+class Ended(NamedTuple):
+    """What became of an attempt.
+
+    Attributes:
+        id, attempt: Which it was.
+        state: The state of the task now.
+        finished: When, in seconds since the epoch.
+        cost: What was paid.
+        kind, error: Why it failed; else None.
+        due: When it is to be tried again.
+        counted: Whether it counts as an attempt.
+    """
+
+    id: int
+    attempt: int
+    state: State
+    finished: float
+    cost: float = 0.0
+    kind: str | None = None
+    error: str | None = None
+    due: float = 0.0
+    counted: bool = True
+
+
+class TaskStore:
+    """One open task store.
+
+    Args:
+        path: The file; made with its folder, private to the user, where it does not exist.
+        clock: Seconds since the epoch.
+
+    Raises:
+        StateError: The file is something else, or cannot be used.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float]) -> None:
+        self.path = path
+        self._clock = clock
+        self.owner = 0
+        self.delivery = 0
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+            self._db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+            try:
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
+        except (sqlite3.Error, OSError) as error:
+            msg = f"task store {path}: cannot be used: {error}; name another file with 'store'"
+            raise StateError(msg) from error
+
+    def _prepare(self) -> None:
+        db = self._db
+        if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
+            tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            if tables:
+                msg = f"task store {self.path}: must be a task store of rxpipe; got a database with {', '.join(tables)}"
+                raise StateError(msg)
+        db.execute("PRAGMA journal_mode=WAL")
+        db.execute("PRAGMA synchronous=FULL")
+        with self.transaction():
+            if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
+                db.execute(f"PRAGMA application_id = {APPLICATION}")
+                db.execute(f"PRAGMA user_version = {FORMAT}")
+            for statement in _SCHEMA.split(";\n"):
+                db.execute(statement)
+        found = db.execute("PRAGMA user_version").fetchone()[0]
+        if found != FORMAT:
+            msg = f"task store {self.path}: format must be {FORMAT}; got {found}, written by another version of rxpipe"
+            raise StateError(msg)
+
+    def close(self) -> None:
+        """Leave the store; tasks that were taken and not ended are given back."""
+        if self.owner:
+            with contextlib.suppress(sqlite3.Error), self.transaction():  # else others take the tasks over
+                self._give_back([self.owner], counted=False)
+            self.owner = 0
+        self._db.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing, and durable when it is left."""
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield self._db
+            self._db.execute("COMMIT")
+        except BaseException:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise
+
+    # What follows is called within a transaction.
+
+    def join(self) -> int:
+        """Begin to work on the store; returns how many tasks were taken over from processes that are gone."""
+        cursor = self._db.execute(
+            "INSERT INTO owner (pid, host, beat) VALUES (?, ?, ?)", (os.getpid(), socket.gethostname(), self._clock())
+        )
+        self.owner = cursor.lastrowid or 0
+        return self.take_over()
+
+    def beat(self) -> int:
+        """Tell that this process is alive; returns how many tasks were taken over from others that are gone."""
+        self._db.execute("UPDATE owner SET beat = ? WHERE id = ?", (self._clock(), self.owner))
+        return self.take_over()
+
+    def take_over(self) -> int:
+        """Give back what belongs to processes that are gone; what they had begun counts as an attempt."""
+        now, host = self._clock(), socket.gethostname()
+        gone = [
+            number
+            for number, pid, where, beat in self._db.execute("SELECT id, pid, host, beat FROM owner")
+            if number != self.owner and (not _alive(pid) if where == host else now - beat > SILENT)
+        ]
+        return self._give_back(gone, counted=True) if gone else 0
+
+    def _give_back(self, owners: Sequence[int], *, counted: bool) -> int:
+        given = 0
+        for owner in owners:
+            if counted:
+                self._db.execute(
+                    "INSERT OR REPLACE INTO attempt SELECT id, attempts, started, ?, 'interrupted', "
+                    "'the process that made it is gone', 0 FROM task WHERE state = 'running' AND owner = ? AND begun",
+                    (self._clock(), owner),
+                )
+            given += self._db.execute(
+                "UPDATE task SET state = 'pending', attempts = attempts - NOT (? AND begun), owner = NULL "
+                "WHERE state = 'running' AND owner = ?",
+                (counted, owner),
+            ).rowcount
+            self._db.execute("DELETE FROM owner WHERE id = ?", (owner,))
+        return given
+
+    def enqueue(self, tasks: Iterable[New], *, again: bool = False) -> int:
+        """Add tasks; one that is there is due again only where what it depends on changed, or with `again` if it is done.
+
+        Returns how many became due.
+        """
+        now, before = self._clock(), self._db.total_changes
+        self._db.executemany(_ENQUEUE, [(*task, now, again) for task in tasks])
+        return self._db.total_changes - before
+
+    def claim(self, most: int) -> list[Claimed]:
+        """Take tasks that are due, at most so many: those never tried come first, then by priority."""
+        now = self._clock()
+        self._db.execute("UPDATE task SET state = 'pending' WHERE state = 'waiting' AND due <= ?", (now,))
+        claimed = [Claimed(*row) for row in self._db.execute(_CLAIM, (self.owner, now, most))]
+        claimed.sort(key=lambda task: task[:3])
+        return claimed
+
+    def begin(self, tasks: Iterable[tuple[int, int]]) -> None:
+        """Note of attempts, by task and number, that the call is about to be made: from now on they count."""
+        self._db.executemany(
+            "UPDATE task SET begun = 1 WHERE id = ? AND attempts = ? AND owner = ?",
+            [(task, number, self.owner) for task, number in tasks],
+        )
+
+    def end(self, ended: Iterable[Ended], definition: str, line: str | None) -> int:
+        """Note what became of attempts.
+
+        Args:
+            ended: The attempts.
+            definition: A digest of what the graph makes of a task.
+            line: Whose checkpoints say how far tasks that are done were delivered; None where nobody's do.
+
+        Returns:
+            How many no longer belonged to this process, which are left as they are.
+        """
+        done: list[tuple[Any, ...]] = []
+        lost = 0
+        for one in ended:
+            if one.state == "done":
+                self.delivery += 1
+                place = None if line is None else self.delivery
+                done.append((one.finished, one.cost, line, place, definition, one.id, one.attempt, self.owner))
+            else:
+                lost += not self._unfinished(one)
+        if done:
+            lost += len(done) - self._db.executemany(_DONE, done).rowcount
+        return lost
+
+    def _unfinished(self, one: Ended) -> bool:
+        """Note an attempt after which the task is not done; returns whether it was this process's."""
+        if one.kind is not None:
+            self._db.execute(
+                "INSERT OR REPLACE INTO attempt SELECT id, attempts, started, ?, ?, ?, ? FROM task "
+                "WHERE id = ? AND attempts = ? AND owner = ?",
+                (one.finished, one.kind, one.error or "", one.cost, one.id, one.attempt, self.owner),
+            )
+        place = (one.id, one.attempt, self.owner)
+        changed = self._db.execute(
+            "UPDATE task SET state = ?, due = ?, attempts = attempts - ?, finished = ?, cost = cost + ?, kind = ?, "
+            "error = ?, owner = NULL WHERE id = ? AND attempts = ? AND owner = ?",
+            (one.state, one.due, not one.counted, one.finished, one.cost, one.kind, one.error, *place),
+        )
+        return changed.rowcount > 0
+
+    def deliver_again(self, line: str, after: int) -> int:
+        """Have tasks done anew whose results no checkpoint knows of; what was paid for them is not paid again.
+
+        Args:
+            line: Whose checkpoints.
+            after: The last delivery that its checkpoint knows of.
+        """
+        self.delivery = max(after, self._db.execute(_LAST, (line,)).fetchone()[0] or 0)
+        return self._db.execute(
+            "UPDATE task SET state = 'pending', attempts = attempts - 1 "
+            "WHERE state = 'done' AND line = ? AND delivery > ?",
+            (line, after),
+        ).rowcount
+
+    def remember(self, paid: Iterable[tuple[int, str, bytes, bytes]]) -> None:
+        """Keep what was paid for: task, step, a digest of the request, and the answer."""
+        self._db.executemany("INSERT OR REPLACE INTO paid VALUES (?, ?, ?, ?)", paid)
+
+    def recall(self, task: int) -> dict[str, tuple[bytes, bytes]]:
+        """What was paid for a task: by step the digest of the request, and the answer."""
+        found = self._db.execute("SELECT step, request, answer FROM paid WHERE task = ?", (task,))
+        return {step: (request, answer) for step, request, answer in found}
+
+    def order(self) -> str | None:
+        """What somebody wants of all who work on the store: `pause`, or nothing."""
+        found = self._db.execute("SELECT value FROM meta WHERE name = 'order'").fetchone()
+        return None if found is None else found[0]
+
+    def remembers(self) -> bool:
+        """Whether anything was paid for."""
+        return self._db.execute("SELECT 1 FROM paid LIMIT 1").fetchone() is not None
+
+    def open(self) -> bool:
+        """Whether there are tasks that are not over."""
+        return any(
+            self._db.execute(f"SELECT 1 FROM task WHERE state = '{state}' LIMIT 1").fetchone() is not None  # noqa: S608  # a name of our own
+            for state in OPEN
+        )
+
+    def counts(self) -> dict[State, int]:
+        """How many tasks there are in each state."""
+        found = dict(self._db.execute("SELECT state, count(*) FROM task GROUP BY state"))
+        return {state: found.get(state, 0) for state in STATES}
+
+    def next_due(self) -> float | None:
+        """When the first task that waits is due."""
+        found: float | None = self._db.execute("SELECT min(due) FROM task WHERE state = 'waiting'").fetchone()[0]
+        return found
+
+    def select(self, sql: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
+        """The rows of a query as dicts."""
+        cursor = self._db.execute(sql, values)
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+def _alive(pid: int) -> bool:
+    """Whether there is a process on this host."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
