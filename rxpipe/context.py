@@ -229,22 +229,23 @@ class Context:
         Raises:
             RunError: The step's `on_error` is `stop`.
         """
+        cause = reason if isinstance(reason, BaseException) else None
         if isinstance(reason, BaseException):
             reason.__traceback__ = None  # whoever keeps the exception must not keep the record and its leases
             if self.again is not None and self.again(reason, record):
                 return
             reason = f"{type(reason).__name__}: {reason}"
         place = {key: value for key, value in {"path": path, "start": start, "end": end}.items() if value is not None}
-        self.refuse(error_record(self.name, reason, record, leases, time=self.now(), **place), leases)
+        self.refuse(error_record(self.name, reason, record, leases, time=self.now(), **place), leases, cause)
 
-    def refuse(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:
+    def refuse(self, error: ErrorRecord, leases: tuple[Lease, ...] = (), cause: BaseException | None = None) -> None:
         """Do with an error record what the step's `on_error` says; see `reject`."""
         do = self.on_error.then if isinstance(self.on_error, Retry) else self.on_error
         if do == "stop":
             raise RunError(str(error))
         if do == "skip":
             self.skip(error)
-        else:
+        elif not [lease for lease in leases if lease.refuses(error, cause)]:
             self.emit_error(error, leases)
 
     def skip(self, error: ErrorRecord) -> None:

@@ -13,6 +13,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from threading import get_ident
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rxpipe.elements import ErrorRecord
 
 Post = Callable[[Callable[[], None]], object]
 """Has a call made on the thread of the dataflow, later."""
@@ -42,6 +46,15 @@ class Lease:
 
     def __del__(self) -> None:
         self._flow.done(self.nbytes)
+
+    def refuses(self, error: ErrorRecord, cause: BaseException | None) -> bool:  # noqa: ARG002  # of a task's lease
+        """Take note that a step cannot handle the data; whether the error is then this lease's to tell.
+
+        Args:
+            error: What the step says.
+            cause: What was raised, if anything was.
+        """
+        return False
 
 
 class Flow:

@@ -119,7 +119,7 @@ class Home:
         if taken:
             logger.info("{}: {} tasks taken over from a run that is gone", self._context.name, taken)
         if again:
-            logger.info("{}: the results of {} tasks are delivered again; nothing is paid again", self._context.name, again)
+            logger.info("{}: {} results are delivered again; nothing is paid again", self._context.name, again)
         self._timer.disposable = self._scheduler.schedule(lambda *_: self._note())
         return CompositeDisposable(self._context.on_drain(self._drain), Disposable(self.close))
 
@@ -159,6 +159,13 @@ class Home:
         self._told.append(told)
         self._note_soon()
 
+        self._note_soon()
+
+    def _ended(self, outcome: Outcome) -> None:
+        """An attempt is over; called on any thread, at any moment, so that it is only noted for later."""
+        self._outcomes.append(outcome)
+        if self._noting is None and get_ident() == self._thread:
+            self._noting = Lease(self._context.flow, 0)  # what is not noted must hold a checkpoint
         self._note_soon()
 
     def _note_soon(self) -> None:

@@ -82,10 +82,8 @@ def tasks(
         path = Path(store).expanduser()
         context.written.add(path, "-wal", "-shm")
         opened = TaskStore(path, context.now)
-        home = Home(
-            observer, context, context.scheduler(scheduler), opened, ahead, Policy(max_attempts), again=not skip_existing,
-            definition="",
-        )  # fmt: skip
+        policy, timers = Policy(max_attempts), context.scheduler(scheduler)
+        home = Home(observer, context, timers, opened, ahead, policy, again=not skip_existing, definition="")
         reading = _Reading(context, key, priority, content)
         context.describe("tasks", lambda: str(path))
         context.gauge("queue_depth", lambda: home.out)

@@ -80,12 +80,8 @@ class Attempt(Lease):
     def __del__(self) -> None:
         super().__del__()
         task, failure = self.task, self._failure
-        self._ended(
-            Outcome(
-                task.id, task.attempt, self.begun, self.cost, failure, self._cause, self.policy, task.failed, self._until,
-                self._why,
-            )
-        )  # fmt: skip
+        about = (task.id, task.attempt, self.begun, self.cost, failure, self._cause)
+        self._ended(Outcome(*about, self.policy, task.failed, self._until, self._why))
 
     def begin(self) -> None:
         """A call is about to be made: from now on the attempt counts, also if the process is killed."""
@@ -94,7 +90,7 @@ class Attempt(Lease):
             self._tell((self.task.id, self.task.attempt))
 
     def refuses(self, error: ErrorRecord, cause: BaseException | None) -> bool:
-        """A step cannot handle the record; the first error counts, and goes to `errors` if the task is not tried again."""
+        """A step cannot handle the record; the first error counts, and goes to `errors` once the task has failed."""
         if self._failure is None:
             self._failure, self._cause = error, cause
         return True

@@ -249,9 +249,14 @@ class TaskStore:
         return given
 
     def enqueue(self, tasks: Iterable[New], *, again: bool = False) -> int:
-        """Add tasks; one that is there is due again only where what it depends on changed, or with `again` if it is done.
+        """Add tasks; one that is there is due again only where what it depends on changed.
 
-        Returns how many became due.
+        Args:
+            tasks: The tasks.
+            again: Whether one that is done is due again, too.
+
+        Returns:
+            How many became due.
         """
         now, before = self._clock(), self._db.total_changes
         self._db.executemany(_ENQUEUE, [(*task, now, again) for task in tasks])
