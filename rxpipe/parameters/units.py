@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, NoReturn
 
 from rxpipe.errors import UnitError, did_you_mean, nearest, shortened
 from rxpipe.parameters.plain import Reading
@@ -76,6 +76,7 @@ _OTHER_SPELLINGS = {
 
 _DURATION_MUST = "duration must be seconds or a text such as '100ms', '10s' or '1h30m', not negative"
 _RATE_MUST = "rate must be hertz above 0 or a text such as '0.75Hz', '60/min' or '1000/day'"
+_PER_MUST = "allowance must be a number above 0 per unit of time, such as '60/min' or '1000/day'"
 _SIZE_MUST = "size must be a whole number of bytes or a text such as '512B', '64KB' or '1GiB', not negative"
 
 
@@ -119,6 +120,36 @@ def hertz(rate: str | float) -> float:
     if found == 0:
         _refuse(rate, _RATE_MUST)
     return found
+
+
+class Per(NamedTuple):
+    """So many, in a period of so many seconds."""
+
+    number: float
+    period: float
+
+
+def per(allowance: str | tuple[float, float]) -> Per:
+    """So many in a period: unlike a rate, it tells in how long a time they may come.
+
+    Raises:
+        UnitError: It is no number per unit of time.
+
+    Example:
+        >>> per("60/min")
+        Per(number=60.0, period=60.0)
+    """
+    if isinstance(allowance, tuple):
+        return Per(*allowance)
+    found = _PER.fullmatch(allowance) if isinstance(allowance, str) else None
+    if found is None:
+        _refuse(allowance, _PER_MUST)
+    if found[2] not in _PERIODS:
+        _refuse(allowance, _PER_MUST, f"{found[1]}/{_unit_guess(found[2], _PERIODS)}")
+    number = _finite(Fraction(found[1]), allowance, _PER_MUST)
+    if number == 0:
+        _refuse(allowance, _PER_MUST)
+    return Per(float(number), float(_PERIODS[found[2]]))
 
 
 def nbytes(size: str | float) -> int:
@@ -183,13 +214,13 @@ def format_size(size: float) -> str:
 class _Quantity(Reading):
     """Tells how a quantity is read, and an editor how it is written."""
 
-    def __init__(self, read: Callable[[Any], float], must: str, examples: tuple[str, ...], pattern: str) -> None:
+    def __init__(self, read: Callable[[Any], Any], must: str, examples: tuple[str, ...], pattern: str) -> None:
         self._read = read
         self.must = must
         self.examples = examples
         self.pattern = pattern
 
-    def read(self, value: Any) -> float:
+    def read(self, value: Any) -> Any:
         return self._read(value)
 
     def __get_pydantic_core_schema__(self, _source: object, _handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -200,7 +231,8 @@ class _Quantity(Reading):
     def __get_pydantic_json_schema__(self, _schema: CoreSchema, _handler: GetJsonSchemaHandler) -> dict[str, Any]:
         number = {"type": "integer" if self._read is nbytes else "number", "minimum": 0}
         text = {"type": "string", "pattern": self.pattern}
-        return {"anyOf": [text, number], "description": self.must, "examples": list(self.examples)}
+        kinds = [text] if self._read is per else [text, number]
+        return {"anyOf": kinds, "description": self.must, "examples": list(self.examples)}
 
 
 _WRITTEN_NUMBER = r"([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?"
@@ -227,6 +259,12 @@ Rate = Annotated[
     str | float, _Quantity(hertz, _RATE_MUST, ("0.75Hz", "60/min", "1000/day"), _pattern(_RATES, per=_PERIODS))
 ]
 """How often; as a parameter it arrives in hertz."""
+
+Allowance = Annotated[
+    str | tuple[float, float],
+    _Quantity(per, _PER_MUST, ("60/min", "1000/day"), rf"^\s*{_WRITTEN_NUMBER}\s*/\s*({'|'.join(_PERIODS)})\s*$"),
+]
+"""So many in a period; as a parameter it arrives as a `Per`."""
 
 Size = Annotated[str | int, _Quantity(nbytes, _SIZE_MUST, ("512B", "64KB", "1GiB"), _pattern(_SIZES))]
 """An amount of data; as a parameter it arrives in bytes."""

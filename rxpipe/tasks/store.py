@@ -10,12 +10,13 @@ import contextlib
 import os
 import socket
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from rxpipe.errors import StateError
+from rxpipe.tasks.transaction import transaction
 
 State = Literal["pending", "running", "waiting", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = ("pending", "running", "waiting", "done", "failed", "cancelled")
@@ -194,17 +195,9 @@ class TaskStore:
             self.owner = 0
         self._db.close()
 
-    @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
         """All or nothing, and durable when it is left."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._db
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
+        return transaction(self._db)
 
     # What follows is called within a transaction.
 
