@@ -134,6 +134,11 @@ class Home:
         self._completed = True
         self._note()
 
+    def fail(self, error: Exception) -> None:
+        """The source ended in an error; what is in the store is there for the next run."""
+        self.close()
+        self._observer.on_error(error)
+
     def _drain(self) -> None:
         """Give out no more; what is given out may end."""
         self._stopping = True
@@ -144,6 +149,8 @@ class Home:
         if not self._over:
             self._over = True
             self._timer.dispose()
+            self._leases.clear()
+            self._noting = None
             if not self._busy:
                 self._store.close()
 
@@ -163,6 +170,8 @@ class Home:
 
     def _ended(self, outcome: Outcome) -> None:
         """An attempt is over; called on any thread, at any moment, so that it is only noted for later."""
+        if self._over:
+            return
         self._outcomes.append(outcome)
         if self._noting is None and get_ident() == self._thread:
             self._noting = Lease(self._context.flow, 0)  # what is not noted must hold a checkpoint

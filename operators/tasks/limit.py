@@ -67,8 +67,8 @@ def limit(
     behind `tasks` for work that takes long, which holds no checkpoint then. Completion waits for all records; errors
     and all other elements pass at once.
 
-        source               -a-b-|
-        limit(rate="1/min")  -a--
+        source                -a-b-|
+        limit(concurrency=4)  -a-b-|
 
     Args:
         concurrency: How many records are under way at a time; `auto` finds out.
@@ -78,6 +78,13 @@ def limit(
         quota: How many on a day, as `1000/day`.
         zone: Where the day begins, an IANA name: `America/Los_Angeles`.
         name: What is limited, where several graphs use one service.
+
+    Example:
+        >>> rx.of(Batch([{"n": 1}, {"n": 2}])).pipe(limit(concurrency=4)).run()
+        Batch([{'n': 2}])
+
+    Raises:
+        StateError: The file of the charges cannot be used.
     """
     limits = [Limit(*per(one)) for one in _several(rate)] + [Limit(*per(one), "tokens") for one in _several(tokens)]
     daily = None if quota is None else per(quota)

@@ -60,8 +60,10 @@ def tasks(
 
     Guarantee: exactly-once: what is in the store is done once, and delivered again only behind the last checkpoint.
 
-        source        -a-----b-|
-        tasks("value") -a-----b-|
+        source          -a-b-
+        tasks("value")  -x-y-
+        x: [{"value": "a", "task": {"id": 1, "key": "a", "attempt": 1}}]
+        y: [{"value": "b", "task": {"id": 2, "key": "b", "attempt": 1}}]
 
     Args:
         key: What tells tasks apart.
@@ -73,6 +75,15 @@ def tasks(
             due again.
         max_attempts: How often a task is tried in all, whatever it fails of; by default that depends on the reason.
         ahead: How many tasks are given out at a time.
+
+    Example:
+        >>> from reactivex import operators as rxo
+        >>> rows = rxo.map(lambda batch: batch.rows)
+        >>> rx.of(Batch([{"n": 7}])).pipe(tasks("n", store="example.sqlite"), rows).run()
+        [{'n': 7, 'task': {'id': 1, 'key': '7', 'attempt': 1}}]
+
+    Raises:
+        StateError: The store cannot be used, or is something else.
     """
     if not store:
         raise ParameterError("tasks", [ParameterProblem(("store",), "must be the path of a file; got ''")])  # noqa: EM101
@@ -95,7 +106,7 @@ def tasks(
                 observer.on_next(element)
 
         ending = home.start()
-        upstream = source.subscribe(on_next, observer.on_error, home.complete, scheduler=scheduler)
+        upstream = source.subscribe(on_next, home.fail, home.complete, scheduler=scheduler)
         return CompositeDisposable(upstream, ending)
 
     return Observable(subscribe)

@@ -447,7 +447,7 @@ def test_a_second_subscription_sees_the_same(
     assert seen[0] == seen[1]
 
 
-@each(lambda operator: one_input(operator) and operator.family not in {"sinks", "files"}, "transformer")
+@each(lambda operator: one_input(operator) and operator.family not in {"sinks", "files", "tasks"}, "transformer")
 def test_two_subscriptions_at_once_do_not_mix(applied: Applied, elements: list[Sample]) -> None:
     """But for those of which both would write one file."""
     observable = applied(Feed(elements))
