@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from rxpipe.outputs import with_outputs
     from rxpipe.parameters.calls import Function
     from rxpipe.parameters.types import AggregationExpr, Expr, Secret
-    from rxpipe.parameters.units import Allowance, Duration, Rate, Size
+    from rxpipe.parameters.units import Allowance, Duration, Money, Rate, Size
     from rxpipe.runtime.savepoint import savepoint
     from rxpipe.table import Table
 
@@ -54,7 +54,7 @@ _HOMES = {
     "parameters.types": ("AggregationExpr", "Expr", "Secret"),
     "runtime.savepoint": ("savepoint",),
     "table": ("Table",),
-    "parameters.units": ("Allowance", "Duration", "Rate", "Size"),
+    "parameters.units": ("Allowance", "Duration", "Money", "Rate", "Size"),
 }
 """Where the public names are defined; each module is imported when one of its names is first asked for."""
 
@@ -76,6 +76,7 @@ __all__ = [
     "GraphError",
     "KnownFields",
     "LineDelta",
+    "Money",
     "OriginGone",
     "Outputs",
     "Param",

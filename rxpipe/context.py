@@ -152,6 +152,7 @@ class Context:
         folder: The graph's folder, where its data files are.
         readers: Takes what the step emits to its outputs beside the main one, by name.
         written: The files that sinks write; a sink adds its own when it is subscribed.
+        board: What steps of a run tell each other, by the name of the step that tells it, once they are subscribed.
         on_error: What the step does with what it cannot handle; None leaves that to the step.
         again: Takes what is rejected, if it is to be tried again; see `rxpipe.handling`.
     """
@@ -167,6 +168,7 @@ class Context:
     def __init__(self, flow: Flow | None = None) -> None:
         self.flow = flow or Flow()
         self.written = Written()
+        self.board: dict[str, Any] = {}
 
     def scheduler(self, given: SchedulerBase | None) -> SchedulerBase:
         """The scheduler to take time from: the one given, else the running loop's, else a shared thread's."""

@@ -20,6 +20,7 @@ from rxpipe.errors import RxpipeError
 from rxpipe.lease import Lease
 from rxpipe.log import logger
 from rxpipe.tasks.attempt import Attempt, Outcome
+from rxpipe.tasks.budget import Budget
 from rxpipe.tasks.kinds import Policy, kind_of
 from rxpipe.tasks.store import Claimed, Ended, New, TaskStore
 from rxpipe.transient import asked_of, transient
@@ -105,6 +106,7 @@ class Home:
         self.out = 0
         self._noting: Lease | None = None
         self._thread = get_ident()
+        self._budget: Budget | None = None
         saved = context.state("source", self._changes, "what was delivered: line, number")
         found = {key: value for key, _, value in saved.items()}
         line, delivery = msgspec.msgpack.decode(found[b""]) if found else (uuid4().hex, 0)
@@ -116,6 +118,11 @@ class Home:
         with self._store.transaction():
             taken = self._store.join()
             again = 0 if self._line is None else self._store.deliver_again(self._line, self._delivered)
+            spent = self._store.spent()
+        found = [told for told in self._context.board.values() if isinstance(told, Budget)]
+        self._budget = next((budget for budget in found if budget.stream == self._context.stream), None)
+        if self._budget is not None:
+            self._budget.spent = spent
         if taken:
             logger.info("{}: {} tasks taken over from a run that is gone", self._context.name, taken)
         if again:
@@ -191,6 +198,10 @@ class Home:
         self.out -= len(outcomes)
         ended = [self._end_of(outcome) for outcome in outcomes]
         most = 0 if self._stopping or not self._context.flow.open else self._ahead - self.out
+        if self._budget is not None and self._budget.room() < most:
+            most = max(0, int(self._budget.room()))
+            if most == self.out == 0:
+                self._stop(f"the budget of {self._budget.most:g} USD would be passed")
         new, self._new = self._new, []
         told, self._told = self._told, []
         self._noting = self._noting or Lease(self._context.flow, 0)
@@ -258,7 +269,9 @@ class Home:
     def _give_out(self, task: Claimed, paid: dict[str, tuple[bytes, bytes]]) -> None:
         record = orjson.loads(task.input)
         record["task"] = {"id": task.id, "key": task.key, "attempt": task.attempt}
-        attempt = Attempt(task, paid, self._tell, self._ended)
+        if self._budget is not None:
+            self._budget.expect(task.id)
+        attempt = Attempt(task, paid, self._tell, self._ended, self._budget)
         batch = Batch([record], leases=(attempt,))
         del attempt
         self._observer.on_next(batch)
@@ -266,11 +279,12 @@ class Home:
     def _end_of(self, outcome: Outcome) -> Ended:
         """What becomes of the task of an attempt that is over."""
         now = self._context.now()
+        if self._budget is not None:
+            self._budget.settle(outcome.id, outcome.cost)
         made = Ended(outcome.id, outcome.attempt, "done", now, outcome.cost)
         if outcome.until is not None:
-            if outcome.until == math.inf and not self._stopping:
-                self._stopping = True
-                logger.warning("{}: no more tasks are begun: {}", self._context.name, outcome.why)
+            if outcome.until == math.inf:
+                self._stop(outcome.why)
             due = 0.0 if outcome.until == math.inf else outcome.until
             return made._replace(state="waiting" if due > now else "pending", due=due, counted=False)
         policy = outcome.policy or self._policy
@@ -285,6 +299,12 @@ class Home:
             self._context.emit_error(outcome.failure)
             return made._replace(state="failed", kind=kind, error=outcome.failure.reason)
         return made._replace(state="waiting", kind=kind, error=outcome.failure.reason, due=now + wait)
+
+    def _stop(self, why: str) -> None:
+        """Give out no more."""
+        if not self._stopping:
+            self._stopping = True
+            logger.warning("{}: no more tasks are begun: {}", self._context.name, why)
 
     def _failed(self, error: BaseException) -> None:
         """The store could not be written: try again later, what was to be noted is kept."""

@@ -27,6 +27,8 @@ _NUMBER = r"((?:[0-9]{1,40}(?:\.[0-9]{0,400})?|\.[0-9]{1,400})(?:[eE][+-]?[0-9]{
 _QUANTITY = re.compile(rf"\s*{_NUMBER}\s*([A-Za-zµμ]*)\s*")
 _PER = re.compile(rf"\s*{_NUMBER}\s*/\s*([A-Za-z]+)\s*")
 
+_MONEY = re.compile(rf"\s*(?:\$\s*{_NUMBER}|{_NUMBER}(?:\s*USD)?)\s*")
+
 _DURATIONS = {
     "w": Fraction(604_800),
     "d": Fraction(86_400),
@@ -77,6 +79,7 @@ _OTHER_SPELLINGS = {
 _DURATION_MUST = "duration must be seconds or a text such as '100ms', '10s' or '1h30m', not negative"
 _RATE_MUST = "rate must be hertz above 0 or a text such as '0.75Hz', '60/min' or '1000/day'"
 _PER_MUST = "allowance must be a number above 0 per unit of time, such as '60/min' or '1000/day'"
+_MONEY_MUST = "money must be US dollars, not negative: a number or a text such as '20 USD' or '$0.50'"
 _SIZE_MUST = "size must be a whole number of bytes or a text such as '512B', '64KB' or '1GiB', not negative"
 
 
@@ -150,6 +153,24 @@ def per(allowance: str | tuple[float, float]) -> Per:
     if number == 0:
         _refuse(allowance, _PER_MUST)
     return Per(float(number), float(_PERIODS[found[2]]))
+
+
+def dollars(money: str | float) -> float:
+    """An amount in US dollars; what is a number already stays as it is.
+
+    Raises:
+        UnitError: It is no amount of dollars, or is negative.
+
+    Example:
+        >>> dollars("20 USD"), dollars("$0.50")
+        (20.0, 0.5)
+    """
+    if not isinstance(money, str):
+        return _finite(money, money, _MONEY_MUST)
+    found = _MONEY.fullmatch(money)
+    if found is None:
+        _refuse(money, _MONEY_MUST)
+    return _finite(Fraction(found[1] or found[2]), money, _MONEY_MUST)
 
 
 def nbytes(size: str | float) -> int:
@@ -265,6 +286,14 @@ Allowance = Annotated[
     _Quantity(per, _PER_MUST, ("60/min", "1000/day"), rf"^\s*{_WRITTEN_NUMBER}\s*/\s*({'|'.join(_PERIODS)})\s*$"),
 ]
 """So many in a period; as a parameter it arrives as a `Per`."""
+
+Money = Annotated[
+    str | float,
+    _Quantity(
+        dollars, _MONEY_MUST, ("20 USD", "$0.50"), rf"^\s*(\$\s*{_WRITTEN_NUMBER}|{_WRITTEN_NUMBER}(\s*USD)?)\s*$"
+    ),
+]
+"""An amount of money; as a parameter it arrives in US dollars."""
 
 Size = Annotated[str | int, _Quantity(nbytes, _SIZE_MUST, ("512B", "64KB", "1GiB"), _pattern(_SIZES))]
 """An amount of data; as a parameter it arrives in bytes."""

@@ -98,6 +98,7 @@ class Engine:
         flow: Counts what is leased, and holds the sources.
         errors: The built-in stream `errors`.
         written: The files that the run writes.
+        board: What its steps tell each other, see `rxpipe.context.Context`.
         endpoint: Where the run's metrics are, if it exposes them.
         contexts: The contexts of all steps, each behind those that it reads from.
         runs: The latest run of each row of record-wise steps, by their names.
@@ -128,6 +129,7 @@ class Engine:
         self.tables: dict[str, Table] = {}
         self.errors = DeadLetters(options.watch)
         self.written = Written()
+        self.board: dict[str, Any] = {}
         self.endpoint: Endpoint | None = None
         if options.state is not None:
             self.written.add(options.state.path, "-wal", "-shm", ".lock")

@@ -54,6 +54,7 @@ class StepContext(Context):
         self.clock = engine.clock
         self.folder = engine.plan.graph.folder
         self.written = engine.written
+        self.board = engine.board
         self.meter = Meter()
         self.flushes: list[Callable[[], None]] = []
         self.stops: list[Callable[[], None]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import orjson
 
 from rxpipe.elements import ErrorRecord
 from rxpipe.lease import Flow, Lease
+from rxpipe.tasks.budget import Budget
 from rxpipe.tasks.kinds import Policy
 from rxpipe.tasks.store import Claimed
 
@@ -51,10 +53,11 @@ class Attempt(Lease):
         paid: What was paid for the task before: by step a digest of the request, and the answer.
         tell: Told of steps that begin or were paid for; see `begin` and `remember`.
         ended: Told what became of it, on whatever thread lets go of it last.
+        budget: What is spent on, if that is bounded.
     """
 
     __slots__ = (
-        "_cause", "_ended", "_failure", "_paid", "_tell", "_until", "_why", "begun", "cost", "policy", "task"
+        "_budget", "_cause", "_ended", "_failure", "_paid", "_tell", "_until", "_why", "begun", "cost", "policy", "task"
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +66,7 @@ class Attempt(Lease):
         paid: dict[str, tuple[bytes, bytes]],
         tell: Callable[[Any], None],
         ended: Callable[[Outcome], None],
+        budget: Budget | None = None,
     ) -> None:
         super().__init__(_APART, 0)
         self.task = task
@@ -76,12 +80,24 @@ class Attempt(Lease):
         self._paid = paid
         self._tell = tell
         self._ended = ended
+        self._budget = budget
 
     def __del__(self) -> None:
         super().__del__()
         task, failure = self.task, self._failure
         about = (task.id, task.attempt, self.begun, self.cost, failure, self._cause)
         self._ended(Outcome(*about, self.policy, task.failed, self._until, self._why))
+
+    def reserve(self, estimate: float | None) -> bool:
+        """Set money aside for a call; where there is too little, the task is given back, and nothing must be called.
+
+        Args:
+            estimate: What the call is expected to cost; None if nobody knows.
+        """
+        if self._budget is None or self._budget.reserve(self.task.id, estimate):
+            return True
+        self.give_back(math.inf, f"the budget of {self._budget.most:g} USD would be passed")
+        return False
 
     def begin(self) -> None:
         """A call is about to be made: from now on the attempt counts, also if the process is killed."""

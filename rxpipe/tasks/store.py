@@ -349,6 +349,11 @@ class TaskStore:
             for state in OPEN
         )
 
+    def spent(self) -> float:
+        """What all tasks have cost."""
+        found: float = self._db.execute("SELECT coalesce(sum(cost), 0.0) FROM task").fetchone()[0]
+        return found
+
     def counts(self) -> dict[State, int]:
         """How many tasks there are in each state."""
         found = dict(self._db.execute("SELECT state, count(*) FROM task GROUP BY state"))

@@ -180,7 +180,7 @@ def annotation(operator: Operator, name: str) -> str:
     from rxpipe.parameters import types, units  # noqa: PLC0415  # only for operators whose annotations are not text
 
     for module in (units, types):
-        for alias in ("Allowance", "Duration", "Rate", "Size", "Expr", "AggregationExpr", "Secret"):
+        for alias in ("Allowance", "Duration", "Money", "Rate", "Size", "Expr", "AggregationExpr", "Secret"):
             if getattr(module, alias, None) == written:
                 return alias
     if typing.get_origin(written) is None:

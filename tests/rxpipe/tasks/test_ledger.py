@@ -111,5 +111,5 @@ def test_a_record_of_more_tokens_than_allowed_takes_all_of_a_window() -> None:
 
 def test_what_is_no_ledger_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "l.sqlite").write_text("something else, which is long enough to be looked at by anybody who opens it")
-    with pytest.raises(StateError, match="ledger .*: cannot be used"):
+    with pytest.raises(StateError, match=r"ledger .*: cannot be used"):
         Ledger(tmp_path / "l.sqlite", "service", [])
