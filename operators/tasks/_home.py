@@ -65,7 +65,7 @@ class Home:
         scheduler: Keeps the timers.
         store: The open store.
         ahead: How many tasks are given out at a time.
-        policy: When a task is tried again.
+        attempts: How often a task is tried in all, at most.
         again: Whether tasks that are done are due again when they come again.
         definition: A digest of what the graph makes of a task.
 
@@ -80,7 +80,7 @@ class Home:
         scheduler: SchedulerBase,
         store: TaskStore,
         ahead: int,
-        policy: Policy,
+        attempts: int | None,
         *,
         again: bool,
         definition: str,
@@ -90,7 +90,8 @@ class Home:
         self._scheduler = scheduler
         self._store = store
         self._ahead = ahead
-        self._policy = policy
+        self._attempts = math.inf if attempts is None else attempts
+        self._policy = Policy()
         self._again = again
         self._definition = definition
         self._post = context.poster(scheduler)
@@ -294,7 +295,7 @@ class Home:
             return made
         kind = kind_of(outcome.cause)
         asked = 0.0 if outcome.cause is None else asked_of(outcome.cause, now)
-        wait = policy.wait(kind, outcome.attempt, asked)
+        wait = policy.wait(kind, outcome.attempt, asked) if outcome.attempt < self._attempts else None
         if wait is None:
             self._context.emit_error(outcome.failure)
             return made._replace(state="failed", kind=kind, error=outcome.failure.reason)

@@ -57,7 +57,7 @@ def retry(source: Observable[Batch], kinds: dict[str, WaitSpec] = {}) -> Observa
     waits = dict(DEFAULT) | {_kind(name): _changed(name, given) for name, given in kinds.items()}
 
     def subscribe(observer: ObserverBase[Batch], scheduler: SchedulerBase | None = None) -> DisposableBase:
-        policy = Policy(waits=waits)
+        policy = Policy(waits)
         current().describe("learned", lambda: dict(policy.learned))
 
         def on_next(element: Any) -> None:

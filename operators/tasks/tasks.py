@@ -22,7 +22,6 @@ from rxpipe.fusion.rows import compile_values
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.tasks._home import Home
 from rxpipe.parameters.types import Expr, Ge
-from rxpipe.tasks.kinds import Policy
 from rxpipe.tasks.store import New, TaskStore
 
 
@@ -93,8 +92,8 @@ def tasks(
         path = Path(store).expanduser()
         context.written.add(path, "-wal", "-shm")
         opened = TaskStore(path, context.now)
-        policy, timers = Policy(max_attempts), context.scheduler(scheduler)
-        home = Home(observer, context, timers, opened, ahead, policy, again=not skip_existing, definition="")
+        timers = context.scheduler(scheduler)
+        home = Home(observer, context, timers, opened, ahead, max_attempts, again=not skip_existing, definition="")
         reading = _Reading(context, key, priority, content)
         context.describe("tasks", lambda: str(path))
         context.gauge("queue_depth", lambda: home.out)

@@ -68,12 +68,10 @@ class Policy:
     """When a task is tried again; learns which kinds of failures are worth it.
 
     Args:
-        attempts: How often a task is tried in all, at most; None leaves that to its kind of failure.
         waits: For each kind of reason that passes.
     """
 
-    def __init__(self, attempts: int | None = None, waits: Mapping[Kind, Waits] = DEFAULT) -> None:
-        self._attempts = attempts
+    def __init__(self, waits: Mapping[Kind, Waits] = DEFAULT) -> None:
         self._waits = waits
         self.learned: dict[str, tuple[int, int]] = {}
         """By kind: how many attempts followed such a failure, and how many of them succeeded."""
@@ -87,7 +85,7 @@ class Policy:
             asked: The seconds that the server asked to wait.
         """
         waits = self._waits.get(kind)
-        if waits is None or attempt >= min(waits.attempts, self._attempts or waits.attempts) or self.hopeless(kind):
+        if waits is None or attempt >= waits.attempts or self.hopeless(kind):
             return None
         return waits.after(attempt, asked)
 

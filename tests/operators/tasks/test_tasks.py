@@ -1,0 +1,277 @@
+"""Tasks in a store: done once, tried again, taken over, delivered again; in runs and in processes that are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+import reactivex as rx
+from reactivex import operators as rxo
+
+from rxpipe import operators as ops
+from rxpipe.elements import Batch
+from rxpipe.errors import RxpipeError
+from rxpipe.graph import Graph, stream
+from rxpipe.tasks.attempt import attempt_of
+from rxpipe.tasks.store import TaskStore
+from tests.rxpipe.parts import collect, until
+
+
+class Work:
+    """What a task is: counted, and made to fail."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+        self.fail: dict[int, list[Exception]] = {}
+
+    def do(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Do it."""
+        self.calls.append(record["n"])
+        if self.fail.get(record["n"]):
+            raise self.fail[record["n"]].pop(0)
+        return record
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
+    """The work, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    return Work()
+
+
+def batch(work: Work, *numbers: int, out: list[Any] | None = None, **options: Any) -> Graph:
+    """A graph of tasks."""
+    steps: list[Any] = [
+        rx.of(Batch([{"n": number, "v": options.pop("v", 0)} for number in numbers])),
+        ops.tasks("n", **{"store": "t.sqlite"} | options),
+        ops.retry({"network": {"first": "1ms", "attempts": 4}}),
+        ops.call(work.do),
+    ]
+    bad: list[Any] = [] if out is None else out
+    return Graph("batch", {"main": steps, "bad": [stream("errors"), collect(bad)]})
+
+
+def run(graph: Graph, **options: Any) -> None:
+    """A run to its end."""
+    with graph.run(once=True, **{"state": False} | options) as made:
+        made.wait()
+
+
+def states(path: str = "t.sqlite") -> dict[str, tuple[str, int]]:
+    """State and attempts of each task."""
+    db = sqlite3.connect(path)
+    found = {key: (state, attempts) for key, state, attempts in db.execute("SELECT key, state, attempts FROM task")}
+    db.close()
+    return found
+
+
+def test_each_is_done_once_however_often_it_comes(work: Work) -> None:
+    run(batch(work, 1, 2, 3))
+    run(batch(work, 2, 3, 4))
+    assert work.calls == [1, 2, 3, 4]
+    assert states() == {str(number): ("done", 1) for number in range(1, 5)}
+    assert os.stat("t.sqlite").st_mode & 0o777 == 0o600
+
+
+def test_what_changed_is_due_again_and_what_is_to_be_done_again(work: Work) -> None:
+    run(batch(work, 1, 2))
+    run(batch(work, 1, v=5))
+    run(batch(work, 2, skip_existing=False))
+    assert work.calls == [1, 2, 1, 2]
+
+
+def test_the_content_of_a_file_counts_not_its_time(work: Work, tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    done: list[str] = []
+
+    def listed() -> None:
+        steps = [ops.list_files(["."], patterns=["*.txt"]), ops.tasks("path", store="t.sqlite")]
+        run(Graph("files", {"main": [*steps, ops.to_callback(lambda found: done.append(found.rows[0]["name"]))]}))
+
+    file.write_text("one")
+    listed()
+    os.utime(file, (1, 1))
+    listed()
+    assert done == ["a.txt"]
+    file.write_text("two")
+    listed()
+    assert done == ["a.txt", "a.txt"]
+
+
+def test_the_smallest_come_first_and_those_that_failed_last(work: Work) -> None:
+    work.fail[1] = [ConnectionError("no")]
+    run(batch(work, 5, 1, 3, priority="n", ahead=1))
+    assert work.calls == [1, 3, 5, 1]
+
+
+def test_what_may_pass_is_tried_again_and_told_only_when_it_is_given_up(work: Work) -> None:
+    errors: list[Any] = []
+    work.fail = {1: [ConnectionError("no")] * 2, 2: [ConnectionError("no")] * 9, 3: [ValueError("bad")]}
+    run(batch(work, 1, 2, 3, out=errors))
+    assert Counter(work.calls) == {1: 3, 2: 4, 3: 1}
+    assert states() == {"1": ("done", 3), "2": ("failed", 4), "3": ("failed", 1)}
+    assert sorted(error.reason for error in errors) == ["ConnectionError: no", "ValueError: bad"]
+    assert {error.step for error in errors} == {"main[3] call"}
+    db = sqlite3.connect("t.sqlite")
+    kinds = Counter(db.execute("SELECT task, kind FROM attempt").fetchall())
+    db.close()
+    assert sorted(kinds.values()) == [1, 2, 4]
+
+
+def test_max_attempts_is_the_most_whatever_the_reason(work: Work) -> None:
+    work.fail = {1: [ConnectionError("no")] * 9}
+    run(batch(work, 1, max_attempts=2))
+    assert states() == {"1": ("failed", 2)}
+
+
+def test_two_runs_share_a_store(work: Work) -> None:
+    numbers = range(200)
+    with batch(work, *numbers, ahead=5).run(once=True, state=False) as one:
+        with batch(work, *numbers, ahead=5).run(once=True, state=False) as two:
+            one.wait()
+            two.wait()
+    assert Counter(work.calls) == Counter(numbers)
+    assert {state for state, _ in states().values()} == {"done"}
+
+
+def test_a_drain_lets_what_was_given_out_end(work: Work) -> None:
+    with batch(work, *range(1000), ahead=3).run(state=False) as made:
+        until(lambda: len(work.calls) > 5)
+        made.drain()
+    found = Counter(state for state, _ in states().values())
+    assert found["done"] == len(work.calls)
+    assert found["running"] == 0
+    run(batch(work, *range(1000)))
+    assert Counter(work.calls) == Counter(range(1000))
+
+
+def test_pausing_from_elsewhere(work: Work, tmp_path: Path) -> None:
+    store = TaskStore(tmp_path / "t.sqlite", time.time)
+    with store.transaction() as db:
+        db.execute("INSERT INTO meta VALUES ('order', 'pause')")
+    with batch(work, 1, 2).run(once=True, state=False) as made:
+        until(lambda: len(states()) == 2)
+        assert work.calls == []
+        with store.transaction() as db:
+            db.execute("DELETE FROM meta")
+        made.wait()
+    assert work.calls == [1, 2]
+    store.close()
+
+
+def test_results_behind_the_last_checkpoint_are_delivered_again_and_nothing_is_paid_again(
+    work: Work, tmp_path: Path
+) -> None:
+    paid: list[int] = []
+
+    def call(element: Batch) -> Batch:
+        [row] = element.rows
+        attempt = attempt_of(element.leases)
+        assert attempt is not None
+        answer = attempt.recall("call", row["n"])
+        if answer is None:
+            paid.append(row["n"])
+            attempt.remember("call", row["n"], answer := row["n"] * 2)
+        return element.replace([row | {"answer": answer}])
+
+    def graph(state: str) -> None:
+        source = rx.of(Batch([{"n": number} for number in range(50)]))
+        steps = [source, ops.tasks("n", store="t.sqlite"), rxo.map(call), ops.to_jsonl(f"{state}.jsonl")]
+        run(Graph("batch", {"main": steps}), state=tmp_path / f"{state}.db")
+
+    graph("one")
+    before = (tmp_path / "one.jsonl").read_text()
+    assert (before.count("\n"), len(paid)) == (50, 50)
+    db = sqlite3.connect("one.db")
+    step, saved = db.execute("SELECT step, value FROM state WHERE step LIKE '%tasks%'").fetchone()
+    db.close()
+    db = sqlite3.connect("t.sqlite")
+    line, last = db.execute("SELECT line, max(delivery) FROM task").fetchone()
+    db.close()
+    assert (last, line.encode() in saved) == (50, True)
+    store = TaskStore(tmp_path / "t.sqlite", time.time)
+    with store.transaction():
+        assert store.deliver_again(line, 40) == 10, "as if the last checkpoint had been that"
+    store.close()
+    graph("one")
+    lines = (tmp_path / "one.jsonl").read_text().splitlines()
+    assert len(paid) == 50, "nothing is paid again"
+    assert (len(lines), len({json.loads(line)["n"] for line in lines})) == (60, 50)
+    assert step == "main[1] tasks"
+
+
+@pytest.mark.parametrize("wrong", ["text", "database", "newer"])
+def test_what_is_no_store_is_left_alone(work: Work, tmp_path: Path, wrong: str) -> None:
+    file = tmp_path / "t.sqlite"
+    if wrong == "text":
+        file.write_text("something else, which is long enough to be looked at by anybody who opens it" * 9)
+    elif wrong == "database":
+        sqlite3.connect(file).execute("CREATE TABLE mine (x)").connection.close()
+    else:
+        TaskStore(file, time.time).close()
+        sqlite3.connect(file).execute("PRAGMA user_version = 9").connection.close()
+    content = file.read_bytes()
+    with pytest.raises(RxpipeError, match=r"task store .*t\.sqlite: "):
+        run(batch(work, 1))
+    assert file.read_bytes() == content
+
+
+GRAPH = """
+graph: killed
+settings: {checkpoint: 50ms}
+streams:
+  results:
+    - list_files: {paths: [in]}
+    - tasks: {key: name, store: tasks.sqlite, ahead: 8}
+    - limit: {concurrency: 4}
+    - map_async: {function: "killed:work", concurrency: 8}
+    - to_jsonl: out.jsonl
+"""
+WORK = """
+import asyncio, os
+async def work(record):
+    with open("calls.txt", "a") as calls:
+        calls.write(f"begin {record['name']}\\n")
+    await asyncio.sleep(0.004)
+    with open("calls.txt", "a") as calls:
+        calls.write(f"end {record['name']}\\n")
+    return record
+"""
+
+
+@pytest.mark.parametrize("kills", [4, pytest.param(100, marks=pytest.mark.nightly)])
+def test_killed_at_random_moments_every_task_is_done(tmp_path: Path, kills: int) -> None:
+    rng = random.Random(5)  # reproducible
+    (tmp_path / "in").mkdir()
+    for number in range(200):
+        (tmp_path / "in" / f"{number}.txt").write_text(str(number))
+    (tmp_path / "graph.yaml").write_text(GRAPH)
+    (tmp_path / "killed.py").write_text(WORK)
+    command = [sys.executable, "-m", "rxpipe", "run", "graph.yaml", "--once", "--state", "state.db"]
+    environ = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    calls = tmp_path / "calls.txt"
+    calls.touch()
+    for _ in range(kills):
+        size = calls.stat().st_size
+        process = subprocess.Popen(command, cwd=tmp_path, env=environ, stderr=subprocess.PIPE)
+        until(lambda size=size, process=process: calls.stat().st_size > size or process.poll() is not None)
+        time.sleep(rng.random() * 0.2)  # the random moment of the kill
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    last = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, timeout=60, check=False)
+    assert last.returncode == 0, last.stderr.decode()
+    names = Counter(json.loads(line)["name"] for line in (tmp_path / "out.jsonl").read_text().splitlines())
+    assert names == Counter(f"{number}.txt" for number in range(200)), "every result is there, once"
+    begun = Counter(line.split()[1] for line in calls.read_text().splitlines() if line.startswith("begin"))
+    assert sum(begun.values()) <= 200 + kills * 4 + 200, "bounded by what was under way, and what no checkpoint knew"
+    assert {state for state, _ in states(str(tmp_path / "tasks.sqlite")).values()} == {"done"}
