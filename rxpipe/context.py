@@ -152,6 +152,8 @@ class Context:
         folder: The graph's folder, where its data files are.
         readers: Takes what the step emits to its outputs beside the main one, by name.
         written: The files that sinks write; a sink adds its own when it is subscribed.
+        definition: A digest of what the steps behind it in its stream do.
+        redo: Which tasks that are over are due again, see `rxpipe.tasks.store.Redo`.
         board: What steps of a run tell each other, by the name of the step that tells it, once they are subscribed.
         on_error: What the step does with what it cannot handle; None leaves that to the step.
         again: Takes what is rejected, if it is to be tried again; see `rxpipe.handling`.
@@ -159,6 +161,8 @@ class Context:
 
     name: str = "python"
     stream: str = ""
+    definition: str = ""
+    redo: Literal["changed", "failed", "all"] | None = None
     once: bool = False
     folder: Path = Path()
     readers: Mapping[str, Emit] = MappingProxyType({})

@@ -67,7 +67,6 @@ class Home:
         ahead: How many tasks are given out at a time.
         attempts: How often a task is tried in all, at most.
         again: Whether tasks that are done are due again when they come again.
-        definition: A digest of what the graph makes of a task.
 
     Attributes:
         out: How many tasks are given out.
@@ -83,7 +82,6 @@ class Home:
         attempts: int | None,
         *,
         again: bool,
-        definition: str,
     ) -> None:
         self._observer = observer
         self._context = context
@@ -93,7 +91,7 @@ class Home:
         self._attempts = math.inf if attempts is None else attempts
         self._policy = Policy()
         self._again = again
-        self._definition = definition
+        self._definition = context.definition
         self._post = context.poster(scheduler)
         self._timer = SerialDisposable()
         self._new: list[New] = []
@@ -120,12 +118,21 @@ class Home:
             taken = self._store.join()
             again = 0 if self._line is None else self._store.deliver_again(self._line, self._delivered)
             spent = self._store.spent()
+            redone = 0 if self._context.redo is None else self._store.redo(self._context.redo, self._definition)
+            outdated = self._store.outdated(self._definition)
         found = [told for told in self._context.board.values() if isinstance(told, Budget)]
         self._budget = next((budget for budget in found if budget.stream == self._context.stream), None)
         if self._budget is not None:
             self._budget.spent = spent
         if taken:
             logger.info("{}: {} tasks taken over from a run that is gone", self._context.name, taken)
+        if redone:
+            logger.info("{}: {} tasks are done again", self._context.name, redone)
+        if outdated:
+            told = (
+                "{}: the graph has changed: {} tasks that are done keep their results; --redo changed does them again"
+            )
+            logger.info(told, self._context.name, outdated)
         if again:
             logger.info("{}: {} results are delivered again; nothing is paid again", self._context.name, again)
         self._timer.disposable = self._scheduler.schedule(lambda *_: self._note())

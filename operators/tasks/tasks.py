@@ -53,6 +53,9 @@ def tasks(
     gone is taken over at once where its process id tells, else after 30 s, and counts as an attempt if its call had
     begun.
 
+    A graph that does something else now leaves what is done as it is, and says how many tasks that are; `rxpipe run
+    --redo changed` has them done again, `--redo failed` those that failed, `--redo all` all.
+
     Completes when the source has and no task is open; when the run drains, as soon as what was given out is over. A
     checkpoint does not wait for tasks. It knows which results were delivered: after a crash those behind it are
     delivered again, and what was paid for them is not paid again.
@@ -93,7 +96,7 @@ def tasks(
         context.written.add(path, "-wal", "-shm")
         opened = TaskStore(path, context.now)
         timers = context.scheduler(scheduler)
-        home = Home(observer, context, timers, opened, ahead, max_attempts, again=not skip_existing, definition="")
+        home = Home(observer, context, timers, opened, ahead, max_attempts, again=not skip_existing)
         reading = _Reading(context, key, priority, content)
         context.describe("tasks", lambda: str(path))
         context.gauge("queue_depth", lambda: home.out)

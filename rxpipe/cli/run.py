@@ -48,6 +48,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="where the graph has changed: let what is changed in this stream start afresh",
     )
     parser.add_argument(
+        "--redo",
+        choices=["changed", "failed", "all"],
+        help="do tasks again that are over: those done by a graph that has changed since, those that failed, or all",
+    )
+    parser.add_argument(
         "--from-savepoint", metavar="FILE", help="go back to a savepoint first, and sinks that can with it"
     )
     parser.add_argument("--metrics", metavar="[HOST]:PORT", help="expose Prometheus metrics")
@@ -133,6 +138,7 @@ async def _run(args: argparse.Namespace, plan: Plan, settings: Settings, sample:
         output=output,
         duration=duration,
         settings=settings,
+        redo=args.redo,
         reset=args.reset,
         from_savepoint=args.from_savepoint,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -137,6 +137,11 @@ def error_handlers(plan: Plan) -> set[str]:
         if ERRORS in reads or reads & found:
             found.add(name)
     return found
+
+
+def definition_of(steps: Sequence[PlannedStep]) -> str:
+    """A digest of what some steps do with a record."""
+    return hashlib.blake2b("\n".join(step.fingerprint for step in steps).encode(), digest_size=8).hexdigest()
 
 
 def step_fingerprint(operator: str, shown: Any) -> str:

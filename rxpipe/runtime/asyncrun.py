@@ -28,6 +28,7 @@ from rxpipe.runtime.state import StateFile
 from rxpipe.runtime.status import RunStatus
 from rxpipe.scheduling.loop import LoopScheduler
 from rxpipe.table import Table
+from rxpipe.tasks.store import Redo
 
 if TYPE_CHECKING:
     from rxpipe.runtime.metrics import Exporter
@@ -51,6 +52,8 @@ class AsyncRun:
         duration: Drain after this time.
         sample: Run on the graph's sample data, made in a temporary folder that goes with the run; unless `once`, it
             keeps growing. No state is kept unless told where.
+        redo: Which tasks that are over are due again: `changed`, those done by a graph that did something else with
+            them; `failed`; or `all`.
         reset: Streams in which what does something else than when the state was saved starts afresh.
         from_savepoint: A savepoint that the state goes back to first; sinks that can go back to it, too.
         settings: Settings that win over the graph's and the environment's, see `rxpipe.runtime.settings`.
@@ -73,6 +76,7 @@ class AsyncRun:
         settings: Mapping[str, Any] | Settings | None = None,
         sample: bool = False,
         replay: Selection | None = None,
+        redo: Redo | None = None,
         reset: Iterable[str] = (),
         from_savepoint: Path | str | None = None,
     ) -> None:
@@ -90,6 +94,7 @@ class AsyncRun:
         if replay is not None and self._state is None:
             msg = "replay: needs the state of the runs that kept the dead letters, which tells what was sent; got none"
             raise RxpipeError(msg)
+        self._redo = redo
         self._reset = tuple(reset)
         self._from = from_savepoint
         if self._state is None and (self._reset or self._from is not None):
@@ -178,6 +183,7 @@ class AsyncRun:
                 once=self._once,
                 output=self._output,
                 state=state,
+                redo=self._redo,
                 replay=None if self._replay is None else Replay(self._replay),
             )
             return Engine(self.plan, LoopScheduler(loop), time.time, _poster(loop), self._finished, options)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from rxpipe.runtime.metrics import Endpoint
     from rxpipe.runtime.replay import Replay
     from rxpipe.runtime.state import StateFile
+    from rxpipe.tasks.store import Redo
 
 State = Literal["new", "running", "paused", "draining", "done", "failed", "stopped"]
 
@@ -65,6 +66,7 @@ class Options(msgspec.Struct):
             each error record.
         completed: Called with the name of each stream that is complete.
         notifier: Tells `watch` of changes in the place of the kernel, see `rxpipe.context.Context.notifier`.
+        redo: Which tasks that are over are due again, see `rxpipe.tasks.store.Redo`.
         replay: Dead letters to send, in the place of what the sources would read; the run drains behind them.
     """
 
@@ -78,6 +80,7 @@ class Options(msgspec.Struct):
     watch: Callable[[str, Any], None] | None = None
     completed: Callable[[str], None] | None = None
     notifier: Callable[[Callable[[set[str]], None]], Notifier] | None = None
+    redo: Redo | None = None
     replay: Replay | None = None
 
 
@@ -119,6 +122,7 @@ class Engine:
         self.clock = clock
         self.post = post
         self.once = options.once
+        self.redo = options.redo
         self.output = options.output
         self.notifier = options.notifier
         self.replay = options.replay

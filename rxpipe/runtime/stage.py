@@ -37,6 +37,7 @@ class StepContext(Context):
         stream: The name of its stream.
         handles_errors: Whether the step reads `errors`, itself or through the steps before it: what it rejects is
             counted and logged, and not sent there again.
+        definition: A digest of what the steps behind it in its stream do.
 
     Attributes:
         meter: What is measured of the step.
@@ -44,17 +45,21 @@ class StepContext(Context):
         stops: What the step wants called when the run drains.
     """
 
-    def __init__(self, engine: Engine, name: str, stream: str, *, handles_errors: bool = False) -> None:
+    def __init__(
+        self, engine: Engine, name: str, stream: str, *, handles_errors: bool = False, definition: str = ""
+    ) -> None:
         super().__init__(engine.flow)
         self._engine = engine
         self._handles_errors = handles_errors
         self.name = name
         self.stream = stream
+        self.definition = definition
         self.once = engine.once
         self.clock = engine.clock
         self.folder = engine.plan.graph.folder
         self.written = engine.written
         self.board = engine.board
+        self.redo = engine.redo
         self.meter = Meter()
         self.flushes: list[Callable[[], None]] = []
         self.stops: list[Callable[[], None]] = []

@@ -8,7 +8,7 @@ from reactivex import Observable, never
 
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import ERRORS, stream_of
-from rxpipe.language.plan import reads_of
+from rxpipe.language.plan import definition_of, reads_of
 from rxpipe.retrying import OnError
 from rxpipe.runtime.meter import Meter, blame
 from rxpipe.runtime.stage import Ending, Inlet, StepContext, staged
@@ -58,14 +58,17 @@ class Wiring:
         observable: Observable[Any] | None = None
         handles_errors = False
         self._last[stream.name] = None
-        for step in stream.steps:
+        for index, step in enumerate(stream.steps):
             sources = map(stream_of, reads_of(step))
             handles_errors = handles_errors or any(source in {ERRORS, *self._handlers} for source in sources)
             if step.reads is not None:
                 observable = self._shared[step.reads]
                 self._last[stream.name] = self._last[step.reads]
                 continue
-            context = StepContext(self._engine, step.name, stream.name, handles_errors=handles_errors)
+            behind = definition_of(stream.steps[index + 1 :])
+            context = StepContext(
+                self._engine, step.name, stream.name, handles_errors=handles_errors, definition=behind
+            )
             if step.on_error is not None:
                 observable = _handling(observable, context, step.on_error)
             self._engine.contexts.append(context)

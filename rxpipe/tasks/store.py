@@ -20,6 +20,15 @@ from rxpipe.tasks.transaction import transaction
 
 State = Literal["pending", "running", "waiting", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = ("pending", "running", "waiting", "done", "failed", "cancelled")
+Redo = Literal["changed", "failed", "all"]
+"""Which tasks that are over are due again: those done by a graph that has changed since, those that failed, or all."""
+
+_REDO: dict[Redo, str] = {
+    "changed": "state = 'done' AND definition <> ?1",
+    "failed": "state = 'failed' AND ?1 IS NOT NULL",
+    "all": "state IN ('done', 'failed', 'cancelled') AND ?1 IS NOT NULL",
+}
+
 OPEN = ("pending", "running", "waiting")
 """The states of tasks that are not over."""
 
@@ -323,6 +332,17 @@ class TaskStore:
             "WHERE state = 'done' AND line = ? AND delivery > ?",
             (line, after),
         ).rowcount
+
+    def outdated(self, definition: str) -> int:
+        """How many tasks were done by a graph that did something else with them."""
+        sql = "SELECT count(*) FROM task WHERE state = 'done' AND definition <> ?"
+        found: int = self._db.execute(sql, (definition,)).fetchone()[0]
+        return found
+
+    def redo(self, which: Redo, definition: str) -> int:
+        """Have tasks done again that are over; returns how many."""
+        sql = f"UPDATE task SET state = 'pending', attempts = 0, begun = 0, due = 0 WHERE {_REDO[which]}"  # noqa: S608  # our own
+        return self._db.execute(sql, (definition,)).rowcount
 
     def remember(self, paid: Iterable[tuple[int, str, bytes, bytes]]) -> None:
         """Keep what was paid for: task, step, a digest of the request, and the answer."""

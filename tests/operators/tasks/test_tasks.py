@@ -210,6 +210,24 @@ def test_results_behind_the_last_checkpoint_are_delivered_again_and_nothing_is_p
     assert step == "main[1] tasks"
 
 
+def test_a_changed_graph_keeps_results_unless_told(work: Work) -> None:
+    def changed(*steps: Any) -> Graph:
+        made = batch(work, 1, 2)
+        return Graph("batch", made.streams | {"main": [*made.streams["main"], *steps]})
+
+    work.fail[2] = [ValueError("bad")]
+    run(changed())
+    run(changed(ops.where("n > 0")))
+    assert work.calls == [1, 2]
+    run(changed(ops.where("n > 0")), redo="changed")
+    assert work.calls == [1, 2, 1]
+    run(changed(ops.where("n > 0")), redo="changed")
+    run(changed(ops.where("n > 0")), redo="failed")
+    assert work.calls == [1, 2, 1, 2]
+    run(changed(), redo="all")
+    assert sorted(work.calls) == [1, 1, 1, 2, 2, 2]
+
+
 @pytest.mark.parametrize("wrong", ["text", "database", "newer"])
 def test_what_is_no_store_is_left_alone(work: Work, tmp_path: Path, wrong: str) -> None:
     file = tmp_path / "t.sqlite"
