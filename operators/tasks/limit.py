@@ -287,9 +287,9 @@ class _Limiter:
             del slot, waiting
             self._observer.on_next(batch)
             del batch
-        if granted.wait > 0 and self._queue:
+        if self._queue and (granted.wait > 0 or not granted.number):
             self._later(granted.wait)
-        elif granted.number or not self._queue:
+        else:
             self._go_on()
 
     def _unwritten(self, error: BaseException) -> None:
