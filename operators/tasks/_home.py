@@ -96,6 +96,7 @@ class Home:
         self._timer = SerialDisposable()
         self._new: list[New] = []
         self._leases: list[Lease] = []
+        self._writing: list[Lease] = []
         self._told: list[tuple[Any, ...]] = []
         self._outcomes: deque[Outcome] = deque()
         self._wanted: Wanted | None = None
@@ -165,6 +166,7 @@ class Home:
             self._over = True
             self._timer.dispose()
             self._leases.clear()
+            self._writing.clear()
             self._noting = None
             if not self._busy:
                 self._store.close()
@@ -179,8 +181,6 @@ class Home:
     def _tell(self, told: tuple[Any, ...]) -> None:
         """A step began, or was paid for."""
         self._told.append(told)
-        self._note_soon()
-
         self._note_soon()
 
     def _ended(self, outcome: Outcome) -> None:
@@ -211,6 +211,7 @@ class Home:
             if most == self.out == 0:
                 self._stop(f"the budget of {self._budget.most:g} USD would be passed")
         new, self._new = self._new, []
+        self._writing, self._leases = self._leases, []
         told, self._told = self._told, []
         self._noting = self._noting or Lease(self._context.flow, 0)
         self._begin(Wanted(new, told, ended, most))
@@ -253,7 +254,7 @@ class Home:
         if self._failures:
             self._failures = 0
             logger.info("{}: the task store can be written again", self._context.name)
-        self._leases.clear()
+        self._writing.clear()
         self._delivered = noted.delivery
         if noted.lost:
             logger.warning("{}: {} tasks ended that others had taken over meanwhile", self._context.name, noted.lost)

@@ -11,19 +11,24 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 import reactivex as rx
 from reactivex import operators as rxo
+from reactivex.subject import Subject
 
 from rxpipe import operators as ops
+from rxpipe.context import entered
 from rxpipe.elements import Batch
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import Graph, stream
+from rxpipe.lease import Lease
 from rxpipe.tasks.attempt import attempt_of
 from rxpipe.tasks.store import TaskStore
+from rxpipe.testing import TestContext
 from tests.rxpipe.parts import collect, until
 
 
@@ -167,6 +172,49 @@ def test_pausing_from_elsewhere(work: Work, tmp_path: Path) -> None:
         made.wait()
     assert work.calls == [1, 2]
     store.close()
+
+
+class Held:
+    """An executor whose calls are made when the test says so."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Future[Any], Any]] = []
+
+    def submit(self, call: Any, *arguments: Any) -> Future[Any]:
+        """Keep a call."""
+        self.calls.append((made := Future(), lambda: call(*arguments)))
+        return made
+
+    def go_on(self) -> None:
+        """Make the first one."""
+        future, call = self.calls.pop(0)
+        future.set_result(call())
+
+
+def test_a_record_holds_its_lease_until_it_is_in_the_store(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    context, held, source = TestContext(), Held(), Subject[Any]()
+    monkeypatch.setattr(context, "executor", lambda: held)
+
+    def give(number: int) -> None:
+        lease = Lease(context.flow, 100)
+        batch = Batch([{"n": number}], leases=(lease,))
+        del lease
+        source.on_next(batch)
+
+    with entered(context):
+        source.pipe(ops.tasks("n", store="t.sqlite")).subscribe(lambda _: None, scheduler=context.virtual)
+    context.virtual.advance_by(0)
+    held.go_on()
+    context.virtual.advance_by(0)
+    give(1)
+    give(2)
+    assert context.flow.in_flight == 200
+    held.go_on()
+    context.virtual.advance_by(0)
+    assert (list(states()), context.flow.in_flight) == (["1"], 100)
+    held.go_on()
+    context.virtual.advance_by(0)
+    assert (list(states()), context.flow.in_flight) == (["1", "2"], 0)
 
 
 def test_results_behind_the_last_checkpoint_are_delivered_again_and_nothing_is_paid_again(
