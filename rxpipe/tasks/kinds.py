@@ -106,9 +106,12 @@ def kind_of(error: BaseException | None) -> Kind:
     if told in KINDS:
         return told  # type: ignore[no-any-return]  # it is one of them
     status = status_of(error)
-    if status is not None:
-        return _BY_STATUS.get(status, "server" if status >= _SERVER else "invalid input")
-    return _by_class(error)
+    return _by_class(error) if status is None else kind_of_status(status)
+
+
+def kind_of_status(status: int) -> Kind:
+    """Why a server answered with a status."""
+    return _BY_STATUS.get(status, "server" if status >= _SERVER else "invalid input")
 
 
 def _by_class(error: BaseException | None) -> Kind:
