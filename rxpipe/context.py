@@ -22,7 +22,7 @@ from reactivex.disposable import Disposable
 from reactivex.scheduler import EventLoopScheduler
 
 from rxpipe.elements import ErrorRecord, error_record
-from rxpipe.errors import RunError
+from rxpipe.errors import RunError, untraced
 from rxpipe.lease import Flow, Lease
 from rxpipe.log import logger
 from rxpipe.retrying import OnError, Retry
@@ -237,7 +237,7 @@ class Context:
         """
         cause = reason if isinstance(reason, BaseException) else None
         if isinstance(reason, BaseException):
-            reason.__traceback__ = None  # whoever keeps the exception must not keep the record and its leases
+            untraced(reason)  # whoever keeps the exception must not keep the record and its leases
             if self.again is not None and self.again(reason, record):
                 return
             reason = f"{type(reason).__name__}: {reason}"

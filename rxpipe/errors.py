@@ -165,3 +165,15 @@ def described(value: object) -> str:
 def did_you_mean(guess: str | None) -> str:
     """The end of a message that suggests a name; empty without a guess."""
     return f", did you mean {guess!r}?" if guess else ""
+
+
+def untraced(error: BaseException) -> None:
+    """Have an exception, and those that it came from, forget where they were raised, and what was at hand there."""
+    chain: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while chain:
+        found = chain.pop()
+        if found is not None and id(found) not in seen:
+            seen.add(id(found))
+            found.__traceback__ = None
+            chain += [found.__cause__, found.__context__]

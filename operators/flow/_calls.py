@@ -16,6 +16,7 @@ from rxpipe.elements import Batch, LineDelta, Row
 from rxpipe.lease import Lease
 from rxpipe.log import logger
 from rxpipe.retrying import Breaker, Retry
+from rxpipe.tasks.attempt import attempt_of
 from rxpipe.transient import asked_of, transient
 
 AnyFuture = Future[Any] | asyncio.Future[Any]
@@ -34,9 +35,12 @@ class Call:
         made: What came of it.
         tried: How often it was tried and failed.
         late: Why it was cancelled, if it is to be tried again.
+        hold: Holds a checkpoint where the element has no leases, which would.
     """
 
-    __slots__ = ("done", "element", "future", "last", "late", "made", "passes", "retracts", "row", "timer", "tried")
+    __slots__ = (
+        "done", "element", "future", "hold", "last", "late", "made", "passes", "retracts", "row", "timer", "tried"
+    )  # fmt: skip
 
     def __init__(self, element: Any, row: Row = None, *, retracts: bool = False, passes: bool = False) -> None:
         self.element = element
@@ -50,10 +54,11 @@ class Call:
         self.timer: DisposableBase | None = None
         self.tried = 0
         self.late: TimeoutError | None = None
+        self.hold: Lease | None = None
 
     def clear(self) -> None:
         """Let go of the record and its leases, whoever still knows the call, as a timer may."""
-        self.element = self.row = None
+        self.element = self.row = self.hold = None
         self.made = []
 
 
@@ -98,7 +103,6 @@ class Calls(ABC):
         self._blocks = 0
         self._passing = 0
         self._held = False
-        self._lease: Lease | None = None
         self._completed = False
         self._closed = False
         self._retry = context.retry() if self.patient or isinstance(context.on_error, Retry) else None
@@ -135,14 +139,17 @@ class Calls(ABC):
         made = self._made_of(element)
         if made:
             made[-1].last = True
-            self._blocks += 1
+            self._blocks += not _is_task(element)
         else:
             made = [Call(element, passes=True)]
             self._passing += 1
+        if not leases_of(element):
+            hold = Lease(self._context.flow, 0)  # an element without leases must hold a checkpoint too
+            for call in made:
+                call.hold = hold
+            del hold
         self._waiting += [call for call in made if not call.passes]
         self._calls.update(dict.fromkeys(made))
-        if self._lease is None:
-            self._lease = Lease(self._context.flow, 0)  # an element without leases must hold a checkpoint too
         self._go_on()
 
     def complete(self) -> None:
@@ -156,8 +163,12 @@ class Calls(ABC):
         self._observer.on_error(error)
 
     def close(self) -> None:
-        """Cancel what runs, drop what waits."""
+        """Cancel what runs, drop what waits; a task is not done then, and goes on later."""
         self._closed = True
+        for call in self._calls:
+            attempt = attempt_of(leases_of(call.element))
+            if attempt is not None:
+                attempt.give_back(0.0, "its call was cancelled")
         self._waiting.clear()
         self._breaker.close()
         self._failing.clear()
@@ -168,7 +179,6 @@ class Calls(ABC):
             call.clear()
         self._blocks = self._passing = 0
         self._gate()
-        self._lease = None
 
     def _go_on(self) -> None:
         """Begin what there is room for, emit what is to be emitted, and see whether that was all."""
@@ -178,10 +188,8 @@ class Calls(ABC):
         self._gate()
         self._emit(turn)
         del turn
-        if not self._calls and not self._closed:
-            self._lease = None
-            if self._completed:
-                self._observer.on_completed()
+        if self._completed and not self._calls and not self._closed:
+            self._observer.on_completed()
 
     @property
     def _begun_calls(self) -> int:
@@ -198,7 +206,7 @@ class Calls(ABC):
                 self._context.flow.release()
 
     def _begin(self, call: Call) -> None:
-        self._blocks -= call.last
+        self._blocks -= call.last and not _is_task(call.element)
         self._running.add(call)
         self._start(call)
 
@@ -317,11 +325,12 @@ class Calls(ABC):
         for _, together in groupby(turn, key=lambda call: id(call.element)):
             calls = list(together)
             elements = [calls[0].element] if calls[0].passes else self._elements(calls)
+            hold = calls[0].hold
             for call in calls:
                 call.clear()
             for element in elements:
                 self._observer.on_next(element)
-            del elements
+            del elements, hold
 
 
 def _result(call: Call) -> Any:
@@ -336,6 +345,11 @@ def leases_of(element: Any) -> tuple[Lease, ...]:
     if isinstance(element, LineDelta):
         return () if element.lease is None else (element.lease,)
     return element.leases if isinstance(element, Batch) else ()
+
+
+def _is_task(element: Any) -> bool:
+    """Whether an element is the record of a task: as many wait as their store gives out, and it holds no source."""
+    return attempt_of(leases_of(element)) is not None
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

@@ -214,7 +214,7 @@ def test_results_that_wait_for_an_earlier_one_are_bounded() -> None:
         for running in list(setup.threads.open):
             if running:
                 setup.end(running)
-    assert (setup.out, setup.context.flow.blocks) == ([], 7)
+    assert (setup.out, setup.context.flow.blocks) == ([], 6)
     setup.end(0)
     assert setup.out[:4] == [0, 1, 2, 3]
 
