@@ -30,6 +30,11 @@ def looking_in(folder: Path | None) -> Generator[None, None, None]:
         _folder.reset(token)
 
 
+def known_folder() -> Path | None:
+    """The graph's folder, while data files are looked for; see `looking_in`."""
+    return _folder.get()
+
+
 def find_file(path: str, folder: Path) -> Path:
     """A file given in a graph: as it is, or else relative to the graph's folder.
 
@@ -53,7 +58,7 @@ def find_file(path: str, folder: Path) -> Path:
 
 def _found(path: str) -> str:
     """Look for a file, if the folder of a graph is known; an empty name is none."""
-    folder = _folder.get()
+    folder = known_folder()
     if path and folder is not None:
         try:
             find_file(path, folder)

@@ -1,0 +1,103 @@
+"""Texts made of records by Jinja2 templates, in a sandbox; and the files that they are in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+from rxpipe.errors import MissingExtraError
+from rxpipe.extras import extra
+from rxpipe.language.datafiles import find_file, known_folder
+from rxpipe.parameters.plain import Checked, kept
+
+EXTRA = "batch"
+"""The extra of this distribution that has what tasks need."""
+
+_FILE = re.compile(r"[^\s{}]+\.(?:md|txt|j2|jinja|jinja2|prompt)")
+"""What is the name of a file, and no text."""
+
+Template = Callable[[Mapping[str, Any]], str]
+"""From a record to a text."""
+
+
+def template(text: str, where: str, encode: Callable[[Any], Any] | None = None) -> Template:
+    """A template as a function of a record, whose fields it knows by name, and all of it as `record`.
+
+    Args:
+        text: The template.
+        where: What it is for, for messages.
+        encode: What becomes of each value that is put into the text.
+
+    Raises:
+        ValueError: It is not written as a template must be; the function raises it where a record has no such field.
+        MissingExtraError: Jinja2 is not installed.
+    """
+    if "{" not in text:
+        return lambda _: text
+    jinja2 = extra("jinja2", EXTRA, where)
+    try:
+        made = _environment(encode).from_string(text)
+    except jinja2.TemplateError as error:
+        msg = f"{where}: must be a template: line {getattr(error, 'lineno', 1)}: {error}"
+        raise ValueError(msg) from None
+
+    def filled(record: Mapping[str, Any]) -> str:
+        try:
+            return str(made.render({**record, "record": record}))
+        except (jinja2.TemplateError, TypeError, ArithmeticError, LookupError) as error:
+            msg = f"{where}: {error}"
+            raise ValueError(msg) from None
+
+    return filled
+
+
+@cache
+def _environment(encode: Callable[[Any], Any] | None) -> Any:
+    jinja2 = extra("jinja2", EXTRA, "template")
+    sandbox = extra("jinja2.sandbox", EXTRA, "template")
+    return sandbox.ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, finalize=encode)
+
+
+def text_or_file(given: str, folder: Path) -> str:
+    """What is in the file that is named; or the text itself, if it names none.
+
+    Raises:
+        RxpipeError: There is no such file.
+    """
+    return find_file(given, folder).read_text(encoding="utf-8") if _FILE.fullmatch(given) else given
+
+
+def _check(given: str) -> None:
+    """Look at a template when a graph is checked, as far as it is at hand."""
+    folder = known_folder()
+    if _FILE.fullmatch(given):
+        if folder is None:
+            return
+        given = find_file(given, folder).read_text(encoding="utf-8")
+    _check_template(given)
+
+
+def _check_template(given: str) -> None:
+    try:
+        template(given, "template")
+    except MissingExtraError:
+        return  # the run will tell
+
+
+def _check_file(given: str) -> None:
+    folder = known_folder()
+    if folder is not None and given:
+        find_file(given, folder)
+
+
+TextOrFile = Annotated[str, Checked(kept(_check))]
+"""A template: a text, or the name of a file with one, which ends in `.md`, `.txt`, `.j2`, `.jinja` or `.prompt`."""
+
+TemplateText = Annotated[str, Checked(kept(_check_template))]
+"""A template."""
+
+FileName = Annotated[str, Checked(kept(_check_file))]
+"""A file that must be there when the graph is checked; saved state is as good with another content."""
