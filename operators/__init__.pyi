@@ -65,6 +65,13 @@ from rxpipe.operators.sinks.to_sqlite import to_sqlite as to_sqlite
 from rxpipe.operators.sinks.to_stdout import to_stdout as to_stdout
 from rxpipe.operators.sinks.to_terminal import to_terminal as to_terminal
 from rxpipe.operators.sinks.write_lines import write_lines as write_lines
+from rxpipe.operators.tasks.budget import budget as budget
+from rxpipe.operators.tasks.chat import chat as chat
+from rxpipe.operators.tasks.http import http as http
+from rxpipe.operators.tasks.limit import limit as limit
+from rxpipe.operators.tasks.retry import retry as retry
+from rxpipe.operators.tasks.shell import shell as shell
+from rxpipe.operators.tasks.tasks import tasks as tasks
 from rxpipe.operators.time.at import at as at
 from rxpipe.operators.time.debounce import debounce as debounce
 from rxpipe.operators.time.delay import delay as delay
@@ -79,10 +86,12 @@ __all__ = [
     "aggregate",
     "anomaly",
     "at",
+    "budget",
     "buffer",
     "call",
     "cast",
     "changes",
+    "chat",
     "combine_latest",
     "concat",
     "conflate",
@@ -96,8 +105,10 @@ __all__ = [
     "flatten",
     "from_stdin",
     "histogram",
+    "http",
     "interval",
     "join",
+    "limit",
     "list_files",
     "map_async",
     "mask",
@@ -117,17 +128,20 @@ __all__ = [
     "read_lines",
     "read_table",
     "rename",
+    "retry",
     "route",
     "sample",
     "select",
     "sequence",
     "sessionize",
+    "shell",
     "skip",
     "split",
     "start_with",
     "switch",
     "take",
     "tap",
+    "tasks",
     "throttle",
     "timeout",
     "to_callback",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -15,6 +14,7 @@ from rxpipe.context import Context, current
 from rxpipe.elements import Batch, as_dict
 from rxpipe.lease import Lease
 from rxpipe.operators.flow._calls import AnyFuture, Call, Calls, leases_of, running_loop
+from rxpipe.operators.tasks._slot import Slot
 from rxpipe.providers.provider import CallError, Remaining
 from rxpipe.tasks.attempt import attempt_of
 
@@ -39,9 +39,7 @@ class Ticket:
         """
         if self._attempt is None:
             return True
-        reserve = getattr(self._attempt, "reserve", None)
-        if reserve is not None and not reserve(estimate):
-            self._attempt.give_back(math.inf, "what the next call may cost is more than is left of the budget")
+        if not self._attempt.reserve(estimate):
             return False
         self._attempt.begin()
         return True
@@ -61,11 +59,10 @@ class Ticket:
             self._attempt.remember(f"{self._step} {number}", request, answer)
 
     def hears(self, remaining: Remaining | None) -> None:
-        """Pass on what a service says is left, to those leases that want to know: those that have a method `hears`."""
-        for lease in self._leases if remaining is not None else ():
-            hears = getattr(lease, "hears", None)
-            if hears is not None:
-                hears(remaining)
+        """Pass on what a service says is left to the limits before."""
+        for lease in self._leases:
+            if remaining is not None and isinstance(lease, Slot):
+                lease.hears(remaining)
 
 
 class Work(Protocol):

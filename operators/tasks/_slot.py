@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from rxpipe.elements import ErrorRecord
 from rxpipe.lease import Flow, Lease
+from rxpipe.providers.provider import Remaining
 
 Ended = Callable[[float, BaseException | None, bool], None]
 """Told when the call began, in seconds of the limiter's clock, what was raised, and whether it was refused at all."""
@@ -18,16 +18,16 @@ class Slot(Lease):
     Args:
         began: When the record was let through.
         ended: Told that the slot is free, on whatever thread that happens.
-        observe: Told what a service says of what it will still do, see `observe`.
+        hears: Told what a service says is left of what it allows.
     """
 
-    __slots__ = ("_began", "_cause", "_ended", "_observe", "_refused")
+    __slots__ = ("_began", "_cause", "_ended", "_hears", "_refused")
 
-    def __init__(self, began: float, ended: Ended, observe: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(self, began: float, ended: Ended, hears: Callable[[Remaining], None]) -> None:
         super().__init__(_APART, 0)
         self._began = began
         self._ended = ended
-        self._observe = observe
+        self._hears = hears
         self._cause: BaseException | None = None
         self._refused = False
 
@@ -40,17 +40,10 @@ class Slot(Lease):
         self._refused, self._cause = True, self._cause or cause
         return False
 
-    def observe(self, remaining: Mapping[str, Any]) -> None:
-        """The service says what is left: `requests` and `tokens`, and in how many seconds that is `reset`."""
-        self._observe(remaining)
+    def hears(self, remaining: Remaining) -> None:
+        """The service says what is left of what it allows."""
+        self._hears(remaining)
 
 
 _APART = Flow()
 """Where slots are counted: a call that takes long holds no checkpoint."""
-
-
-def observe(leases: Iterable[Lease], remaining: Mapping[str, Any]) -> None:
-    """Tell the limiters in front of a call what a service says is left."""
-    for lease in leases:
-        if isinstance(lease, Slot):
-            lease.observe(remaining)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -23,6 +23,7 @@ from rxpipe.operator import fields_of, operator
 from rxpipe.operators.tasks._slot import Slot
 from rxpipe.parameters.types import Expr, Ge
 from rxpipe.parameters.units import Allowance, per
+from rxpipe.providers.provider import Remaining
 from rxpipe.runtime.statepath import state_folder
 from rxpipe.tasks.adaptive import Adaptive
 from rxpipe.tasks.kinds import kind_of
@@ -227,12 +228,10 @@ class _Limiter:
                 self._closings.append((until, f"the service asked to wait: {cause}"))
         self._go_on()
 
-    def _observed(self, remaining: Mapping[str, Any]) -> None:
+    def _heard(self, remaining: Remaining) -> None:
         """The service says what is left; nothing is let through where that is nothing, until it is reset."""
-        left = [remaining[name] for name in ("requests", "tokens") if remaining.get(name) is not None]
-        reset = remaining.get("reset")
-        if reset and left and min(left) <= 0:
-            self._closings.append((self._context.now() + float(reset), "the service says that nothing is left"))
+        if remaining.reset is not None and 0 in (remaining.requests, remaining.tokens):
+            self._closings.append((remaining.reset, "the service says that nothing is left"))
 
     def _go_on(self) -> None:
         """Let through what may be."""
@@ -282,7 +281,7 @@ class _Limiter:
         for _ in range(granted.number):
             waiting = self._queue.popleft()
             self._running += 1
-            slot = Slot(now, self._free, self._observed)
+            slot = Slot(now, self._free, self._heard)
             batch = Batch([waiting.row], leases=(*waiting.batch.leases, slot))
             del slot, waiting
             self._observer.on_next(batch)

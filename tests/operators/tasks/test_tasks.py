@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +183,8 @@ class Held:
 
     def submit(self, call: Any, *arguments: Any) -> Future[Any]:
         """Keep a call."""
-        self.calls.append((made := Future(), lambda: call(*arguments)))
+        made: Future[Any] = Future()
+        self.calls.append((made, lambda: call(*arguments)))
         return made
 
     def go_on(self) -> None:
@@ -315,6 +317,10 @@ async def work(record):
 """
 
 
+def _goes_on(process: subprocess.Popen[bytes], calls: Path, size: int) -> bool:
+    return calls.stat().st_size > size or process.poll() is not None
+
+
 @pytest.mark.parametrize("kills", [4, pytest.param(100, marks=pytest.mark.nightly)])
 def test_killed_at_random_moments_every_task_is_done(tmp_path: Path, kills: int) -> None:
     rng = random.Random(5)  # reproducible
@@ -330,7 +336,7 @@ def test_killed_at_random_moments_every_task_is_done(tmp_path: Path, kills: int)
     for _ in range(kills):
         size = calls.stat().st_size
         process = subprocess.Popen(command, cwd=tmp_path, env=environ, stderr=subprocess.PIPE)
-        until(lambda size=size, process=process: calls.stat().st_size > size or process.poll() is not None)
+        until(partial(_goes_on, process, calls, size))
         time.sleep(rng.random() * 0.2)  # the random moment of the kill
         process.send_signal(signal.SIGKILL)
         process.communicate()
