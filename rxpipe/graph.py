@@ -102,11 +102,19 @@ class Param(msgspec.Struct, frozen=True):
 
 
 class Sample(msgspec.Struct, frozen=True):
-    """How a graph makes data to try it on: a function `module:name` of a folder, and the parameter to point there."""
+    """How a graph makes data to try it on.
+
+    Attributes:
+        call: A function `module:name` of a folder, which fills it.
+        sets: The parameter that is pointed there.
+        path: Where in that folder.
+        files: Which files are data: where the parameter's folders have none, there is nothing but samples to see.
+    """
 
     call: str
     sets: str
     path: str = "."
+    files: str = "*.jsonl"
 
 
 @dataclass(init=False)

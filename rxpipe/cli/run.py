@@ -109,7 +109,7 @@ def _sample(
             return contextlib.nullcontext()
         places = plan.values.get(graph.sample.sets)
         wanted = [Path(str(place)).expanduser() for place in places] if isinstance(places, list) else []
-        if any(next(place.rglob("*.jsonl"), None) is not None for place in wanted if place.is_dir()):
+        if any(next(place.rglob(graph.sample.files), None) is not None for place in wanted if place.is_dir()):
             return contextlib.nullcontext()
         listed = ", ".join(str(place) for place in wanted)
         print(f"nothing to read in {listed}: running on generated sample data, as --sample does", file=sys.stderr)

@@ -252,7 +252,7 @@ class _Reader:
         node = self._part("sample", "mapping")
         if node is None:
             return None
-        parts = self._keys(node, ("sample",), ("call", "sets", "path"), "a sample")
+        parts = self._keys(node, ("sample",), ("call", "sets", "path", "files"), "a sample")
         missing = [name for name in ("call", "sets") if name not in parts]
         for name in missing:
             self._note(f"sample: {name!r} is missing", node.place)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import yaml
 
 from rxpipe.errors import RxpipeError
@@ -38,8 +39,11 @@ def dump(graph: Graph) -> str:
     if graph.plugins:
         parts["plugins"] = graph.plugins
     if graph.sample is not None:
-        path = {} if graph.sample.path == "." else {"path": graph.sample.path}
-        parts["sample"] = {"call": graph.sample.call, "sets": graph.sample.sets, **path}
+        parts["sample"] = {
+            name: value
+            for name, value in msgspec.structs.asdict(graph.sample).items()
+            if name in {"call", "sets"} or value != getattr(Sample("", ""), name)
+        }
     if graph.allow:
         parts["allow"] = {lint: of[0] if len(of) == 1 else of for lint, of in graph.allow.items()}
     parts["streams"] = {

@@ -104,6 +104,7 @@ def _parts() -> Schema:
                 "call": {"type": "string", "pattern": "^[^:]+:[^:]+$", "description": "module:name of a function."},
                 "sets": {"type": "string", "description": "The parameter of the graph that is pointed at the data."},
                 "path": {"type": "string", "default": "."},
+                "files": {"type": "string", "default": "*.jsonl", "description": "Which files are data."},
             },
         },
         "allow": {
