@@ -11,7 +11,7 @@ import msgspec
 import yaml
 
 from rxpipe.errors import RxpipeError
-from rxpipe.graph import FROM, Graph, Param, StepSpec
+from rxpipe.graph import FROM, Graph, Param, Sample, StepSpec
 from rxpipe.language.configstep import ON_ERROR
 from rxpipe.language.values import DECLARING, inferred
 from rxpipe.language.yamltext import scalar
