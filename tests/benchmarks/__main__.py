@@ -42,6 +42,7 @@ def main() -> None:
             "live": lambda: usage_live.measure(history(), folder, runs),
             "latency": lambda: latency.measure(folder, arguments.seconds, runs),
             "engine": lambda: script("engine.py", folder, runs),
+            "tasks": lambda: script("tasks.py", folder, runs),
             "scale": lambda: script("scale.py", folder, runs),
             "startup": lambda: startup.measure(history(), folder, runs),
         }
