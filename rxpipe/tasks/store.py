@@ -65,7 +65,6 @@ CREATE TABLE IF NOT EXISTS task (
 CREATE INDEX IF NOT EXISTS task_pending ON task (attempts, priority, id) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS task_waiting ON task (due) WHERE state = 'waiting';
 CREATE INDEX IF NOT EXISTS task_running ON task (owner) WHERE state = 'running';
-CREATE INDEX IF NOT EXISTS task_delivered ON task (line, delivery) WHERE state = 'done' AND line IS NOT NULL;
 CREATE TABLE IF NOT EXISTS attempt (
     task INTEGER NOT NULL, number INTEGER NOT NULL, started REAL, finished REAL NOT NULL, kind TEXT NOT NULL,
     error TEXT NOT NULL, cost REAL NOT NULL, PRIMARY KEY (task, number, finished)
