@@ -267,9 +267,9 @@ def _checker(schema: Mapping[str, Any], where: str) -> Callable[[str], Any]:
         except ValueError as error:
             msg = f"must be JSON: {error}"
             raise ValueError(msg) from None
-        error = jsonschema.exceptions.best_match(validator.iter_errors(value))
-        if error is not None:
-            msg = f"{error.json_path}: {error.message}"
+        wrong = jsonschema.exceptions.best_match(validator.iter_errors(value))
+        if wrong is not None:
+            msg = f"{wrong.json_path}: {wrong.message}"
             raise ValueError(msg)
         return value
 

@@ -88,7 +88,8 @@ class Http:
             raise told(httpx, error, begun=begun) from None
         ticket.hears(remaining_of(answer.headers, self._context.now()))
         text = body.decode(answer.charset_encoding or "utf-8", "replace")
-        made = {"status": answer.status_code, "headers": dict(answer.headers), "text": text, "json": None}
+        headers = {name: value for name, value in answer.headers.items() if name != "date"}
+        made: dict[str, Any] = {"status": answer.status_code, "headers": headers, "text": text, "json": None}
         with suppress(orjson.JSONDecodeError):
             made["json"] = orjson.loads(body)
         try:

@@ -10,7 +10,7 @@ import shlex
 import signal
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Collection
-from typing import Any
+from typing import Any, NamedTuple
 
 from rxpipe.context import Context
 from rxpipe.errors import MissingExtraError
@@ -26,6 +26,13 @@ _BLOCK = 64 * 1024
 _SHOWN = 500
 _MARK = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
 _HELD = re.compile("\ue000(\\d+)\ue001")
+
+
+class _Kept(NamedTuple):
+    """The beginning of what a program wrote, and whether there was more."""
+
+    text: str
+    cut: bool
 
 
 def arguments(command: str | list[str]) -> list[str]:
@@ -129,15 +136,12 @@ async def run(command: list[str], stdin: bytes | None, largest: int) -> dict[str
     """
     process = await _started(command, PIPE if stdin is not None else DEVNULL)
     try:
-        reading = [_kept(stream, largest) for stream in (process.stdout, process.stderr) if stream is not None]
-        _, (out, more_out), (err, more_err), status = await asyncio.gather(
-            _fed(process, stdin), *reading, process.wait()
-        )
+        reading = asyncio.gather(_kept(process.stdout, largest), _kept(process.stderr, largest))
+        (out, err), status, _ = await asyncio.gather(reading, process.wait(), _fed(process, stdin))
     except BaseException:
         await _killed(process)
         raise
-    texts = {"stdout": out.decode("utf-8", "replace"), "stderr": err.decode("utf-8", "replace")}
-    return {"status": status, **texts, "cut": more_out or more_err}
+    return {"status": status, "stdout": out.text, "stderr": err.text, "cut": out.cut or err.cut}
 
 
 async def _started(command: list[str], stdin: int) -> Process:
@@ -161,14 +165,14 @@ async def _fed(process: Process, stdin: bytes | None) -> None:
         process.stdin.close()
 
 
-async def _kept(stream: asyncio.StreamReader, most: int) -> tuple[bytes, bool]:
-    """The beginning of what is written to a stream, up to its end, and whether there was more."""
-    kept, more = bytearray(), False
-    while block := await stream.read(_BLOCK):
+async def _kept(stream: asyncio.StreamReader | None, most: int) -> _Kept:
+    """The beginning of what is written to a stream, which is read up to its end."""
+    kept, cut = bytearray(), False
+    while stream is not None and (block := await stream.read(_BLOCK)):
         room = most - len(kept)
         kept += block[:room]
-        more = more or len(block) > room
-    return bytes(kept), more
+        cut = cut or len(block) > room
+    return _Kept(kept.decode("utf-8", "replace"), cut)
 
 
 async def _killed(process: Process) -> None:

@@ -256,7 +256,7 @@ class Service:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="service", daemon=True)
         self._thread.start()
-        self._server = self._call(lambda: Server(desk_on_loop(behaviour, journal)))
+        self._server: Server = self._call(lambda: Server(desk_on_loop(behaviour, journal)))
         self.port = asyncio.run_coroutine_threadsafe(self._server.start(port), self._loop).result()
         self.url = f"http://127.0.0.1:{self.port}/v1"
         atexit.register(self.close)
@@ -340,7 +340,7 @@ async def _send(
     writer: asyncio.StreamWriter,
     status: int,
     body: bytes,
-    headers: dict[str, str] | None = None,
+    headers: Mapping[str, str] | None = None,
     most: int | None = None,
 ) -> None:
     head = {"Content-Type": "application/json", "Content-Length": str(len(body)), **(headers or {})}
