@@ -58,7 +58,7 @@ class Call:
 
     def clear(self) -> None:
         """Let go of the record and its leases, whoever still knows the call, as a timer may."""
-        self.element = self.row = self.hold = None
+        self.element = self.row = self.hold = self.future = None
         self.made = []
 
 
@@ -222,6 +222,8 @@ class Calls(ABC):
 
     def _over(self, call: Call) -> None:
         """The call has ended; maybe on another thread, maybe many at once: one turn of the dataflow takes them all."""
+        if self._closed:
+            return  # nobody may hold what a cancelled call has at hand
         self._ended.append(call)
         if not self._posted:
             self._posted = True

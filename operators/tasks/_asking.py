@@ -32,8 +32,8 @@ class Ticket:
         self._leases = leases
         self._attempt = attempt_of(leases)
 
-    def begin(self, estimate: float = 0.0) -> bool:
-        """A call is about to be made that may cost so much; returns whether it may be made.
+    def begin(self, estimate: float | None = None) -> bool:
+        """A call is about to be made that may cost so much, None if nobody knows; returns whether it may be made.
 
         Where it may not, the task goes on in a later run, and this attempt does not count.
         """

@@ -118,8 +118,12 @@ class Chat:
         self._questions = questions
         self._corrections = corrections
         self._stream = stream
-        self._price = FREE if not prices else price_of(questions.model, read_prices(find_file(prices, context.folder)))
-        self._provider = provider(context, questions.model, base_url, key, self._price)
+        address, model = base_url or os.environ.get("OPENAI_BASE_URL") or ADDRESS, questions.model
+        stand_in = NAME in (address, model)
+        self._price = FREE if stand_in else None
+        if prices:
+            self._price = price_of(model, read_prices(find_file(prices, context.folder)))
+        self._provider = StandIn(self._price or FREE) if stand_in else service(context, address, key, self._price)
 
     async def do(self, record: dict[str, Any], ticket: Ticket) -> dict[str, Any] | None:
         """The answer to the question about a record."""
@@ -139,7 +143,8 @@ class Chat:
             except ValueError as error:
                 wrong = str(error)
             request = _corrected(request, result.text, wrong)
-        ticket.remember(first.plain(), None)  # who tries again wants another answer
+        for number in range(len(used)):
+            ticket.remember(first.plain(), None, number)  # who tries again wants other answers
         msg = f"the answer must satisfy the schema, and does not after {self._corrections} corrections: {wrong}"
         raise CallError(msg, "other")
 
@@ -149,13 +154,13 @@ class Chat:
         before = ticket.recall(plain, number)
         if before is not None:
             return msgspec.convert(before, Result)
-        may_cost = estimate(request, self._price)
+        may_cost = None if self._price is None else estimate(request, self._price)
         if not ticket.begin(may_cost):
             return None
         try:
             result = await self._asked(request)
         except (CallError, asyncio.CancelledError) as error:
-            if getattr(error, "spent", True):
+            if may_cost and getattr(error, "spent", True):
                 ticket.charge(may_cost)
             raise
         ticket.charge(result.usage.cost)
@@ -177,14 +182,11 @@ class Chat:
         await self._provider.close()
 
 
-def provider(context: Context, model: str, base_url: str | None, key: str | None, price: Price) -> Provider:
-    """Who is asked: what is told, else what the environment says, else OpenAI; or the stand-in."""
-    address = base_url or os.environ.get("OPENAI_BASE_URL") or ADDRESS
-    if NAME in (address, model):
-        return StandIn(price)
+def service(context: Context, address: str, key: str | None, price: Price | None) -> Provider:
+    """The service at an address, with the key that is told, else that of the environment."""
     if key is None and (key := os.environ.get("OPENAI_API_KEY")):
         note(key, "${OPENAI_API_KEY}")
-    return OpenAI(address, key, price, context.now, context.name)
+    return OpenAI(address, key, price or FREE, context.now, context.name)
 
 
 def attached(path: object) -> dict[str, Any]:

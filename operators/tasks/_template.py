@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-from rxpipe.errors import MissingExtraError
+from rxpipe.errors import MissingExtraError, RxpipeError
 from rxpipe.extras import extra
 from rxpipe.language.datafiles import find_file, known_folder
 from rxpipe.parameters.plain import Checked, kept
@@ -72,11 +72,11 @@ def text_or_file(given: str, folder: Path) -> str:
 
 def _check(given: str) -> None:
     """Look at a template when a graph is checked, as far as it is at hand."""
-    folder = known_folder()
     if _FILE.fullmatch(given):
-        if folder is None:
+        path = _looked_for(given)
+        if path is None:
             return
-        given = find_file(given, folder).read_text(encoding="utf-8")
+        given = path.read_text(encoding="utf-8")
     _check_template(given)
 
 
@@ -87,10 +87,13 @@ def _check_template(given: str) -> None:
         return  # the run will tell
 
 
-def _check_file(given: str) -> None:
+def _looked_for(name: str) -> Path | None:
+    """The file of a name, while the folder of a graph is known; an empty name is none."""
     folder = known_folder()
-    if folder is not None and given:
-        find_file(given, folder)
+    try:
+        return find_file(name, folder) if name and folder is not None else None
+    except RxpipeError as error:
+        raise ValueError(str(error)) from error
 
 
 TextOrFile = Annotated[str, Checked(kept(_check))]
@@ -99,5 +102,5 @@ TextOrFile = Annotated[str, Checked(kept(_check))]
 TemplateText = Annotated[str, Checked(kept(_check_template))]
 """A template."""
 
-FileName = Annotated[str, Checked(kept(_check_file))]
+FileName = Annotated[str, Checked(kept(_looked_for))]
 """A file that must be there when the graph is checked; saved state is as good with another content."""

@@ -11,10 +11,11 @@ from reactivex.subject import Subject
 from rxpipe.context import entered
 from rxpipe.elements import Batch
 from rxpipe.tasks.attempt import Attempt, Outcome
+from rxpipe.tasks.budget import Budget
 from rxpipe.tasks.store import Claimed
 from rxpipe.testing import TestContext
 
-LONGEST = 30
+LONGEST = 15
 
 
 class Asked:
@@ -32,6 +33,7 @@ class Asked:
         self.told: list[tuple[Any, ...]] = []
         self.outcomes: list[Outcome] = []
         self.paid = paid or {}
+        self.budget: Budget | None = None
         with entered(self.context):
             self.subscription = self.source.pipe(step).subscribe(
                 self._note, self.out.append, lambda: self.out.append("|"), scheduler=self.context.virtual
@@ -47,7 +49,7 @@ class Asked:
     def task(self, row: dict[str, Any], number: int = 1) -> None:
         """The record of a task."""
         claimed = Claimed(1, 0.0, number, str(number), b"", None)
-        attempt = Attempt(claimed, self.paid, self.told.append, self.outcomes.append)
+        attempt = Attempt(claimed, self.paid, self.told.append, self.outcomes.append, self.budget)
         self.source.on_next(Batch([row], leases=(attempt,)))
 
     @property
@@ -75,14 +77,14 @@ def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a test on a loop, and see that it leaves no task behind."""
 
     async def watched() -> None:
-        await asyncio.wait_for(main(), LONGEST)
-        await gone()
+        async with asyncio.timeout(LONGEST):
+            await main()
+            await gone()
 
     asyncio.run(watched())
 
 
 async def gone() -> None:
     """Wait until all tasks but this one are over."""
-    async with asyncio.timeout(LONGEST):
-        while others := asyncio.all_tasks() - {asyncio.current_task()}:
-            await asyncio.wait(others)
+    while others := asyncio.all_tasks() - {asyncio.current_task()}:
+        await asyncio.wait(others)
