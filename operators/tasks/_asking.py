@@ -64,6 +64,10 @@ class Ticket:
             if remaining is not None and isinstance(lease, Slot):
                 lease.hears(remaining)
 
+    def close(self) -> None:
+        """The call is over: let go of the leases, whoever keeps the ticket, as the frames of an error do."""
+        self._leases, self._attempt = (), None
+
 
 class Work(Protocol):
     """What an operator does with a record; made for a subscription, or for a call where it runs in a thread."""
@@ -151,6 +155,8 @@ async def _done(work: Work, record: dict[str, Any], ticket: Ticket) -> dict[str,
     except CallError as error:
         ticket.hears(error.remaining)
         raise
+    finally:
+        ticket.close()
 
 
 def asking(

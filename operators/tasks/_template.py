@@ -58,7 +58,8 @@ def template(text: str, where: str, encode: Callable[[Any], Any] | None = None) 
 def _environment(encode: Callable[[Any], Any] | None) -> Any:
     jinja2 = extra("jinja2", EXTRA, "template")
     sandbox = extra("jinja2.sandbox", EXTRA, "template")
-    return sandbox.ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, finalize=encode)
+    strict = jinja2.StrictUndefined
+    return sandbox.ImmutableSandboxedEnvironment(undefined=strict, finalize=encode, keep_trailing_newline=True)
 
 
 def text_or_file(given: str, folder: Path) -> str:

@@ -128,7 +128,7 @@ def told(httpx: Any, error: Any, *, begun: bool) -> CallError:
         begun: Whether the service had begun to answer.
     """
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-    if isinstance(error, (httpx.LocalProtocolError, httpx.UnsupportedProtocol)):
+    if isinstance(error, (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL)):
         return CallError(text, "invalid input")
     unsent = isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
     kind: Any = "timeout" if isinstance(error, httpx.TimeoutException) else "network"
