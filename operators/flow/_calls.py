@@ -43,8 +43,8 @@ class Call:
     )  # fmt: skip
 
     def __init__(self, element: Any, row: Row = None, *, retracts: bool = False, passes: bool = False) -> None:
-        self.element = element
-        self.row = row
+        self.element: Any = element
+        self.row: Any = row
         self.retracts = retracts
         self.passes = passes
         self.last = False

@@ -108,13 +108,17 @@ class Asking(Calls):
         self._work = None if self._loop is None else make(context)
         self._closing: asyncio.Task[None] | None = None
 
+    def take(self, element: Any) -> None:
+        """Begin the calls for an element, as soon as there is room."""
+        if isinstance(element, Batch) and element.retracted:
+            for row in element.retracted:
+                reason = "a record cannot be taken back: what was asked of it is done"
+                self._context.reject(reason, row, leases=element.leases)
+            element = element.replace(element.rows)
+        super().take(element)
+
     def _made_of(self, element: Any) -> list[Call]:
-        if not isinstance(element, Batch):
-            return []
-        for row in element.retracted:
-            reason = "a record cannot be taken back: what was asked of it is done"
-            self._context.reject(reason, row, leases=element.leases)
-        return [Call(element, row) for row in element.rows]
+        return [Call(element, row) for row in element.rows] if isinstance(element, Batch) else []
 
     def _begun(self, call: Call) -> AnyFuture:
         ticket = Ticket(self._context.name, leases_of(call.element))

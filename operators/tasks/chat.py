@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated
 
 from reactivex import Observable
 
@@ -25,9 +26,9 @@ def chat(
     prompt: TextOrFile,
     system: TextOrFile | None = None,
     attach: Expr | None = None,
-    schema: FileName | dict[str, Any] | None = None,
+    schema: FileName | Mapping[str, object] | None = None,
     corrections: Annotated[int, Ge(0)] = 2,
-    options: dict[str, Any] = {},  # noqa: B006  # never changed; shown as the default
+    options: Mapping[str, object] = {},
     stream: bool = False,
     base_url: str | None = None,
     key: Secret | None = None,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
 from reactivex import Observable
 
@@ -24,7 +25,7 @@ def http(
     url: TemplateText,
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET",
     headers: dict[str, TemplateText | Secret] = {},  # noqa: B006  # never changed; shown as the default
-    body: TemplateText | dict[str, Any] | None = None,
+    body: TemplateText | Mapping[str, object] | None = None,
     expect: Expr = "200 <= status < 300",
     into: str = "answer",
     paid: bool | None = None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, asynccontextmanager
 from typing import Any, NoReturn
 
@@ -97,7 +97,7 @@ class OpenAI:
         await self._client.aclose()
 
     @asynccontextmanager
-    async def _answer(self, request: Request, *, stream: bool) -> AsyncIterator[Any]:
+    async def _answer(self, request: Request, *, stream: bool) -> AsyncGenerator[Any]:
         """The answer to a request, once it has begun well; whatever httpx raises is told in one form."""
         body = orjson.dumps(_body(request, stream=stream))
         clock, begun = self._clock, False

@@ -92,7 +92,8 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, now: float, re
         google = any(mark in text for mark in _GOOGLE)
         reset = remaining.reset if remaining is not None and 0 in (remaining.requests, remaining.tokens) else None
         until = reset or (now + asked if asked and not google else midnight(now, _PACIFIC if google else UTC))
-        return CallError(told, "quota", **given | {"retry_after": until - now, "until": until})
+        given |= {"retry_after": until - now, "until": until}
+        return CallError(told, "quota", **given)
     kind: Kind = "invalid input" if _too_large(text) else "rate limit"
     return CallError(told, kind, **given)
 

@@ -6,7 +6,7 @@
 
 `run_marbles` says the same in one line; `run_graph` and `VirtualRun` do it to a whole graph; `cases_of` and `run_case`
 run the tests that a graph holds; `docstring_marbles` and `check_diagram` run the diagrams of docstrings; `Receiver` is
-a server for graphs that send.
+a server for graphs that send; `Service` is one for graphs that ask models, slow, limited and failing as it is told.
 """
 
 import importlib
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from rxpipe.testing.marbles import Event, MarbleError, format_marbles, parse_marbles
     from rxpipe.testing.receiver import Answer, Received, Receiver
     from rxpipe.testing.section import cases_of
+    from rxpipe.testing.service import Behaviour, Desk, Service
     from rxpipe.testing.virtual import MarbleSource, VirtualTimeScheduler, record, run_marbles
 
 _HOMES = {
@@ -30,6 +31,7 @@ _HOMES = {
     "marbles": ("Event", "MarbleError", "format_marbles", "parse_marbles"),
     "receiver": ("Answer", "Received", "Receiver"),
     "section": ("cases_of",),
+    "service": ("Behaviour", "Desk", "Service"),
     "virtual": ("MarbleSource", "VirtualTimeScheduler", "record", "run_marbles"),
 }
 """Where the names are defined; a check of a graph's tests needs a few of these modules, and running them the others."""
@@ -38,6 +40,8 @@ _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Answer",
+    "Behaviour",
+    "Desk",
     "Diagram",
     "DictSaved",
     "Event",
@@ -46,6 +50,7 @@ __all__ = [
     "Received",
     "Receiver",
     "Recorded",
+    "Service",
     "TestContext",
     "VirtualRun",
     "VirtualTimeScheduler",

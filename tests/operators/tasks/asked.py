@@ -23,6 +23,7 @@ class Asked:
 
     Attributes:
         out: The records that came out, and `|` at the end.
+        back: Those that were taken back.
         told: What attempts told: what was begun, and what is to be remembered.
         outcomes: What became of attempts.
     """
@@ -30,6 +31,7 @@ class Asked:
     def __init__(self, step: Any, paid: dict[str, tuple[bytes, bytes]] | None = None) -> None:
         self.context, self.source = TestContext(), Subject[Any]()
         self.out: list[Any] = []
+        self.back: list[Any] = []
         self.told: list[tuple[Any, ...]] = []
         self.outcomes: list[Outcome] = []
         self.paid = paid or {}
@@ -41,6 +43,7 @@ class Asked:
 
     def _note(self, element: Any) -> None:
         self.out += element.dicts() if isinstance(element, Batch) else [element]
+        self.back += element.retracted if isinstance(element, Batch) else []
 
     def put(self, *rows: dict[str, Any]) -> None:
         """Records of no task."""

@@ -18,6 +18,7 @@ from rxpipe.language.config import load_text
 from rxpipe.lease import Lease
 from rxpipe.operators.tasks import _chat
 from rxpipe.operators.tasks._slot import Slot
+from rxpipe.operators.tasks._template import template
 from rxpipe.operators.tasks.chat import chat
 from rxpipe.providers.provider import CallError, Remaining, Request, Result, Usage
 from rxpipe.providers.standin import StandIn
@@ -350,8 +351,11 @@ def test_a_record_cannot_be_taken_back(provided: Given) -> None:
     async def main() -> None:
         asked = Asked(chat("m", "x"))
         asked.source.on_next(Batch([{"n": 2}], [{"n": 1}]))
-        await asked.until(lambda: asked.out)
-        assert asked.reasons == ["a record cannot be taken back: what was asked of it is done"]
+        asked.source.on_next(Batch([], [{"n": 1}]))
+        asked.source.on_completed()
+        await asked.until(lambda: "|" in asked.out)
+        assert asked.reasons == ["a record cannot be taken back: what was asked of it is done"] * 2
+        assert asked.back == []
         asked.subscription.dispose()
 
     run(main)
@@ -476,7 +480,7 @@ def test_a_template_that_asks_for_a_field_that_is_not_there(provided: Given) -> 
 def test_without_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
     with pytest.raises(MissingExtraError, match=r"needs the package 'jinja2'.*pip install 'rxpipe-graphs\[batch\]'"):
-        _chat.template("{{n}}", "chat")
+        template("{{n}}", "chat")
 
 
 def test_the_stand_in_keeps_to_the_protocol() -> None:

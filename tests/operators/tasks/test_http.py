@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from rxpipe.errors import ParameterError
 from rxpipe.language.config import load_text
 from rxpipe.operators.tasks.http import http
-from rxpipe.parameters.models import SecretStr
 from rxpipe.tasks.kinds import kind_of
 from rxpipe.testing import Answer, Receiver
 from tests.operators.tasks.asked import Asked, gone, run
@@ -40,7 +40,7 @@ def outcome_of(step: Any, row: dict[str, Any], paid: Any = None) -> Asked:
 
 def test_a_request_by_templates(server: Receiver) -> None:
     server._answers.append(Answer(201, b'{"id": 7}', {"Content-Type": "application/json", "X-Of": "b"}))
-    headers = {"X-For": "{{n}}", "Authorization": SecretStr("s3cret")}
+    headers: dict[str, str | SecretStr] = {"X-For": "{{n}}", "Authorization": SecretStr("s3cret")}
     body = {"name": "{{who}}", "tags": ["{{n + 1}}", 5, None]}
     url = f"{server.url}/a/{{{{who}}}}?q={{{{n}}}}"
     asked = outcome_of(http(url, "POST", headers=headers, body=body), {"who": "Ann & Bo/é", "n": 1})
