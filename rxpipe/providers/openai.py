@@ -157,17 +157,29 @@ async def _beginning(answer: Any) -> bytes:
 
 async def _events(answer: Any) -> AsyncGenerator[bytes, None]:
     """The data of server-sent events, up to that which says that it is the last."""
-    data: list[str] = []
-    async for line in answer.aiter_lines():
-        if line.startswith("data:"):
-            data.append(line[5:].removeprefix(" "))
-        elif not line and data:
-            whole, data = "\n".join(data), []
-            if whole == "[DONE]":
-                return
-            yield whole.encode()
-    if data and data != ["[DONE]"]:
-        yield "\n".join(data).encode()
+    data: list[bytes] = []
+    async with aclosing(_lines(answer)) as lines:
+        async for line in lines:
+            if line.startswith(b"data:"):
+                data.append(line[5:].removeprefix(b" "))
+            elif not line and data:
+                whole, data = b"\n".join(data), []
+                if whole == b"[DONE]":
+                    return
+                yield whole
+    if data and data != [b"[DONE]"]:
+        yield b"\n".join(data)
+
+
+async def _lines(answer: Any) -> AsyncGenerator[bytes, None]:
+    """The lines of a body; Python's own idea of a line ends at characters that JSON may have within a text."""
+    rest = b""
+    async for chunk in answer.aiter_bytes():
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line.removesuffix(b"\r")
+    if rest:
+        yield rest
 
 
 def _object(body: bytes) -> dict[str, Any]:
