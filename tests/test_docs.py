@@ -38,18 +38,19 @@ def test_the_picture_of_the_screen(tmp_path: Path) -> None:
 
 
 def test_the_page_on_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each test of its graphs passes, its picture of a failure is what is printed, its program runs."""
+    """Each test of its graphs passes, its picture of a failure is what is printed, its programs run."""
     page = (DOCS / "testing.md").read_text(encoding="utf-8")
     graphs = re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     [failure] = re.findall(r"^```text\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
-    [program] = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    programs = re.findall(r"^```python\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
     monkeypatch.chdir(tmp_path)
     for number, graph in enumerate(graphs):
         Path(f"{number}.yaml").write_text(graph, encoding="utf-8")
     assert main(["test", *(f"{number}.yaml" for number in range(len(graphs)))]) == 0
     assert "failed  " not in capsys.readouterr().out
     Path("levels.yaml").write_text(graphs[0], encoding="utf-8")
-    exec(program, {})
+    for program in programs:
+        exec(program, {})
     Path("levels.yaml").write_text(graphs[0].replace('"--b--c|"', '"-b---c|"'), encoding="utf-8")
     assert main(["test", "levels.yaml", "-k", "kept"]) == 1
     assert capsys.readouterr().out.startswith(failure)

@@ -51,7 +51,7 @@ class OpenAI:
         self._price = price
         self._clock = clock
         headers = {"Authorization": f"Bearer {key}"} if key else {}
-        limits = self._httpx.Limits(max_connections=None, max_keepalive_connections=32)
+        limits = self._httpx.Limits(max_connections=None)  # how many calls there are is for others to say
         self._client = self._httpx.AsyncClient(timeout=None, limits=limits, headers=headers)
 
     async def ask(self, request: Request) -> Result:

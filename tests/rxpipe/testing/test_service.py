@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Coroutine
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -245,6 +246,22 @@ def test_a_client_that_goes_away_is_noticed() -> None:
     with Service() as service:
         run(main())
         assert service.keys() == {"[[hang]]": {"asked": 1, "gone": 1}}
+
+
+def test_a_slow_stream_that_nobody_waits_for() -> None:
+    async def main() -> None:
+        provider = OpenAI(service.url)
+        request = Request("m", [{"role": "user", "content": "x"}])
+        async with aclosing(provider.stream(request)) as parts:
+            assert await anext(parts) == "I "
+        await provider.close()
+        while (others := asyncio.all_tasks() - {asyncio.current_task()}) and len(others) > 1:  # `wait_for` has one
+            await asyncio.sleep(0.001)
+
+    with Service(Behaviour(word="10ms")) as service:
+        run(main())
+        assert service.stats()["present"] == 0
+        assert "answered" not in service.stats()
 
 
 def test_a_process_of_its_own_that_goes_on_from_its_journal(tmp_path: Path) -> None:
