@@ -10,7 +10,7 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
 
-from rxpipe.context import Context, current
+from rxpipe.context import Context, current, void
 from rxpipe.elements import Batch, as_dict
 from rxpipe.lease import Lease
 from rxpipe.operators.flow._calls import AnyFuture, Call, Calls, leases_of, running_loop
@@ -25,9 +25,11 @@ class Ticket:
     Args:
         step: The name of the step, under which its answers are remembered.
         leases: Those of the record.
+        tell: Takes the parts of its answer.
     """
 
-    def __init__(self, step: str, leases: tuple[Lease, ...]) -> None:
+    def __init__(self, step: str, leases: tuple[Lease, ...], tell: Callable[[str], None]) -> None:
+        self.tell = tell
         self._step = step
         self._leases = leases
         self._attempt = attempt_of(leases)
@@ -91,6 +93,7 @@ class Asking(Calls):
         observer: Takes the records with what was added.
         concurrency: How many run at a time.
         timeout: Seconds that one may take.
+        parts: The output for the parts of answers, if they are told.
     """
 
     def __init__(
@@ -101,9 +104,11 @@ class Asking(Calls):
         observer: ObserverBase[Batch],
         concurrency: int,
         timeout: float | None,
+        parts: str | None,
     ) -> None:
         super().__init__(context, scheduler, observer, concurrency, timeout)
         self._make = make
+        self._emit_part = void if parts is None else context.emitter(parts)
         self._loop = running_loop()
         self._work = None if self._loop is None else make(context)
         self._closing: asyncio.Task[None] | None = None
@@ -121,10 +126,15 @@ class Asking(Calls):
         return [Call(element, row) for row in element.rows] if isinstance(element, Batch) else []
 
     def _begun(self, call: Call) -> AnyFuture:
-        ticket = Ticket(self._context.name, leases_of(call.element))
+        record = as_dict(call.row)
+        ticket = Ticket(self._context.name, leases_of(call.element), lambda text: self._tell_part(record, text))
         if self._loop is not None and self._work is not None:
-            return self._loop.create_task(_done(self._work, as_dict(call.row), ticket))
-        return self._context.executor().submit(asyncio.run, self._alone(as_dict(call.row), ticket))
+            return self._loop.create_task(_done(self._work, record, ticket))
+        return self._context.executor().submit(asyncio.run, self._alone(record, ticket))
+
+    def _tell_part(self, record: dict[str, Any], text: str) -> None:
+        """A part of an answer is there, on whatever thread."""
+        self._post(lambda: None if self._closed else self._emit_part(Batch([{**record, "part": text}])))
 
     async def _alone(self, record: dict[str, Any], ticket: Ticket) -> dict[str, Any] | None:
         """A call on a loop of its own, where the dataflow has none."""
@@ -164,12 +174,16 @@ async def _done(work: Work, record: dict[str, Any], ticket: Ticket) -> dict[str,
 
 
 def asking(
-    source: Observable[Batch], make: Callable[[Context], Work], concurrency: int, timeout: float | None
+    source: Observable[Batch],
+    make: Callable[[Context], Work],
+    concurrency: int,
+    timeout: float | None,
+    parts: str | None = None,
 ) -> Observable[Batch]:
-    """Add to each record what a call makes of it."""
+    """Add to each record what a call makes of it; see `Asking`."""
 
     def subscribe(observer: ObserverBase[Batch], scheduler: SchedulerBase | None = None) -> DisposableBase:
-        calls = Asking(make, current(), scheduler, observer, concurrency, timeout)
+        calls = Asking(make, current(), scheduler, observer, concurrency, timeout, parts)
         try:
             upstream = source.subscribe(calls.take, calls.fail, calls.complete, scheduler=scheduler)
         except BaseException:

@@ -7,6 +7,7 @@ import base64
 import mimetypes
 import os
 from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ class Chat:
         if not ticket.begin(may_cost):
             return None
         try:
-            result = await self._asked(request)
+            result = await self._asked(request, ticket)
         except (CallError, asyncio.CancelledError) as error:
             if may_cost and getattr(error, "spent", True):
                 ticket.charge(may_cost)
@@ -168,14 +169,16 @@ class Chat:
         ticket.hears(result.remaining)
         return result
 
-    async def _asked(self, request: Request) -> Result:
+    async def _asked(self, request: Request, ticket: Ticket) -> Result:
         if not self._stream:
             return await self._provider.ask(request)
-        parts = [part async for part in self._provider.stream(request)]
-        if not parts or not isinstance(parts[-1], Result):
-            msg = "the answer ended without its end"
-            raise CallError(msg, "network", spent=True)
-        return parts[-1]
+        async with aclosing(self._provider.stream(request)) as parts:
+            async for part in parts:
+                if isinstance(part, Result):
+                    return part
+                ticket.tell(part)
+        msg = "the answer ended without its end"
+        raise CallError(msg, "network", spent=True)
 
     async def close(self) -> None:
         """Close the connections."""

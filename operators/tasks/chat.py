@@ -10,7 +10,7 @@ from reactivex import Observable
 from rxpipe.context import Context
 from rxpipe.elements import Batch
 from rxpipe.expressions.known import KnownFields
-from rxpipe.operator import fields_of, operator
+from rxpipe.operator import Outputs, fields_of, operator
 from rxpipe.operators.tasks._asking import Work, asking
 from rxpipe.operators.tasks._chat import Chat, Questions
 from rxpipe.operators.tasks._template import FileName, TextOrFile
@@ -35,7 +35,7 @@ def chat(
     prices: FileName | None = None,
     concurrency: Annotated[int, Ge(1)] = 256,
     timeout: Annotated[Duration, Gt(0)] = "10m",
-) -> Observable[Batch]:
+) -> Annotated[Observable[Batch], Outputs(parts=Batch)]:
     """Ask a model about each record, and add the answer as `text`, or with a schema as `result`, and its `usage`.
 
     The model is one behind an interface like OpenAI's. `usage` has the `input_tokens`, the `output_tokens`, the `cost`
@@ -71,12 +71,16 @@ def chat(
         schema: A JSON schema, or a file with one, that the answer must satisfy; the answer is then JSON.
         corrections: How often an answer is asked for again that does not satisfy the schema.
         options: Further fields of the request, such as `max_tokens` or `temperature`.
-        stream: Whether the answer is sent in parts; one that breaks off is then noticed sooner.
+        stream: Whether the answer is sent, and told, in parts.
         base_url: Where the service is; by default what `OPENAI_BASE_URL` says, else OpenAI.
         key: The key, a secret such as `{env: TOKEN}`; by default what `OPENAI_API_KEY` says.
         prices: A JSON file of prices: by model what a million tokens of `input` and of `output` cost.
         concurrency: How many calls run at a time; `limit` before says more.
         timeout: How long a call may take, with its corrections.
+
+    Outputs:
+        parts: With `stream`, the parts of answers as they come: the record that is asked about, with a text as `part`.
+            They hold nothing, and come again where a call is made again.
 
     Example:
         >>> asked = chat("stand-in", "Which day is {{day}}?")
@@ -93,13 +97,13 @@ def chat(
         told = None if key is None else key.get_secret_value()
         return Chat(context, questions, base_url, told, prices, corrections, stream=stream)
 
-    return asking(source, make, concurrency, seconds(timeout))
+    return asking(source, make, concurrency, seconds(timeout), "parts")
 
 
 @fields_of(chat)
 def _fields(known: KnownFields, /, attach: str | None, schema: object, **_: object) -> KnownFields:
     known.check(attach, "attach")
-    return known.plus("text" if schema is None else "result", "usage")
+    return known.plus("text" if schema is None else "result", "usage").beside(parts=known.plus("part"))
 
 
 @order_of(chat)

@@ -59,38 +59,34 @@ class OpenAI:
         async with self._answer(request, stream=False) as answer:
             body = await answer.aread()
         found = _object(body)
-        try:
-            choice = found["choices"][0]
-            text = choice["message"]["content"]
-        except (KeyError, IndexError, TypeError):
-            _refuse(found)
-        refused = choice["message"].get("refusal")
+        choice = _choice(found)
+        message = _mapping(choice.get("message"))
+        text, refused = message.get("content"), message.get("refusal")
         if not isinstance(text, str):
-            _refuse(found, f"refused: {refused}" if refused else "no text")
+            _refuse(f"a refusal: {refused}" if refused else found)
         return self._result(text, found, choice.get("finish_reason"), remaining_of(answer.headers, self._clock()))
 
     async def stream(self, request: Request) -> AsyncGenerator[str | Result, None]:
         """The parts of the answer's text as they come, and at last the answer."""
         parts: list[str] = []
         last: dict[str, Any] = {}
-        finish: str | None = None
-        async with self._answer(request, stream=True) as answer:
-            async with aclosing(_events(answer)) as events:
-                async for data in events:
-                    found = _object(data)
-                    if "error" in found:
-                        raise CallError(message_of(data) or shortened(repr(found)), "server", spent=True)
-                    last |= {name: found[name] for name in ("model", "usage") if found.get(name)}
-                    for choice in found.get("choices") or ():
-                        finish = choice.get("finish_reason") or finish
-                        text = (choice.get("delta") or {}).get("content")
-                        if text:
-                            parts.append(text)
-                            yield text
-            if finish is None:
-                msg = f"the answer broke off behind {len(parts)} parts"
-                raise CallError(msg, "network", spent=True)
-            yield self._result("".join(parts), last, finish, remaining_of(answer.headers, self._clock()))
+        finish = None
+        async with self._answer(request, stream=True) as answer, aclosing(_events(answer)) as events:
+            async for data in events:
+                found = _object(data)
+                if found.get("error"):
+                    raise CallError(message_of(data) or shortened(repr(found)), "server", spent=True)
+                last |= {name: found[name] for name in ("model", "usage") if found.get(name)}
+                choice = _choice(found)
+                finish = choice.get("finish_reason") or finish
+                text = _mapping(choice.get("delta")).get("content")
+                if text and isinstance(text, str):
+                    parts.append(text)
+                    yield text
+        if finish is None:
+            msg = f"the answer broke off behind {len(parts)} parts"
+            raise CallError(msg, "network", spent=True)
+        yield self._result("".join(parts), last, finish, remaining_of(answer.headers, self._clock()))
 
     async def close(self) -> None:
         """Close the connections."""
@@ -111,12 +107,12 @@ class OpenAI:
         except self._httpx.HTTPError as error:
             raise told(self._httpx, error, begun=begun) from None
 
-    def _result(self, text: str, found: dict[str, Any], finish: str | None, remaining: Remaining | None) -> Result:
-        usage = found.get("usage") or {}
+    def _result(self, text: str, found: dict[str, Any], finish: object, remaining: Remaining | None) -> Result:
+        usage = _mapping(found.get("usage"))
         used, made = _count(usage, "prompt_tokens"), _count(usage, "completion_tokens")
-        cached = min(used, _count(usage.get("prompt_tokens_details") or {}, "cached_tokens"))
+        cached = min(used, _count(_mapping(usage.get("prompt_tokens_details")), "cached_tokens"))
         cost = self._price.of(used, made, cached)
-        return Result(text, Usage(used, made, cost), str(found.get("model", "")), finish or "stop", remaining)
+        return Result(text, Usage(used, made, cost), str(found.get("model", "")), str(finish or "stop"), remaining)
 
 
 def told(httpx: Any, error: Any, *, begun: bool) -> CallError:
@@ -156,18 +152,22 @@ async def _beginning(answer: Any) -> bytes:
 
 
 async def _events(answer: Any) -> AsyncGenerator[bytes, None]:
-    """The data of server-sent events, up to that which says that it is the last."""
+    """The data of server-sent events, up to that which says that it is the last.
+
+    The answer is read to its end all the same: only then can its connection serve the next request.
+    """
     data: list[bytes] = []
+    done = False
     async with aclosing(_lines(answer)) as lines:
         async for line in lines:
             if line.startswith(b"data:"):
                 data.append(line[5:].removeprefix(b" "))
             elif not line and data:
                 whole, data = b"\n".join(data), []
-                if whole == b"[DONE]":
-                    return
-                yield whole
-    if data and data != [b"[DONE]"]:
+                done = done or whole == b"[DONE]"
+                if not done:
+                    yield whole
+    if data and not done and data != [b"[DONE]"]:
         yield b"\n".join(data)
 
 
@@ -190,8 +190,19 @@ def _object(body: bytes) -> dict[str, Any]:
     return found if isinstance(found, dict) else _refuse(found)
 
 
-def _refuse(found: object, instead: str | None = None) -> NoReturn:
-    shown = instead or (found if isinstance(found, str) else repr(found))[:SHOWN]
+def _choice(found: dict[str, Any]) -> dict[str, Any]:
+    """The first choice of an answer, or of a part of one; empty where there is none."""
+    choices = found.get("choices")
+    return _mapping(choices[0]) if choices and isinstance(choices, list) else {}
+
+
+def _mapping(value: object) -> dict[str, Any]:
+    """The value, if it is an object; else an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def _refuse(found: object) -> NoReturn:
+    shown = (found if isinstance(found, str) else repr(found))[:SHOWN]
     msg = f"the answer must be a chat completion in JSON; got {shown}"
     raise CallError(msg, "server", spent=True)
 

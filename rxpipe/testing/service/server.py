@@ -76,12 +76,16 @@ class Server:
 
     Args:
         desk: Says what comes of requests.
+
+    Attributes:
+        connections: How many connections there ever were.
     """
 
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
+        self.connections = 0
 
     async def start(self, port: int) -> int:
         """Listen; returns the port."""
@@ -100,6 +104,7 @@ class Server:
         self.desk.journal.close()
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gone: asyncio.Event) -> None:
+        self.connections += 1
         task = asyncio.current_task()
         if task is not None:
             self._serving.add(task)
@@ -130,7 +135,9 @@ class Server:
 
     def stats(self) -> dict[str, Any]:
         """What was counted."""
-        return {**self.desk.journal.stats(), "present": self.desk.present, "most_at_a_time": self.desk.most}
+        desk = self.desk
+        here = {"present": desk.present, "most_at_a_time": desk.most, "connections": self.connections}
+        return {**desk.journal.stats(), **here}
 
     async def _chat(self, request: _Request, writer: asyncio.StreamWriter) -> None:
         desk = self.desk

@@ -483,6 +483,20 @@ def test_without_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
         template("{{n}}", "chat")
 
 
+def test_parts_of_an_answer_are_told_as_they_come(service: Service) -> None:
+    async def main() -> None:
+        asked = Asked(chat("m", "Say {{n}}.", stream=True))
+        asked.task({"n": 1})
+        await asked.until(lambda: asked.outcomes)
+        parts = [row for batch in asked.context.outputs["parts"] for row in batch.dicts()]
+        assert {row["n"] for row in parts} == {1}
+        assert len(parts) > 5
+        assert "".join(row["part"] for row in parts) == asked.out[0]["text"]
+        asked.subscription.dispose()
+
+    run(main)
+
+
 def test_the_stand_in_keeps_to_the_protocol() -> None:
     async def main() -> None:
         request = Request("m", [{"role": "user", "content": [{"type": "text", "text": "so it is"}]}])

@@ -72,8 +72,8 @@ def test_a_whole_answer() -> None:
     ("body", "told"),
     [
         (whole(None), "must be a chat completion in JSON"),
-        (whole({"content": None, "refusal": "I cannot"}), "refused: I cannot"),
-        (whole({"content": None}), "no text"),
+        (whole({"content": None, "refusal": "I cannot"}), "got a refusal: I cannot"),
+        (whole({"content": None}), "must be a chat completion in JSON"),
         (whole({}), "must be a chat completion in JSON"),
         (Pieces([b"<html>"]), "got <html>"),
         (Pieces([b"[1]"]), "got \\[1\\]"),
@@ -112,6 +112,35 @@ def test_a_streamed_answer_in_whatever_pieces_it_comes(parts: list[str], places:
     *words, last = answered(Pieces(cut(events(*parts), places)), stream=True)
     assert words == parts
     assert last == Result("".join(parts), Usage(10, 4, 11.5), "m-1")
+
+
+shapes = st.recursive(
+    st.none() | st.booleans() | st.integers(-9, 9) | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=2)
+        | st.dictionaries(
+            st.sampled_from(
+                ["choices", "message", "delta", "content", "finish_reason", "usage", "prompt_tokens_details", "error"]
+            ),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=10,
+)
+
+
+@given(shapes, st.booleans())
+@example({"choices": [{"message": "x"}], "usage": [1]}, False)
+@example({"choices": [{"message": {"content": "x"}}], "usage": [1]}, False)
+@example({"choices": [{"delta": {"content": 3}, "finish_reason": 4}], "usage": {"prompt_tokens_details": 1}}, True)
+def test_an_answer_of_any_shape_is_read_or_refused(shape: Any, stream: bool) -> None:
+    body = orjson.dumps(shape)
+    try:
+        found = answered(Pieces([b"data: %b\n\n" % body] if stream else [body]), stream=stream)
+    except CallError:
+        return
+    assert isinstance(found[-1] if stream else found, Result)
 
 
 def test_a_streamed_answer_without_its_last_mark_is_whole() -> None:

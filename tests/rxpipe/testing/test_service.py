@@ -209,6 +209,21 @@ def test_an_answer_with_its_price_and_what_is_left(stream: bool) -> None:
         assert service.keys() == {"Why?": {"asked": 1, "answered": 1}}
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_one_connection_serves_many_requests(stream: bool) -> None:
+    async def main() -> None:
+        provider = OpenAI(service.url)
+        for number in range(5):
+            await asked(provider, str(number), stream=stream)
+            with pytest.raises(CallError):
+                await asked(provider, f"{number} [[status 500]]", stream=stream)
+        await provider.close()
+
+    with Service() as service:
+        run(main())
+        assert service.stats()["connections"] == 1
+
+
 def test_a_key_is_asked_for() -> None:
     async def main() -> None:
         provider = OpenAI(service.url, "another")
