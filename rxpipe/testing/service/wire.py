@@ -92,7 +92,8 @@ async def send(
 
 def head(status: int, headers: Mapping[str, str]) -> bytes:
     """The head of an answer."""
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{name}: {value}" for name, value in headers.items())]
+    phrase = HTTPStatus(status).phrase if status in {*HTTPStatus} else "Of its own"  # some services have such
+    lines = [f"HTTP/1.1 {status} {phrase}", *(f"{name}: {value}" for name, value in headers.items())]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 

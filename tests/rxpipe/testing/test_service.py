@@ -175,6 +175,7 @@ async def asked(provider: OpenAI, prompt: str, *, stream: bool = False) -> Resul
     ("mark", "kind", "spent"),
     [
         ("[[status 500]]", "server", False),
+        ("[[status 529]]", "server", False),
         ("[[status 429]]", "rate limit", False),
         ("[[cut]]", "network", True),
         ("[[wrong]]", "server", True),
