@@ -22,6 +22,7 @@ from rxpipe.fusion.rows import compile_values
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.tasks._home import Home
 from rxpipe.parameters.types import Expr, Ge
+from rxpipe.tasks.reading import Worked
 from rxpipe.tasks.store import New, TaskStore
 
 
@@ -98,6 +99,7 @@ def tasks(
         timers = context.scheduler(scheduler)
         home = Home(observer, context, timers, opened, ahead, max_attempts, again=not skip_existing)
         reading = _Reading(context, key, priority, content)
+        context.board[context.name] = Worked(context.stream, path)
         context.describe("tasks", lambda: str(path))
         context.gauge("queue_depth", lambda: home.out)
 
