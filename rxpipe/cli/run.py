@@ -55,6 +55,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument(
         "--from-savepoint", metavar="FILE", help="go back to a savepoint first, and sinks that can with it"
     )
+    parser.add_argument(
+        "--progress-file", metavar="FILE", help="keep a JSON object in this file that tells how far the tasks are"
+    )
     parser.add_argument("--metrics", metavar="[HOST]:PORT", help="expose Prometheus metrics")
     parser.add_argument("--log-format", choices=["text", "json"], help="form of the log on standard error")
     parser.add_argument(
@@ -126,6 +129,8 @@ async def _run(args: argparse.Namespace, plan: Plan, settings: Settings, sample:
     from rxpipe.runtime.output import Output  # noqa: PLC0415
 
     output = Output.detect(json=args.json, once=args.once)
+    if args.progress_file is not None:
+        output.progress_file = _progress_file(plan, args.progress_file)
     if output.interactive:
         configure(settings.log_level, settings.log_format, output.log_stream)
     duration = args.duration
@@ -151,6 +156,16 @@ async def _run(args: argparse.Namespace, plan: Plan, settings: Settings, sample:
         stack.callback(interrupted.close)
         await _ended(run, settings, duration)
     return interrupted.exit_code or delivered(run)
+
+
+def _progress_file(plan: Plan, path: str) -> Path:
+    from rxpipe.errors import RxpipeError  # noqa: PLC0415  # see `execute`
+
+    steps = (step.operator for stream in plan.streams.values() for step in stream.steps)
+    if not any(operator is not None and operator.name == "to_progress" for operator in steps):
+        msg = "--progress-file: the graph must have a step 'to_progress', which writes it; got none"
+        raise RxpipeError(msg)
+    return Path(path).expanduser()
 
 
 async def _ended(run: AsyncRun, settings: Settings, duration: float | None) -> None:

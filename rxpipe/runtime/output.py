@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TextIO
 
 import msgspec
@@ -25,6 +26,7 @@ class Output(msgspec.Struct):
         colour: Whether colour codes are allowed.
         width: Columns; None takes the terminal's, and no limit where there is no terminal.
         height: Lines; None takes the terminal's.
+        progress_file: Where to tell programs how far the tasks of the run are.
         held: Log lines that came while a screen was shown; printed when it is gone.
     """
 
@@ -36,6 +38,7 @@ class Output(msgspec.Struct):
     colour: bool = False
     width: int | None = None
     height: int | None = None
+    progress_file: Path | None = None
     held: list[str] = msgspec.field(default_factory=list)
     _screens: int = 0
 

@@ -66,7 +66,7 @@ class Progress(msgspec.Struct, frozen=True):
 
     Attributes:
         time: The moment.
-        states: How many tasks there are in each state.
+        states: How many tasks there are in each state; one that is given out counts as pending until its call begins.
         total: How many there are.
         over: How many of them are done, failed or cancelled.
         cost: What was paid so far.
@@ -98,12 +98,12 @@ def progress(reader: TaskReader, now: float, errors: int = 10) -> Progress:
         now: Seconds since the epoch.
         errors: How many errors are told.
     """
-    states = reader.counts()
+    states, running = reader.counts(), reader.running()
     total, left = sum(states.values()), sum(states[state] for state in OPEN)
+    states |= {"running": len(running), "pending": states["pending"] + states["running"] - len(running)}
     spent, begun = reader.cost()
     counted = states["done"] + states["failed"]
     projected = spent + max(begun, left * spent / counted) if counted and spent else None
-    running = reader.running()
     return Progress(
         now,
         states,

@@ -52,6 +52,22 @@ class Worked:
             self.store.join()
             self.store.enqueue([New(f"task {n}", 0.0, b"{}", b"") for n in range(tasks)])
 
+    @property
+    def next_end(self) -> float:
+        """When the next attempt ends; now, if none is under way."""
+        return self._running[0][0] if self._running else self.now
+
+    def step(self) -> bool:
+        """Begin what there is room for, and end an attempt that is due; whether any was under way."""
+        self._begin()
+        if not self._running:
+            return False
+        if self.next_end > self.now:
+            self.now = self.next_end
+        self._end()
+        self._begin()
+        return True
+
     def until(self, over: int) -> bool:
         """Work until so many tasks are over, or all are; whether there is more to do."""
         while True:
