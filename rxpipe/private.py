@@ -48,12 +48,18 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Generator[BinaryIO]:
+def replacing(path: Path, *, durable: bool = False, new: bool = False) -> Generator[BinaryIO]:
     """A file to write, which takes the place of the one at the path once the block ends well, as it was or as it is.
 
     It has the mode of the one that was there, so that who may read that is for the user to say.
 
+    Args:
+        path: The path.
+        durable: Whether it survives a power loss from then on, with its name.
+        new: Whether there must be none at the path.
+
     Raises:
+        FileExistsError: There is one, and must be none.
         OSError: It cannot be written; what was at the path stays.
     """
     mode = FILE
@@ -65,7 +71,15 @@ def replacing(path: Path) -> Generator[BinaryIO]:
             yield file
             file.flush()
             os.fchmod(descriptor, mode)
-            part.replace(path)
+            if durable:
+                os.fsync(descriptor)
+            if new:
+                os.link(part, path)
+                part.unlink()
+            else:
+                part.replace(path)
+            if durable:
+                sync_folder(path.parent)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
