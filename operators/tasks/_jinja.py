@@ -48,8 +48,10 @@ def rendering(text: str, name: str, folder: Path, most: int, where: str) -> Rend
     def render(record: Mapping[str, Any]) -> str:
         try:
             return _bounded(template.generate(record), most)
-        except Exception as error:
-            raise TemplateFailedError(_told(error, template.filename, record)) from error
+        except Exception as error:  # noqa: BLE001  # whatever a template raises concerns this record only
+            told = _told(error, template.filename, record)
+            error.__traceback__ = None  # whoever keeps it must not keep the record and its leases
+        raise TemplateFailedError(told)
 
     return render
 
@@ -105,7 +107,7 @@ def _place(trace: TracebackType | None, file: str | None) -> str:
     found = ""
     while trace is not None:
         code = trace.tb_frame.f_code
-        if "__jinja_template__" in trace.tb_frame.f_globals or code.co_filename == file:
+        if "__jinja_exception__" in trace.tb_frame.f_globals or code.co_filename == file:  # a frame as Jinja2 shows it
             found = f"{code.co_filename}:{trace.tb_lineno}"
         trace = trace.tb_next
     return found
