@@ -192,7 +192,7 @@ class Remembering(Attempt):
 def test_a_task_that_is_delivered_again_comes_to_the_same_file(parameters: dict[str, Any], folder: Path) -> None:
     first = Remembering(1, {})
     [row], _ = write({"text": "x"}, leases=(first,), **parameters)
-    [(task, step, request, answer)] = first.told
+    [(_, step, request, answer)] = first.told
     again = Remembering(1, {step: (request, answer)})
     context, gone = TestContext(), list[Any]()
     context.virtual.advance_by(400_000)
