@@ -257,7 +257,9 @@ class Home:
         self._writing.clear()
         self._delivered = noted.delivery
         if noted.lost:
-            logger.warning("{}: {} tasks ended that others had taken over meanwhile", self._context.name, noted.lost)
+            logger.warning(
+                "{}: {} tasks ended that others had taken over, or cancelled, meanwhile", self._context.name, noted.lost
+            )
         for task in noted.claimed:
             self.out += 1
             self._give_out(task, noted.paid.get(task.id, {}))

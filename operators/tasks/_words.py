@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from rxpipe.operators.sinks._format import duration
 from rxpipe.tasks.progress import Estimate, Progress
 
-_MINUTE, _HOUR = 60, 3600
+_UNITS = ((1, "s"), (60, "min"), (3600, "h"), (86400, "day"))
 
 
 def money(value: float) -> str:
@@ -16,10 +16,10 @@ def money(value: float) -> str:
 
 
 def speed(rate: float) -> str:
-    """Tasks per second, minute or hour, whichever is easy to read."""
-    seconds, unit = (1, "s") if rate >= 1 else (_MINUTE, "min") if rate * _MINUTE >= 1 else (_HOUR, "h")
+    """Tasks per second, minute, hour or day, whichever is easy to read."""
+    seconds, unit = next(((each, name) for each, name in _UNITS if rate * each >= 1), _UNITS[-1])
     value = rate * seconds
-    return f"{value:,.3g}/{unit}" if value < 100 else f"{value:,.0f}/{unit}"  # noqa: PLR2004  # three digits
+    return f"{value:,.0f}/{unit}" if value >= 100 else f"{value:.3g}/{unit}" if value >= 1 else f"{value:.2f}/{unit}"  # noqa: PLR2004  # three digits
 
 
 def rounded(seconds: float) -> str:

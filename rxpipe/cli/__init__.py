@@ -1,4 +1,4 @@
-"""The command line: `rxpipe run|check|test|show|schema|operators|state|dead-letters`.
+"""The command line: `rxpipe run|check|test|show|schema|operators|state|dead-letters|tasks`.
 
 Exit codes: 0 done, 1 a run or a test failed, 2 wrong usage, 75 a run that ended while something was not delivered (the
 next one goes on with it), 78 a graph that is wrong, 130 ended by Ctrl-C.
@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-COMMANDS = ("run", "check", "test", "show", "schema", "operators", "state", "dead-letters")
+COMMANDS = ("run", "check", "test", "show", "schema", "operators", "state", "dead-letters", "tasks")
 FAILED = 1
 USAGE = 2
 UNDELIVERED = 75

@@ -104,7 +104,8 @@ def test_paused_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("rate", "text"), [(1500.0, "1,500/s"), (1.234, "1.23/s"), (0.5, "30/min"), (0.01, "36/h"), (1e-5, "0.036/h")]
+    ("rate", "text"),
+    [(1500.0, "1,500/s"), (1.234, "1.23/s"), (0.5, "30/min"), (0.01, "36/h"), (1e-4, "8.64/day"), (1e-6, "0.09/day")],
 )
 def test_speed(rate: float, text: str) -> None:
     assert speed(rate) == text
