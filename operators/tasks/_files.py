@@ -73,7 +73,7 @@ class Writes(Calls):
         self._exists: Exists = exists
         self._contents = compile_values([parse(content)])
         self._prepared: list[Call] = []
-        self._last: dict[Path, AnyFuture] = {}
+        self._last: dict[Path, Future[Any]] = {}
         self._whose: dict[int, int] = {}
 
     def take(self, element: Any) -> None:

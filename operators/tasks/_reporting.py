@@ -14,7 +14,7 @@ import msgspec
 from reactivex.abc import SchedulerBase
 from reactivex.disposable import SerialDisposable
 
-from rxpipe.context import Context
+from rxpipe.context import Context, void
 from rxpipe.errors import RxpipeError
 from rxpipe.log import logger
 from rxpipe.private import make_folder, replacing
@@ -54,7 +54,7 @@ class Reporting:
         self._to, self._json = files
         self._webhook = webhook
         self._timer = SerialDisposable()
-        self._timer.disposable = self._scheduler.schedule(lambda *_: self._store())
+        self._timer.disposable = self._scheduler.schedule(lambda *_: void(self._store()))
         self._closed = False
         for path in filter(None, files):
             context.written.add(path)

@@ -12,10 +12,11 @@ from rxpipe.operators.sinks._format import clean, duration
 from rxpipe.operators.sinks._panel import bar
 from rxpipe.operators.tasks._words import cost, ending, left, money, speed
 from rxpipe.tasks.progress import Failed, Progress, Working
+from rxpipe.tasks.store import State
 
 MARGIN = 1
 _STYLES: dict[str, Style] = {"done": "good", "failed": "bad", "waiting": "warn", "running": "bold"}
-_SHOWN = ("done", "running", "waiting", "pending", "failed", "cancelled")
+_SHOWN: tuple[State, ...] = ("done", "running", "waiting", "pending", "failed", "cancelled")
 _ERRORS = 5
 """Lines of errors that are shown even where more tasks are worked on than there is room for."""
 

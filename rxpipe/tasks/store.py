@@ -29,7 +29,7 @@ _REDO: dict[Redo, str] = {
     "all": "state IN ('done', 'failed', 'cancelled') AND ?1 IS NOT NULL",
 }
 
-OPEN = ("pending", "running", "waiting")
+OPEN: tuple[State, ...] = ("pending", "running", "waiting")
 """The states of tasks that are not over."""
 
 OVER = "state IN ('done', 'failed', 'cancelled')"

@@ -19,6 +19,7 @@ from rxpipe.errors import RxpipeError
 from rxpipe.operators.tasks import _files
 from rxpipe.operators.tasks._names import NameOfFileError, Names, safe
 from rxpipe.operators.tasks.write_file import write_file
+from rxpipe.private import replacing as replacing_really
 from rxpipe.tasks.attempt import Attempt
 from rxpipe.tasks.store import Claimed
 from rxpipe.testing import TestContext
@@ -148,12 +149,11 @@ def test_safe_keys() -> None:
 
 def test_a_disk_that_is_full_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
     full = True
-    real = _files.replacing
 
     def replacing(path: Path, **options: Any) -> Any:
         if full:
             raise OSError(28, "No space left on device")
-        return real(path, **options)
+        return replacing_really(path, **options)
 
     monkeypatch.setattr(_files, "replacing", replacing)
     context, gone, source = TestContext(), list[Any](), Subject[Batch]()
