@@ -14,6 +14,12 @@ from rxpipe.extras import extra
 Render = Callable[[Mapping[str, Any]], str]
 """Makes a text of a record."""
 
+EXTRA = "batch"
+"""The extra of this distribution that has what tasks need."""
+
+MOST = 16_000_000
+"""Characters that a template may make by a repetition, unless told otherwise."""
+
 _INLINE = "<template>"
 _UNDEFINED = re.compile(r"'([^']+)' is undefined")
 
@@ -36,14 +42,15 @@ def rendering(text: str, name: str, folder: Path, most: int, where: str) -> Rend
         MissingExtraError: Jinja2 is not installed.
         RxpipeError: It is no template.
     """
-    jinja = extra("jinja2", "batch", where)
-    environment = _environment(folder, most, where)
+    jinja = extra("jinja2", EXTRA, where)
+    loader = jinja.FileSystemLoader(folder)
+    made = environment(where, most, loader=loader, auto_reload=False, keep_trailing_newline=True)
     try:
-        code = environment.compile(text, name=name or None, filename=name or _INLINE)
+        code = made.compile(text, name=name or None, filename=name or _INLINE)
     except jinja.TemplateSyntaxError as error:
         msg = f"{where}: {error.filename or name or _INLINE}:{error.lineno}: {error.message}"
         raise RxpipeError(msg) from error
-    template = jinja.Template.from_code(environment, code, environment.globals)
+    template = jinja.Template.from_code(made, code, made.globals)
 
     def render(record: Mapping[str, Any]) -> str:
         try:
@@ -56,8 +63,18 @@ def rendering(text: str, name: str, folder: Path, most: int, where: str) -> Rend
     return render
 
 
-def _environment(folder: Path, most: int, where: str) -> Any:
-    jinja, sandbox = extra("jinja2", "batch", where), extra("jinja2.sandbox", "batch", where)
+def environment(where: str, most: int = MOST, **options: Any) -> Any:
+    """A sandbox for templates, in which nothing may be undefined.
+
+    Args:
+        where: The step, for messages.
+        most: Characters that a repetition may have.
+        options: Further options of the environment.
+
+    Raises:
+        MissingExtraError: Jinja2 is not installed.
+    """
+    jinja, sandbox = extra("jinja2", EXTRA, where), extra("jinja2.sandbox", EXTRA, where)
 
     class Sandbox(sandbox.ImmutableSandboxedEnvironment):  # type: ignore[misc]  # a class of a package that need not be there
         """Also keeps a multiplication from making what does not fit into memory."""
@@ -75,12 +92,7 @@ def _environment(folder: Path, most: int, where: str) -> Any:
                 raise sandbox.SecurityError(msg)
             return super().call_binop(context, operator, left, right)
 
-    return Sandbox(
-        undefined=jinja.StrictUndefined,
-        loader=jinja.FileSystemLoader(folder),
-        auto_reload=False,
-        keep_trailing_newline=True,
-    )
+    return Sandbox(undefined=jinja.StrictUndefined, **options)
 
 
 def _bounded(parts: Any, most: int) -> str:

@@ -11,10 +11,8 @@ from typing import Annotated, Any
 from rxpipe.errors import MissingExtraError, RxpipeError
 from rxpipe.extras import extra
 from rxpipe.language.datafiles import find_file, known_folder
+from rxpipe.operators.tasks._jinja import EXTRA, environment
 from rxpipe.parameters.plain import Checked, kept
-
-EXTRA = "batch"
-"""The extra of this distribution that has what tasks need."""
 
 _FILE = re.compile(r"[^\s{}]+\.(?:md|txt|j2|jinja|jinja2|prompt)")
 """What is the name of a file, and no text."""
@@ -56,10 +54,7 @@ def template(text: str, where: str, encode: Callable[[Any], Any] | None = None) 
 
 @cache
 def _environment(encode: Callable[[Any], Any] | None) -> Any:
-    jinja2 = extra("jinja2", EXTRA, "template")
-    sandbox = extra("jinja2.sandbox", EXTRA, "template")
-    strict = jinja2.StrictUndefined
-    return sandbox.ImmutableSandboxedEnvironment(undefined=strict, finalize=encode, keep_trailing_newline=True)
+    return environment("template", finalize=encode)
 
 
 def text_or_file(given: str, folder: Path) -> str:
@@ -68,12 +63,17 @@ def text_or_file(given: str, folder: Path) -> str:
     Raises:
         RxpipeError: There is no such file.
     """
-    return find_file(given, folder).read_text(encoding="utf-8") if _FILE.fullmatch(given) else given
+    return find_file(given, folder).read_text(encoding="utf-8") if names_file(given) else given
+
+
+def names_file(given: str) -> bool:
+    """Whether what is given in the place of a file is the name of one, and not the text itself."""
+    return _FILE.fullmatch(given) is not None
 
 
 def _check(given: str) -> None:
     """Look at a template when a graph is checked, as far as it is at hand."""
-    if _FILE.fullmatch(given):
+    if names_file(given):
         path = _looked_for(given)
         if path is None:
             return
@@ -94,7 +94,7 @@ def _looked_for(name: str) -> Path | None:
     try:
         return find_file(name, folder) if name and folder is not None else None
     except RxpipeError as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(str(error)) from error  # which is told with its place in the graph
 
 
 TextOrFile = Annotated[str, Checked(kept(_check))]

@@ -11,9 +11,10 @@ from rxpipe.context import Context
 from rxpipe.elements import Row, as_dict
 from rxpipe.expressions.known import KnownFields
 from rxpipe.fusion.lift import Records, Reject, RowsFunction, lift
-from rxpipe.language.datafiles import TextOrFile, find_file, is_text
+from rxpipe.language.datafiles import find_file
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.tasks._jinja import rendering
+from rxpipe.operators.tasks._template import TextOrFile, names_file
 from rxpipe.parameters.types import Gt
 from rxpipe.parameters.units import Size, nbytes
 
@@ -37,7 +38,7 @@ def render(
 
     Args:
         template: A file, relative to the folder in which the run is started or to the graph's; or the template itself,
-            if it has a brace or a line break.
+            if it is no file name that ends in `.md`, `.txt`, `.j2`, `.jinja`, `.jinja2` or `.prompt`.
         into: The field that gets the text.
         limit: The most bytes that a text may have.
 
@@ -52,7 +53,7 @@ def render(
     """
 
     def make(context: Context) -> RowsFunction:
-        file = None if is_text(template) else find_file(template, context.folder)
+        file = find_file(template, context.folder) if names_file(template) else None
         text, folder = (template, context.folder) if file is None else (file.read_text("utf-8"), Path(file).parent)
         made = rendering(text, "" if file is None else str(file), folder, nbytes(limit), context.name)
 

@@ -67,16 +67,6 @@ def _found(path: str) -> str:
     return path
 
 
-def is_text(given: str) -> bool:
-    """Whether what is given in the place of a file is the text itself: it has a brace or a line break."""
-    return any(char in given for char in "{}\n")
-
-
-def _found_unless_text(given: str) -> str:
-    """Look for a file, unless the text itself is given."""
-    return given if is_text(given) else _found(given)
-
-
 class _OneOrSeveral(Reading):
     """Tells pydantic which of the two a value must be, so that an error speaks of that one only."""
 
@@ -101,18 +91,12 @@ DataFiles = Annotated[DataFile | list[DataFile], _OneOrSeveral()]
 """One or several data files."""
 
 
-TextOrFile = Annotated[str, Checked(_found_unless_text)]
-"""A text, if it has a brace or a line break; else a data file with it."""
-
-
 def data_files(hint: Any, value: Any) -> list[str]:
     """The file names in a parameter's value, if its annotation says that it holds data files."""
-    checks = [found.function for found in _metadata(hint) if isinstance(found, Checked)]
-    if _found not in checks and _found_unless_text not in checks:
+    if not any(isinstance(found, Checked) and found.function is _found for found in _metadata(hint)):
         return []
     names = [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else []
-    texts = _found_unless_text in checks
-    return [name for name in names if isinstance(name, str) and name and not (texts and is_text(name))]
+    return [name for name in names if isinstance(name, str) and name]
 
 
 def digest(names: list[str], folder: Path) -> str:
