@@ -31,6 +31,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     parser.add_argument("graph", help="a YAML file, or the name of a shipped graph")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="set a parameter of the graph")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="list the tasks that would be done, with time and cost; call nothing"
+    )
     parser.add_argument("--once", action="store_true", help="process what is there, print the final tables, end")
     parser.add_argument("--json", action="store_true", help="print the final tables as one JSON object")
     parser.add_argument(
@@ -90,7 +93,26 @@ def execute(args: argparse.Namespace) -> int:
         if sample is not None:
             plan = graph.plan(**(values | sample.values))
         tune()
+        if args.dry_run:
+            return _dry_run(args, plan)
         return asyncio.run(_run(args, plan, settings, sample))
+
+
+def _dry_run(args: argparse.Namespace, plan: Plan) -> int:
+    import asyncio  # noqa: PLC0415  # see `execute`
+
+    from rxpipe.tasks.dryrun import dry_run  # noqa: PLC0415
+
+    found = asyncio.run(dry_run(plan, redo=args.redo))
+    if args.json:
+        import msgspec  # noqa: PLC0415
+
+        print(msgspec.json.encode(found).decode())
+    else:
+        from rxpipe.cli._dryrun import told  # noqa: PLC0415
+
+        print(told(found))
+    return 0
 
 
 def _duration(text: str) -> float:

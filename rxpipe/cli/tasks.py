@@ -77,20 +77,15 @@ def store_path(given: str, sets: list[str], of: str | None) -> Path:
     from rxpipe.language.config import load  # noqa: PLC0415
     from rxpipe.language.shipped import names  # noqa: PLC0415
     from rxpipe.language.values import read_sets  # noqa: PLC0415
-    from rxpipe.tasks.reading import Worked, store_of  # noqa: PLC0415
+    from rxpipe.tasks.dryrun import places  # noqa: PLC0415
+    from rxpipe.tasks.reading import store_of  # noqa: PLC0415
 
     path = Path(given).expanduser()
     if path.suffix not in (".yaml", ".yml") and (given not in names() or path.is_file()):
         return path
     graph = load(given, sets=sets)
     plan = graph.plan(**read_sets(graph, sets))
-    found = {
-        step.name: Worked(stream.name, Path(step.operator.with_defaults(step.parameters)["store"]).expanduser())
-        for stream in plan.streams.values()
-        for step in stream.steps
-        if step.operator is not None and step.operator.name == "tasks"
-    }
-    store = store_of(found, of or "")
+    store = store_of(places(plan), of or "")
     if store is None:
         from rxpipe.errors import RxpipeError  # noqa: PLC0415
 

@@ -210,12 +210,10 @@ class TaskReader:
         )
         return {step: orjson.loads(answer) for step, answer in found}
 
-    def known(self, key: str) -> tuple[State, bytes] | None:
-        """The state of a task, and the digest of what it depends on."""
-        found: tuple[State, bytes] | None = self._db.execute(
-            "SELECT state, content FROM task WHERE key = ?", (key,)
-        ).fetchone()
-        return found
+    def known(self) -> dict[str, tuple[State, bytes, str | None]]:
+        """Of all tasks, by key: the state, the digest of what they depend on, and that of what was made of them."""
+        found = self._db.execute("SELECT key, state, content, definition FROM task ORDER BY attempts, priority, id")
+        return {key: (state, content, definition) for key, state, content, definition in found}
 
     def _one(self, sql: str, *values: Any) -> Any:
         return self._db.execute(sql, values).fetchone()[0]

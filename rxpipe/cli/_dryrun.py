@@ -1,0 +1,48 @@
+"""What `rxpipe run --dry-run` prints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rxpipe.tasks.dryrun import DryRun
+
+SHOWN = 40
+"""Tasks that are listed; `--json` has them all."""
+
+
+def told(found: DryRun) -> str:
+    """A dry run in words: how much, how long, how dear, and the first tasks."""
+    from rxpipe.operators.tasks._words import money, rounded  # noqa: PLC0415  # commands import only what they need
+
+    count = len(found.due)
+    whys = [f"{number:,} {why}" for why in ("new", "changed", "open", "again") if (number := _count(found, why))]
+    lines = [f"{count:,} tasks would be done" + (f": {', '.join(whys)}" if whys else "")]
+    if found.left:
+        lines.append(f"{found.left:,} are over, and would be left as they are")
+    if found.errors:
+        lines.append(f"{found.errors:,} records could not be made tasks")
+    if found.seconds is None:
+        lines.append("time: not known, no task is done yet")
+    else:
+        each = f"{found.seconds_each:.3g}s each" if found.seconds_each is not None else "as the limits have it"
+        at_once = f", {found.workers:,} at a time" if found.workers else ", one after the other"
+        lines.append(f"time: about {rounded(found.seconds)} ({each}{at_once if found.seconds_each else ''})")
+    if found.cost is None or found.cost_each is None:
+        lines.append("cost: not known, nothing was paid yet")
+    else:
+        lines.append(f"cost: about {money(found.cost)} ({money(found.cost_each)} each), as tasks did before")
+    if found.budget is not None:
+        left = max(0.0, found.budget - found.spent)
+        short = "; it does not last" if found.cost is not None and found.cost > left else ""
+        lines.append(f"budget: {money(left)} of {money(found.budget)} left{short}")
+    for due in found.due[:SHOWN]:
+        key = "".join(char if char.isprintable() else " " for char in due.key)
+        lines.append(f"    {due.why:<8}  {key}")
+    if count > SHOWN:
+        lines.append(f"    and {count - SHOWN:,} more")
+    return "\n".join(lines)
+
+
+def _count(found: DryRun, why: str) -> int:
+    return sum(due.why == why for due in found.due)
