@@ -69,9 +69,13 @@ from rxpipe.operators.tasks.budget import budget as budget
 from rxpipe.operators.tasks.chat import chat as chat
 from rxpipe.operators.tasks.http import http as http
 from rxpipe.operators.tasks.limit import limit as limit
+from rxpipe.operators.tasks.render import render as render
+from rxpipe.operators.tasks.report import report as report
 from rxpipe.operators.tasks.retry import retry as retry
 from rxpipe.operators.tasks.shell import shell as shell
 from rxpipe.operators.tasks.tasks import tasks as tasks
+from rxpipe.operators.tasks.to_progress import to_progress as to_progress
+from rxpipe.operators.tasks.write_file import write_file as write_file
 from rxpipe.operators.time.at import at as at
 from rxpipe.operators.time.debounce import debounce as debounce
 from rxpipe.operators.time.delay import delay as delay
@@ -128,6 +132,8 @@ __all__ = [
     "read_lines",
     "read_table",
     "rename",
+    "render",
+    "report",
     "retry",
     "route",
     "sample",
@@ -152,6 +158,7 @@ __all__ = [
     "to_log",
     "to_parquet",
     "to_plot",
+    "to_progress",
     "to_prometheus",
     "to_sqlite",
     "to_stdout",
@@ -162,6 +169,7 @@ __all__ = [
     "where",
     "window",
     "with_latest",
+    "write_file",
     "write_lines",
     "zip",
 ]

@@ -21,7 +21,8 @@ from rxpipe.extras import extra
 from rxpipe.language.datafiles import find_file
 from rxpipe.language.hidden import note
 from rxpipe.operators.tasks._asking import Ticket
-from rxpipe.operators.tasks._template import EXTRA, Template, template, text_or_file
+from rxpipe.operators.tasks._jinja import EXTRA
+from rxpipe.operators.tasks._template import Template, template, text_or_file
 from rxpipe.providers.openai import ADDRESS, OpenAI
 from rxpipe.providers.prices import FREE, Price, estimate, price_of, read_prices
 from rxpipe.providers.provider import CallError, Provider, Request, Result, Usage

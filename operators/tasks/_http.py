@@ -13,7 +13,8 @@ from rxpipe.context import Context
 from rxpipe.expressions import parse
 from rxpipe.extras import extra
 from rxpipe.operators.tasks._asking import Ticket
-from rxpipe.operators.tasks._template import EXTRA, Template, template
+from rxpipe.operators.tasks._jinja import EXTRA
+from rxpipe.operators.tasks._template import Template, template
 from rxpipe.providers.openai import told
 from rxpipe.providers.provider import CallError
 from rxpipe.providers.refusals import SHOWN, refusal, remaining_of

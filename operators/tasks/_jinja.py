@@ -76,7 +76,7 @@ def environment(where: str, most: int = MOST, **options: Any) -> Any:
     """
     jinja, sandbox = extra("jinja2", EXTRA, where), extra("jinja2.sandbox", EXTRA, where)
 
-    class Sandbox(sandbox.ImmutableSandboxedEnvironment):  # type: ignore[misc]  # a class of a package that need not be there
+    class Sandbox(sandbox.ImmutableSandboxedEnvironment):  # type: ignore[misc,name-defined]  # a class of a package that need not be there
         """Also keeps a multiplication from making what does not fit into memory."""
 
         intercepted_binops = frozenset({"*", "**"})

@@ -71,11 +71,11 @@ class _Place(NamedTuple):
     """Where a plan has its tasks."""
 
     stream: PlannedStream
-    index: int
+    place: int
 
     @property
     def step(self) -> PlannedStep:
-        return self.stream.steps[self.index]
+        return self.stream.steps[self.place]
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class _Place(NamedTuple):
 
     @property
     def behind(self) -> list[PlannedStep]:
-        return self.stream.steps[self.index + 1 :]
+        return self.stream.steps[self.place + 1 :]
 
 
 async def dry_run(plan: Plan, of: str = "", redo: Redo | None = None) -> DryRun:
@@ -144,7 +144,7 @@ def _before(plan: Plan, place: _Place, found: list[New]) -> Plan:
         RxpipeError: A step before the tasks calls something.
     """
     name = place.stream.name
-    cut = msgspec.structs.replace(place.stream, steps=place.stream.steps[: place.index], readers=[], output_readers={})
+    cut = msgspec.structs.replace(place.stream, steps=place.stream.steps[: place.place], readers=[], output_readers={})
     wanted, left = {name: cut}, [cut]
     while left:
         for read in (read for step in left.pop().steps for read in reads_of(step)):

@@ -82,7 +82,8 @@ class Durations:
         if self.mean <= 0:
             return 0.0
         step = self._ages[-1] / _STEPS
-        return step * sum(1 - (1 - self._area((n + 0.5) * step) / self.mean) ** workers for n in range(_STEPS))
+        last: float = step * sum(1 - (1 - self._area((n + 0.5) * step) / self.mean) ** workers for n in range(_STEPS))
+        return last
 
 
 def _curve(observed: Sequence[Observed]) -> tuple[list[float], list[float]]:

@@ -105,8 +105,8 @@ def _times(seconds: Sequence[float]) -> Times | None:
     if not seconds:
         return None
     count = len(seconds)
-    found = [seconds[math.ceil(share * count) - 1] for share in _QUANTILES]
-    return Times(sum(seconds) / count, *found, seconds[-1])
+    half, most, nearly_all = (seconds[math.ceil(share * count) - 1] for share in _QUANTILES)
+    return Times(sum(seconds) / count, half, most, nearly_all, seconds[-1])
 
 
 def markdown(found: Report, title: str) -> str:
