@@ -154,7 +154,7 @@ def _before(plan: Plan, place: _Place, found: list[New]) -> Plan:
                 left.append(stream)
     for stream in wanted.values():
         _require_harmless(stream)
-    last = PlannedStep(f"{name}[{place.index}] tasks", None, {}, {}, previous=True, function=_finding(place, found))
+    last = PlannedStep(f"{name}[{place.place}] tasks", None, {}, {}, previous=True, function=_finding(place, found))
     wanted[name] = msgspec.structs.replace(cut, steps=[*cut.steps, last])
     kept = {name: _kept(wanted[name], wanted) for name in plan.streams if name in wanted}
     return msgspec.structs.replace(plan, streams=kept)
