@@ -79,10 +79,24 @@ def check_time_and_marbles(shown: dict[str, Any]) -> None:
     assert names <= {label.partition("(")[0] for label in labels}
 
 
+def check_batch(shown: dict[str, Any]) -> None:
+    assert "<svg " in shown["batch"]["text/html"]
+    assert "'done': 40" in shown['states("batch.sqlite")']["text/plain"]
+    assert (
+        "'refused': 0"
+        in shown[
+            '{name: service.stats().get(name, 0) for name in ("prompts", "asked", "answered", "failed", "refused")}'
+        ]["text/plain"]
+    )
+    assert "# batch" in shown['print(Path("out/report.md").read_text()[:400])']["stdout"]
+    assert "'texts': 40" in shown['run.rows("done")']["text/plain"]
+
+
 CHECKS = {
     "01-first-graph": check_first_graph,
     "02-compose-operators": check_compose_operators,
     "03-time-and-marbles": check_time_and_marbles,
+    "07-batch": check_batch,
 }
 """What each notebook must have shown, by the last lines of its cells."""
 
