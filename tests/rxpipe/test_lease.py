@@ -15,7 +15,7 @@ from reactivex import operators as rxo
 from rxpipe import operators
 from rxpipe.elements import Batch
 from rxpipe.lease import Flow, Lease
-from rxpipe.testing import VirtualRun, run_graph
+from rxpipe.testing import TestContext, VirtualRun, run_graph
 from tests.rxpipe.parts import Blocks, Step, graph, later
 
 ops: Any = operators
@@ -199,3 +199,24 @@ def test_everything_leased_comes_back(names: list[str], count: int, every: float
             run.drain()
         assert (run.engine.flow.blocks, run.engine.flow.in_flight) == (0, 0)
     gc.collect()
+
+
+def test_an_error_that_is_kept_holds_nothing_of_what_it_came_from(context: TestContext) -> None:
+    def handle(batch: Batch) -> None:
+        try:
+            try:
+                raise KeyError(batch.rows[0]["n"])
+            except KeyError as error:
+                raise ValueError("no") from error
+        except ValueError as error:
+            kept.append(error)
+            context.reject(error, leases=batch.leases)
+
+    kept: list[BaseException] = []
+    gc.disable()
+    try:
+        handle(Batch([{"n": 1}], leases=(Lease(context.flow, 10),)))
+        assert context.flow.blocks == 0
+    finally:
+        gc.enable()
+    assert [str(error) for error in (kept[0], kept[0].__cause__)] == ["no", "1"]
