@@ -47,6 +47,10 @@ class Lease:
     def __del__(self) -> None:
         self._flow.done(self.nbytes)
 
+    def holds(self, flow: Flow) -> bool:
+        """Whether a checkpoint of a flow waits for it."""
+        return self._flow is flow
+
     def refuses(self, error: ErrorRecord, cause: BaseException | None) -> bool:  # noqa: ARG002  # of a task's lease
         """Take note that a step cannot handle the data; whether the error is then this lease's to tell.
 

@@ -143,7 +143,7 @@ class Calls(ABC):
         else:
             made = [Call(element, passes=True)]
             self._passing += 1
-        if not leases_of(element):
+        if not _is_task(element) and not any(lease.holds(self._context.flow) for lease in leases_of(element)):
             hold = Lease(self._context.flow, 0)  # an element without leases must hold a checkpoint too
             for call in made:
                 call.hold = hold

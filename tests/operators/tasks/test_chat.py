@@ -130,6 +130,21 @@ def test_records_of_no_task_hold_their_leases_until_they_are_answered(provided: 
     run(main)
 
 
+def test_a_record_that_only_has_a_slot_holds_a_checkpoint(provided: Given) -> None:
+    async def main() -> None:
+        asked = Asked(chat("m", "x"))
+        asked.source.on_next(Batch([{}], leases=(Slot(0.0, lambda *_: None, lambda _: None),)))
+        await asked.until(lambda: provided.open)
+        with pytest.raises(AssertionError, match="1 leases are still held"):
+            asked.context.checkpoint()
+        provided.open[0].set_result(Result("yes"))
+        await asked.until(lambda: asked.out)
+        asked.context.checkpoint()
+        asked.subscription.dispose()
+
+    run(main)
+
+
 def test_tasks_hold_neither_the_sources_nor_a_checkpoint(provided: Given) -> None:
     async def main() -> None:
         asked = Asked(chat("m", "{{n}}", concurrency=1))
