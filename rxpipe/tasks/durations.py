@@ -69,13 +69,13 @@ class Durations:
 
     def longest(self, ages: Sequence[float]) -> float:
         """The seconds until the last one of several tasks of these ages ends, on average."""
-        shares = [(age, self.longer(age)) for age in ages]
-        known = [(age, share) for age, share in shares if share > 0]
+        known = [(age, share) for age in ages if (share := self.longer(age)) > 0]
         step = self._ages[-1] / _STEPS
-        return step * sum(
-            1 - math.prod(1 - self.longer(age + (n + 0.5) * step) / share for age, share in known)
-            for n in range(_STEPS)
-        )
+
+        def over(seconds: float) -> float:
+            return math.prod(1 - self.longer(age + seconds) / share for age, share in known)
+
+        return step * sum(1 - over((n + 0.5) * step) for n in range(_STEPS))
 
     def last_of(self, workers: float) -> float:
         """The same of as many tasks as there are workers, each somewhere in the midst of its task."""
