@@ -17,7 +17,7 @@ from rxpipe.tasks.store import State
 MARGIN = 1
 _STYLES: dict[str, Style] = {"done": "good", "failed": "bad", "waiting": "warn", "running": "bold"}
 _SHOWN: tuple[State, ...] = ("done", "running", "waiting", "pending", "failed", "cancelled")
-_ERRORS = 5
+_ERRORS = 3
 """Lines of errors that are shown even where more tasks are worked on than there is room for."""
 
 _KIND, _AGE, _ATTEMPT, _CLOCK = 13, 8, 7, 8
@@ -137,7 +137,7 @@ def _errors(errors: list[Failed], cells: int, room: int) -> list[Line]:
         return []
     made: list[Line] = [[], [("Last errors", "title")]]
     rest = cells - _CLOCK - _KIND - 4
-    wide = max(8, rest * 2 // 5)
+    wide = max(8, rest // 3)
     for error in errors[: room - 2]:
         at = datetime.fromtimestamp(error.time, UTC).astimezone()
         made.append(

@@ -73,7 +73,7 @@ class Durations:
         step = self._ages[-1] / _STEPS
 
         def over(seconds: float) -> float:
-            return math.prod(1 - self.longer(age + seconds) / share for age, share in known)
+            return math.prod([1 - self.longer(age + seconds) / share for age, share in known], start=1.0)
 
         return step * sum(1 - over((n + 0.5) * step) for n in range(_STEPS))
 

@@ -83,3 +83,26 @@ def test_a_link_in_the_way_is_not_followed(tmp_path: Path) -> None:
     with replacing(path) as file:
         file.write(b"whole")
     assert (path.read_bytes(), elsewhere.exists()) == (b"whole", False)
+
+
+def test_a_new_file_takes_nobodys_place(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    with replacing(path, new=True, durable=True) as file:
+        file.write(b"first")
+    with pytest.raises(FileExistsError), replacing(path, new=True) as file:
+        file.write(b"second")
+    assert path.read_bytes() == b"first"
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_a_durable_file_is_synced_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced, real = list[list[str]](), os.fsync
+
+    def fsync(descriptor: int) -> None:
+        synced.append(sorted(path.suffix for path in tmp_path.iterdir()))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with replacing(tmp_path / "a.md", durable=True) as file:
+        file.write(b"text")
+    assert synced == [[".part"], [".md"]], "the file, then the folder"

@@ -94,7 +94,7 @@ def test_the_screen_of_a_small_terminal() -> None:
 def test_many_workers_leave_room_for_the_last_errors() -> None:
     many = [Working(f"lesson {n}", 1, 1.0) for n in range(100)]
     text = plain(screen(batch(running=many), (80, 24), "lessons", None))
-    assert text.count("429 Too Many Requests") == 5
+    assert text.count("429 Too Many Requests") == 3
     assert re.search(r"and \d+ more", text)
 
 
