@@ -15,7 +15,7 @@ import pytest
 from rxpipe.cli import FAILED, main
 from rxpipe.errors import RxpipeError, StateError
 from rxpipe.tasks.manage import Tasks
-from rxpipe.tasks.store import Ended, New, TaskStore
+from rxpipe.tasks.store import OPEN, OVER, STATES, Ended, New, TaskStore
 from tests.rxpipe.tasks.batches import Worked, working
 
 
@@ -218,3 +218,12 @@ def test_graphs_with_no_tasks_and_with_several(graph: Path, capsys: pytest.Captu
     assert "several have some: 'more', 'results'; got none" in refused(capsys, "list", graph)
     assert len(rxpipe(capsys, "list", graph, "--of", "results").splitlines()) == 6
     assert "did you mean 'results'" in refused(capsys, "list", graph, "--of", "result")
+
+
+def test_the_condition_of_what_is_over_says_so_and_has_its_index(work: Worked) -> None:
+    for state in STATES:
+        [(over,)] = work.store._db.execute(f"SELECT {OVER} FROM (SELECT ? AS state)", (state,))
+        assert bool(over) == (state not in OPEN)
+    for query in ("SELECT state, count(*)", "SELECT total(cost)"):
+        told = str(work.store._db.execute(f"EXPLAIN QUERY PLAN {query} FROM task WHERE {OVER}").fetchall())
+        assert "COVERING INDEX task_over" in told
