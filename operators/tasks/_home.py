@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from concurrent.futures import Future
-from threading import get_ident
+from threading import Lock, get_ident
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -106,6 +106,8 @@ class Home:
         self.out = 0
         self._noting: Lease | None = None
         self._thread = get_ident()
+        self._lock = Lock()
+        self._working = False
         self._budget: Budget | None = None
         saved = context.state("source", self._changes, "what was delivered: line, number")
         found = {key: value for key, _, value in saved.items()}
@@ -163,13 +165,15 @@ class Home:
     def close(self) -> None:
         """Let go of the store, for good: what is given out counts as not done."""
         if not self._over:
-            self._over = True
             self._timer.dispose()
             self._leases.clear()
             self._writing.clear()
             self._noting = None
-            if not self._busy:
-                self._store.close()
+            with self._lock:
+                self._over = True
+                if self._working:
+                    return  # whoever works on the store closes it
+            self._store.close()
 
     def _changes(self) -> list[Change]:
         """How far results were delivered; asked when nothing is leased, so that all of them are noted."""
@@ -219,9 +223,18 @@ class Home:
     def _begin(self, wanted: Wanted) -> None:
         self._busy = True
         self._wanted = wanted
-        self._context.executor().submit(self._work, wanted).add_done_callback(
-            lambda future: self._post(lambda: self._noted(future))
-        )
+        self._working = True
+        self._context.executor().submit(self._work, wanted).add_done_callback(self._worked)
+
+    def _worked(self, future: Future[Noted]) -> None:
+        """In a thread: a transaction is over, or was not begun."""
+        with self._lock:
+            self._working = False
+            over = self._over
+        if over:
+            self._store.close()
+        else:
+            self._post(lambda: self._noted(future))
 
     def _work(self, wanted: Wanted) -> Noted:
         """In a thread: one transaction."""
@@ -243,7 +256,6 @@ class Home:
     def _noted(self, future: Future[Noted]) -> None:
         self._busy = False
         if self._over:
-            self._store.close()
             return
         error = future.exception()
         if error is not None:

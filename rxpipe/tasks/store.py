@@ -10,6 +10,7 @@ import contextlib
 import os
 import socket
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -169,6 +170,8 @@ class TaskStore:
         self._clock = clock
         self.owner = 0
         self.delivery = 0
+        self._beats: dict[int, tuple[float, float]] = {}
+        """The last heartbeat of each process, and since when it was the last."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
@@ -233,12 +236,16 @@ class TaskStore:
 
     def take_over(self) -> int:
         """Give back what belongs to processes that are gone; what they had begun counts as an attempt."""
-        now, host = self._clock(), socket.gethostname()
-        gone = [
-            number
-            for number, pid, where, beat in self._db.execute("SELECT id, pid, host, beat FROM owner")
-            if number != self.owner and (not _alive(pid) if where == host else now - beat > SILENT)
-        ]
+        host, looked = socket.gethostname(), time.monotonic()
+        gone = []
+        for number, pid, where, beat in self._db.execute("SELECT id, pid, host, beat FROM owner").fetchall():
+            told, since = self._beats.get(number, (None, looked))
+            if told != beat:
+                since = looked
+            self._beats[number] = (beat, since)
+            silent = looked - since > SILENT  # by a clock that nobody sets
+            if number != self.owner and (silent or (where == host and not _alive(pid))):
+                gone.append(number)
         return self._give_back(gone, counted=True) if gone else 0
 
     def _give_back(self, owners: Sequence[int], *, counted: bool) -> int:

@@ -28,7 +28,7 @@ from rxpipe.errors import RxpipeError
 from rxpipe.graph import Graph, stream
 from rxpipe.lease import Lease
 from rxpipe.tasks.attempt import attempt_of
-from rxpipe.tasks.store import TaskStore
+from rxpipe.tasks.store import SILENT, New, TaskStore
 from rxpipe.testing import TestContext
 from tests.rxpipe.parts import collect, until
 
@@ -159,6 +159,41 @@ def test_a_drain_lets_what_was_given_out_end(work: Work) -> None:
     assert found["running"] == 0
     run(batch(work, *range(1000)))
     assert Counter(work.calls) == Counter(range(1000))
+
+
+def test_a_stopped_run_leaves_its_tasks_to_the_next(work: Work) -> None:
+    for stops in range(1, 8):
+        with batch(work, *range(400), ahead=3).run(state=False) as made:
+            until(partial(_called, work, stops * 5))
+            made.stop()
+    run(batch(work, *range(400)))
+    assert Counter(states().values()) == Counter({("done", 1): 400})
+
+
+def _called(work: Work, times: int) -> bool:
+    return len(work.calls) >= times
+
+
+def test_a_silent_process_is_taken_for_dead_by_a_clock_that_nobody_sets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks = {"epoch": 1e9, "monotonic": 0.0}
+    monkeypatch.setattr("rxpipe.tasks.store.time.monotonic", lambda: clocks["monotonic"])
+    one, two = (TaskStore(tmp_path / "t.sqlite", lambda: clocks["epoch"]) for _ in range(2))
+    for store in (one, two):
+        with store.transaction():
+            store.join()
+    with one.transaction():
+        one.enqueue([New("a", 0, b"{}", b"")])
+        one.claim(1)
+    clocks["epoch"] += 86_400
+    with two.transaction():
+        assert two.beat() == 0, "the clock was set, nobody is silent"
+    clocks["monotonic"] += SILENT + 1
+    with two.transaction():
+        assert two.beat() == 1
+    one.close()
+    two.close()
 
 
 def test_pausing_from_elsewhere(work: Work, tmp_path: Path) -> None:
