@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from rxpipe.elements import Batch, ErrorRecord, FileEvent, FileState, LineDelta, OriginGone
     from rxpipe.errors import GraphError, ParameterError, RunError, RxpipeError, StateError
     from rxpipe.expressions.known import KnownFields
+    from rxpipe.faults.handling import on_error, retry
+    from rxpipe.faults.letters import Selection
     from rxpipe.graph import Graph, Param, Sample, stream
-    from rxpipe.handling import on_error, retry
     from rxpipe.language.check import problems
     from rxpipe.language.config import load, load_text
     from rxpipe.language.datafiles import DataFile, DataFiles
     from rxpipe.language.dump import dump
-    from rxpipe.letters import Selection
     from rxpipe.operator import Outputs, fields_of, operator
     from rxpipe.outputs import with_outputs
     from rxpipe.parameters.calls import Function
@@ -46,9 +46,9 @@ _HOMES = {
     "elements": ("Batch", "ErrorRecord", "FileEvent", "FileState", "LineDelta", "OriginGone"),
     "errors": ("GraphError", "ParameterError", "RunError", "RxpipeError", "StateError"),
     "graph": ("Graph", "Param", "Sample", "stream"),
-    "handling": ("on_error", "retry"),
+    "faults.handling": ("on_error", "retry"),
     "expressions.known": ("KnownFields",),
-    "letters": ("Selection",),
+    "faults.letters": ("Selection",),
     "operator": ("Outputs", "fields_of", "operator"),
     "outputs": ("with_outputs",),
     "parameters.types": ("AggregationExpr", "Expr", "Secret"),

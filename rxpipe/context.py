@@ -23,9 +23,9 @@ from reactivex.scheduler import EventLoopScheduler
 
 from rxpipe.elements import ErrorRecord, error_record
 from rxpipe.errors import RunError, untraced
+from rxpipe.faults.retrying import OnError, Retry
 from rxpipe.lease import Flow, Lease
 from rxpipe.log import logger
-from rxpipe.retrying import OnError, Retry
 from rxpipe.scheduling.loop import LoopScheduler
 
 StateKind = Literal["source", "operator", "sink"]
@@ -156,7 +156,7 @@ class Context:
         redo: Which tasks that are over are due again, see `rxpipe.tasks.store.Redo`.
         board: What steps of a run tell each other, by the name of the step that tells it, once they are subscribed.
         on_error: What the step does with what it cannot handle; None leaves that to the step.
-        again: Takes what is rejected, if it is to be tried again; see `rxpipe.handling`.
+        again: Takes what is rejected, if it is to be tried again; see `rxpipe.faults.handling`.
     """
 
     name: str = "python"

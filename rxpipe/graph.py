@@ -69,7 +69,7 @@ class StepSpec(msgspec.Struct, frozen=True):
 
     Inputs other than the step before are parameters too, given as names of streams. `function` holds a step that exists
     only in Python (a reactivex operator, an observable), which has no YAML form. `on_error` says, as written, what it
-    does with what it cannot handle, see `rxpipe.handling`.
+    does with what it cannot handle, see `rxpipe.faults.handling`.
     """
 
     operator: str

@@ -266,7 +266,7 @@ class Step:
         raw: The parameters as given, by name.
 
     Attributes:
-        on_error: What it does with what it cannot handle, as given; see `rxpipe.handling`.
+        on_error: What it does with what it cannot handle, as given; see `rxpipe.faults.handling`.
     """
 
     on_error: Any = None

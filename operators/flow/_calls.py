@@ -13,11 +13,11 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.context import Context
 from rxpipe.elements import Batch, LineDelta, Row
+from rxpipe.faults.retrying import Breaker, Retry
+from rxpipe.faults.transient import asked_of, transient
 from rxpipe.lease import Lease
 from rxpipe.log import logger
-from rxpipe.retrying import Breaker, Retry
 from rxpipe.tasks.attempt import attempt_of
-from rxpipe.transient import asked_of, transient
 
 AnyFuture = Future[Any] | asyncio.Future[Any]
 

@@ -11,12 +11,12 @@ from reactivex.disposable import SerialDisposable
 
 from rxpipe.context import Change, Context, Cut, Saved
 from rxpipe.errors import RxpipeError, StateError
+from rxpipe.faults.retrying import Breaker
+from rxpipe.faults.transient import asked_of, transient
 from rxpipe.lease import Lease
 from rxpipe.log import logger
 from rxpipe.operators.sinks._records import records_of
 from rxpipe.operators.sinks._versions import Versions
-from rxpipe.retrying import Breaker
-from rxpipe.transient import asked_of, transient
 
 _END: Any = object()
 """Stands for the completion among the elements and jobs."""

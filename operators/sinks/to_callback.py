@@ -14,10 +14,10 @@ from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposab
 
 from rxpipe.context import Context, current
 from rxpipe.errors import RunError
+from rxpipe.faults.retrying import Retry
 from rxpipe.lease import Lease
 from rxpipe.operator import operator
 from rxpipe.parameters.calls import Function, function_named
-from rxpipe.retrying import Retry
 
 T = TypeVar("T")
 

@@ -12,7 +12,7 @@ from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxpipe.context import Change, Context, current
 from rxpipe.elements import Batch, ErrorRecord
-from rxpipe.letters import line_of
+from rxpipe.faults.letters import line_of
 from rxpipe.operator import operator
 from rxpipe.operators.sinks._lines import Encode, LineFiles
 from rxpipe.operators.sinks._series import Series

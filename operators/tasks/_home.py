@@ -17,13 +17,13 @@ from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposab
 from rxpipe.context import Change, Context
 from rxpipe.elements import Batch
 from rxpipe.errors import RxpipeError
+from rxpipe.faults.transient import asked_of, transient
 from rxpipe.lease import Lease
 from rxpipe.log import logger
 from rxpipe.tasks.attempt import Attempt, Outcome
 from rxpipe.tasks.budget import Budget
 from rxpipe.tasks.kinds import Policy, kind_of
 from rxpipe.tasks.store import Claimed, Ended, New, TaskStore
-from rxpipe.transient import asked_of, transient
 
 BEAT = 5.0
 """Seconds between two heartbeats."""

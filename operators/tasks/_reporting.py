@@ -16,9 +16,9 @@ from reactivex.disposable import SerialDisposable
 
 from rxpipe.context import Context, void
 from rxpipe.errors import RxpipeError
+from rxpipe.faults.retrying import Retry
 from rxpipe.log import logger
 from rxpipe.private import make_folder, replacing
-from rxpipe.retrying import Retry
 from rxpipe.tasks.reading import reading, store_of
 from rxpipe.tasks.report import markdown, report
 

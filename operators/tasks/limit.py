@@ -17,6 +17,7 @@ from rxpipe.elements import Batch, Row
 from rxpipe.errors import ParameterError, ParameterProblem, RxpipeError
 from rxpipe.expressions import parse
 from rxpipe.expressions.known import KnownFields
+from rxpipe.faults.transient import asked_of, transient
 from rxpipe.fusion.rows import compile_values
 from rxpipe.log import logger
 from rxpipe.operator import fields_of, operator
@@ -29,7 +30,6 @@ from rxpipe.tasks.adaptive import Adaptive
 from rxpipe.tasks.kinds import kind_of
 from rxpipe.tasks.ledger import Granted, Ledger, Limit
 from rxpipe.tasks.pressure import Pressure
-from rxpipe.transient import asked_of, transient
 
 DAY = 86_400.0
 _LOOK = 1.0

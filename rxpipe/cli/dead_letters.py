@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rxpipe.faults.letters import Selection
     from rxpipe.language.plan import Plan
-    from rxpipe.letters import Selection
     from rxpipe.runtime.replay import Kept
     from rxpipe.runtime.settings import Settings
 
@@ -72,9 +72,9 @@ def _time(text: str) -> float:
 def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     from rxpipe.cli.run import state_path  # noqa: PLC0415
+    from rxpipe.faults.letters import Selection  # noqa: PLC0415
     from rxpipe.language.config import load  # noqa: PLC0415
     from rxpipe.language.values import read_sets  # noqa: PLC0415
-    from rxpipe.letters import Selection  # noqa: PLC0415
     from rxpipe.runtime.replay import dead_letters  # noqa: PLC0415
     from rxpipe.runtime.settings import load_settings  # noqa: PLC0415
 

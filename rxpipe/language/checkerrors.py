@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from rxpipe.errors import ParameterError, Place
+from rxpipe.faults.handling import KEY, read
+from rxpipe.faults.retrying import OnError, Retry
 from rxpipe.graph import FROM, StepSpec
-from rxpipe.handling import KEY, read
 from rxpipe.language.variables import Scope
 from rxpipe.operator import Operator
-from rxpipe.retrying import OnError, Retry
 
 
 def checked(

@@ -10,6 +10,7 @@ from reactivex import Observable
 
 from rxpipe.errors import ParameterError, ParameterProblem, Place, did_you_mean, listed, nearest
 from rxpipe.expressions.known import KnownFields
+from rxpipe.faults.retrying import OnError
 from rxpipe.graph import ERRORS, FROM, StepSpec, stream_of
 from rxpipe.language.edges import Bindings, emitted, fits, type_name, union
 from rxpipe.language.fieldflow import FieldFlow
@@ -18,7 +19,6 @@ from rxpipe.language.plan import PlannedStep, step_fingerprint, targets
 from rxpipe.language.variables import Filled, Path
 from rxpipe.operator import Operator
 from rxpipe.registry import registry
-from rxpipe.retrying import OnError
 
 if TYPE_CHECKING:
     from rxpipe.language.check import _Checker

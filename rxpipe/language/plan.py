@@ -12,11 +12,11 @@ import orjson
 from reactivex import Observable
 
 from rxpipe.errors import Place
+from rxpipe.faults.retrying import OnError
 from rxpipe.graph import ERRORS, Graph, stream_of
 from rxpipe.language.datafiles import data_files, digest
 from rxpipe.language.lineage import as_type, what_it_does
 from rxpipe.operator import Operator
-from rxpipe.retrying import OnError
 
 STATE_FORMAT = b"2"
 """The form in which operators keep their state; one that was written in another form is computed anew."""

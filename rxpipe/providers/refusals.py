@@ -16,10 +16,10 @@ from zoneinfo import ZoneInfo
 import orjson
 
 from rxpipe.expressions.times import timestamp
+from rxpipe.faults.transient import seconds_asked
 from rxpipe.parameters.units import seconds
 from rxpipe.providers.provider import CallError, Remaining
 from rxpipe.tasks.kinds import Kind, kind_of_status
-from rxpipe.transient import seconds_asked
 
 SHOWN = 500
 """Characters of a refusal's body that an error shows."""

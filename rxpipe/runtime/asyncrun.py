@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from rxpipe.errors import RxpipeError, StateError, did_you_mean, nearest
+from rxpipe.faults.letters import Selection
 from rxpipe.graph import Graph
 from rxpipe.language.edges import PASSING, fits, members, type_name
 from rxpipe.language.plan import Plan
-from rxpipe.letters import Selection
 from rxpipe.log import logger
 from rxpipe.parameters.units import Duration, nbytes, seconds
 from rxpipe.runtime.adoption import adopt

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from rxpipe.context import Change, Cut, NoState, Saved, StateKind
 from rxpipe.errors import StateError
+from rxpipe.faults.transient import transient
 from rxpipe.lease import Flow
 from rxpipe.log import logger
 from rxpipe.runtime.meter import blame
 from rxpipe.runtime.saving import Saving
-from rxpipe.transient import transient
 
 if TYPE_CHECKING:
     from rxpipe.runtime.state import StateFile

@@ -17,7 +17,7 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.context import Change, Context
 from rxpipe.errors import RxpipeError
-from rxpipe.letters import Found, Selection, read
+from rxpipe.faults.letters import Found, Selection, read
 from rxpipe.log import logger
 from rxpipe.runtime.state import open_readonly
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from reactivex import Observable, never
 
 from rxpipe.errors import RxpipeError
+from rxpipe.faults.retrying import OnError
 from rxpipe.graph import ERRORS, stream_of
 from rxpipe.language.plan import definition_of, reads_of
-from rxpipe.retrying import OnError
 from rxpipe.runtime.meter import Meter, blame
 from rxpipe.runtime.stage import Ending, Inlet, StepContext, staged
 
@@ -26,7 +26,7 @@ def _is_root(step: PlannedStep, before: Observable[Any] | None) -> bool:
 
 def _handling(before: Observable[Any] | None, context: StepContext, do: OnError) -> Observable[Any] | None:
     """What a step reads, once its context knows what to do with errors."""
-    from rxpipe.handling import handling  # noqa: PLC0415  # few steps say anything of errors
+    from rxpipe.faults.handling import handling  # noqa: PLC0415  # few steps say anything of errors
 
     if before is None:
         context.on_error = do

@@ -12,8 +12,8 @@ from rxpipe.context import Notifier, void
 from rxpipe.elements import unleased
 from rxpipe.errors import GraphError, Problem
 from rxpipe.expressions import times
+from rxpipe.faults.letters import Selection
 from rxpipe.graph import ERRORS, Graph
-from rxpipe.letters import Selection
 from rxpipe.parameters.units import nbytes, seconds
 from rxpipe.runtime.adoption import adopt
 from rxpipe.runtime.engine import Engine, Options

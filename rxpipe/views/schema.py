@@ -14,8 +14,8 @@ from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 from pydantic_core import PydanticOmit
 
+from rxpipe.faults.handling import ACTIONS, RETRY, SPEC
 from rxpipe.graph import ERRORS, FROM, Param, Sample
-from rxpipe.handling import ACTIONS, RETRY, SPEC
 from rxpipe.language.check import GRAPH_NAME, STREAM_NAME
 from rxpipe.language.config import DECLARATION
 from rxpipe.language.configstep import ON_ERROR

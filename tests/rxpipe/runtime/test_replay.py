@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 import rxpipe
 from rxpipe import Batch, LineDelta, RxpipeError, Selection, operators, stream
 from rxpipe.elements import error_record
+from rxpipe.faults.letters import line_of, read
 from rxpipe.lease import Flow
-from rxpipe.letters import line_of, read
 from rxpipe.runtime.replay import dead_letters
 from rxpipe.runtime.state import StateFile
 from rxpipe.testing import VirtualRun
@@ -270,7 +270,7 @@ def test_a_line_survives_the_file(data: bytes) -> None:
 def written(whole: Any) -> Any:
     import msgspec
 
-    from rxpipe.letters import Letter
+    from rxpipe.faults.letters import Letter
 
     return msgspec.json.decode(line_of(error_record("a[1] b", "why", whole, time=1.0)), type=Letter)
 

@@ -16,9 +16,9 @@ from reactivex import operators as rxo
 import rxpipe
 from rxpipe import Batch, GraphError, ParameterError, RunError, RxpipeError, on_error, operators, retry, stream
 from rxpipe.context import entered
-from rxpipe.handling import Handled
+from rxpipe.faults.handling import Handled
+from rxpipe.faults.retrying import Retry
 from rxpipe.lease import Lease
-from rxpipe.retrying import Retry
 from rxpipe.testing import TestContext, VirtualRun, run_graph
 from rxpipe.views.schema import graph_schema
 from rxpipe.views.show import as_json, show

@@ -11,7 +11,7 @@ import msgspec
 from reactivex.abc import SchedulerBase
 from reactivex.disposable import SerialDisposable
 
-from rxpipe.transient import asked_of, transient
+from rxpipe.faults.transient import asked_of, transient
 
 BreakerState = Literal["closed", "half-open", "open"]
 GivenUp = Literal["dead_letter", "skip", "stop"]
@@ -27,7 +27,7 @@ class Retry(msgspec.Struct, frozen=True):
         longest: Seconds that a wait lasts at most, beside what a server asks for.
         failures: Failures in a row after which the breaker opens.
         rest: Seconds that it stays open.
-        also: Classes of errors that may pass, beside those that `rxpipe.transient` names.
+        also: Classes of errors that may pass, beside those that `rxpipe.faults.transient` names.
         then: What becomes of what is given up.
     """
 

@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
-from rxpipe.transient import LONGEST_ASKED, asked_of, seconds_asked, transient
+from rxpipe.faults.transient import LONGEST_ASKED, asked_of, seconds_asked, transient
 
 
 class BusyError(Exception):

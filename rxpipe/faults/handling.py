@@ -15,6 +15,7 @@ from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposab
 from rxpipe.context import Context, current, entered
 from rxpipe.elements import Batch
 from rxpipe.errors import ParameterError, ParameterProblem, RxpipeError, described, did_you_mean, nearest
+from rxpipe.faults.retrying import GivenUp, OnError, Retry
 from rxpipe.language.configstep import ON_ERROR
 from rxpipe.lease import Lease
 from rxpipe.log import logger
@@ -23,7 +24,6 @@ from rxpipe.outputs import outside
 from rxpipe.parameters.calls import Function, function_named
 from rxpipe.parameters.types import Ge, Gt
 from rxpipe.parameters.units import Duration, seconds
-from rxpipe.retrying import GivenUp, OnError, Retry
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -147,8 +147,8 @@ def on_error(
     """The same step, which does something else with what it cannot handle: records, lines, elements of a sink.
 
     `dead_letter`, which is what all steps do unless told, sends it to `errors`; `skip` only counts it; `stop` ends the
-    run, with the step's name; `retry` tries again what may pass, which one module decides (`rxpipe.transient`), after
-    waits that grow. A record that is tried again comes behind those that came with it; map_async, to_http and all sinks
+    run, with the step's name; `retry` tries again what may pass, as `rxpipe.faults.transient` decides, after waits that
+    grow. A record that is tried again comes behind those that came with it; map_async, to_http and all sinks
     that write keep the order. In a graph file `on_error` is a key beside the operator.
 
     Args:

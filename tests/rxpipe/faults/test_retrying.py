@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxpipe.retrying import Breaker, Retry
+from rxpipe.faults.retrying import Breaker, Retry
 from rxpipe.testing import VirtualTimeScheduler
 
 GONE = ConnectionError("gone")
