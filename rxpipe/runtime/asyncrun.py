@@ -94,7 +94,7 @@ class AsyncRun:
         if replay is not None and self._state is None:
             msg = "replay: needs the state of the runs that kept the dead letters, which tells what was sent; got none"
             raise RxpipeError(msg)
-        self._redo = redo
+        self._redo: Redo | None = redo
         self._reset = tuple(reset)
         self._from = from_savepoint
         if self._state is None and (self._reset or self._from is not None):

@@ -122,7 +122,7 @@ class Engine:
         self.clock = clock
         self.post = post
         self.once = options.once
-        self.redo = options.redo
+        self.redo: Redo | None = options.redo
         self.output = options.output
         self.notifier = options.notifier
         self.replay = options.replay

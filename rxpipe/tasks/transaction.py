@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 
 @contextmanager
-def transaction(db: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+def transaction(db: sqlite3.Connection) -> Generator[sqlite3.Connection]:
     """All or nothing; as durable as `PRAGMA synchronous` says when the block is left. Others who write wait."""
     db.execute("BEGIN IMMEDIATE")
     try:
