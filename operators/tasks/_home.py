@@ -23,6 +23,7 @@ from rxpipe.log import logger
 from rxpipe.tasks.attempt import Attempt, Outcome
 from rxpipe.tasks.budget import Budget
 from rxpipe.tasks.kinds import Policy, kind_of
+from rxpipe.tasks.reading import Worked
 from rxpipe.tasks.store import Claimed, Ended, New, TaskStore
 
 BEAT = 5.0
@@ -109,6 +110,7 @@ class Home:
         self._lock = Lock()
         self._working = False
         self._budget: Budget | None = None
+        self._notice = context.board[context.name] = Worked(context.stream, store.path)
         saved = context.state("source", self._changes, "what was delivered: line, number")
         found = {key: value for key, _, value in saved.items()}
         line, delivery = msgspec.msgpack.decode(found[b""]) if found else (uuid4().hex, 0)
@@ -268,6 +270,7 @@ class Home:
             logger.info("{}: the task store can be written again", self._context.name)
         self._writing.clear()
         self._delivered = noted.delivery
+        self._obey(noted.order)
         if noted.lost:
             logger.warning(
                 "{}: {} tasks ended that others had taken over, or cancelled, meanwhile", self._context.name, noted.lost
@@ -276,6 +279,13 @@ class Home:
             self.out += 1
             self._give_out(task, noted.paid.get(task.id, {}))
         self._go_on(noted)
+
+    def _obey(self, order: str | None) -> None:
+        """Tell the steps behind what is wanted of all who work on the store."""
+        if order != self._notice.order:
+            told = "tasks may be begun again" if order is None else "no task is begun until `rxpipe tasks resume`"
+            logger.info("{}: {}", self._context.name, told)
+        self._notice.order = order
 
     def _go_on(self, noted: Noted) -> None:
         if self._outcomes or self._told or self._new:

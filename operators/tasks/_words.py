@@ -6,13 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 from rxpipe.operators.sinks._format import duration
 from rxpipe.tasks.progress import Estimate, Progress
+from rxpipe.tasks.report import money
 
 _UNITS = ((1, "s"), (60, "min"), (3600, "h"), (86400, "day"))
-
-
-def money(value: float) -> str:
-    """A sum: cents, and hundredths of them below a dollar."""
-    return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:,.4f}"
 
 
 def speed(rate: float) -> str:

@@ -27,9 +27,11 @@ from rxpipe.parameters.units import Allowance, per
 from rxpipe.providers.provider import Remaining
 from rxpipe.runtime.statepath import state_folder
 from rxpipe.tasks.adaptive import Adaptive
+from rxpipe.tasks.attempt import attempt_of
 from rxpipe.tasks.kinds import kind_of
 from rxpipe.tasks.ledger import Granted, Ledger, Limit
 from rxpipe.tasks.pressure import Pressure
+from rxpipe.tasks.reading import Worked
 
 DAY = 86_400.0
 _LOOK = 1.0
@@ -100,7 +102,7 @@ def limit(
         ledger = Ledger(path, name or context.name, limits, None if daily is None else daily[0], zone)
         limiter = _Limiter(observer, context, context.scheduler(scheduler), ledger, path, concurrency, weight)
         upstream = source.subscribe(limiter.on_next, observer.on_error, limiter.complete, scheduler=scheduler)
-        return CompositeDisposable(upstream, Disposable(limiter.close))
+        return CompositeDisposable(upstream, context.on_drain(limiter.go_on), Disposable(limiter.close))
 
     return Observable(subscribe)
 
@@ -165,12 +167,12 @@ class _Limiter:
             self._observer.on_next(element.replace([], element.retracted))
         rows, weights = self._weighed(element)
         self._queue += [_Waiting(row, element, weight) for row, weight in zip(rows, weights, strict=True)]
-        self._go_on()
+        self.go_on()
 
     def complete(self) -> None:
         """The source is complete: so is this when all are let through."""
         self._completed = True
-        self._go_on()
+        self.go_on()
 
     def close(self) -> None:
         """Let nothing through any more."""
@@ -226,17 +228,32 @@ class _Limiter:
             until = max(now + asked, getattr(cause, "until", None) or 0.0)
             if until > now:
                 self._closings.append((until, f"the service asked to wait: {cause}"))
-        self._go_on()
+        self.go_on()
 
     def _heard(self, remaining: Remaining) -> None:
         """The service says what is left; nothing is let through where that is nothing, until it is reset."""
         if remaining.reset is not None and 0 in (remaining.requests, remaining.tokens):
             self._closings.append((remaining.reset, "the service says that nothing is left"))
 
-    def _go_on(self) -> None:
+    def _give_back(self) -> None:
+        """Give back the tasks that wait, where none is to be begun: the run drains, or somebody has paused them."""
+        ordered = [told for told in self._context.board.values() if isinstance(told, Worked) and told.order]
+        paused = any(told.stream == self._context.stream for told in ordered)
+        if not paused and not self._context.draining:
+            return
+        waiting, self._queue = self._queue, deque()
+        for one in waiting:
+            attempt = attempt_of(one.batch.leases)
+            if attempt is None:
+                self._queue.append(one)
+            else:
+                attempt.give_back(self._context.now(), "paused" if paused else "the run drains")
+
+    def go_on(self) -> None:
         """Let through what may be."""
         if self._busy or self._closed:
             return
+        self._give_back()
         if not self._queue:
             if self._completed:
                 self._completed = False
@@ -286,10 +303,11 @@ class _Limiter:
             del slot, waiting
             self._observer.on_next(batch)
             del batch
+        self._give_back()
         if self._queue and (granted.wait > 0 or not granted.number):
             self._later(granted.wait)
         else:
-            self._go_on()
+            self.go_on()
 
     def _unwritten(self, error: BaseException) -> None:
         if not isinstance(error, Exception) or not transient(error):
@@ -302,4 +320,4 @@ class _Limiter:
 
     def _later(self, seconds: float) -> None:
         wait = max(_LEAST_WAIT, seconds)
-        self._timer.disposable = self._scheduler.schedule_relative(wait, lambda *_: self._go_on())
+        self._timer.disposable = self._scheduler.schedule_relative(wait, lambda *_: self.go_on())

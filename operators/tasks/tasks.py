@@ -16,7 +16,6 @@ from rxpipe.expressions.known import KnownFields
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.tasks._home import Home
 from rxpipe.parameters.types import Expr, Ge
-from rxpipe.tasks.reading import Worked
 from rxpipe.tasks.records import Reading
 from rxpipe.tasks.store import TaskStore
 
@@ -94,7 +93,6 @@ def tasks(
         timers = context.scheduler(scheduler)
         home = Home(observer, context, timers, opened, ahead, max_attempts, again=not skip_existing)
         reading = Reading(context, key, priority, content)
-        context.board[context.name] = Worked(context.stream, path)
         context.describe("tasks", lambda: str(path))
         context.gauge("queue_depth", lambda: home.out)
 

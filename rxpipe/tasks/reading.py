@@ -6,8 +6,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 import orjson
@@ -19,11 +20,19 @@ COLUMNS = ("key", "state", "attempts", "cost", "kind", "error", "created", "star
 """What is told of a task."""
 
 
-class Worked(NamedTuple):
-    """What `tasks` puts on the run's board: its stream, and its store."""
+@dataclass(slots=True)
+class Worked:
+    """What `tasks` puts on the run's board.
+
+    Attributes:
+        stream: Its stream.
+        store: Its store.
+        order: What is wanted of all who work on that: `pause`, or nothing.
+    """
 
     stream: str
     store: Path
+    order: str | None = None
 
 
 def store_of(board: Mapping[str, Any], of: str) -> Path | None:
@@ -236,4 +245,4 @@ def chosen(states: Sequence[str], kinds: Sequence[str]) -> tuple[str, list[str]]
 def no_task(db: sqlite3.Connection, key: str) -> RxpipeError:
     """What is said of a key that no task has."""
     near = nearest(key, [found for (found,) in db.execute("SELECT key FROM task LIMIT 10000")])
-    return RxpipeError(f"key: must be that of a task; got {key!r}{did_you_mean(near)}: `rxpipe tasks list` has them")
+    return RxpipeError(f"key: must be that of a task; got {key!r}{did_you_mean(near)}; `rxpipe tasks list` has them")

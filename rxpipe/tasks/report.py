@@ -109,6 +109,11 @@ def _times(seconds: Sequence[float]) -> Times | None:
     return Times(sum(seconds) / count, half, most, nearly_all, seconds[-1])
 
 
+def money(value: float) -> str:
+    """A sum: cents, and hundredths of them below a dollar."""
+    return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:,.4f}"
+
+
 def markdown(found: Report, title: str) -> str:
     """The report for people.
 
@@ -143,8 +148,8 @@ def _summary(found: Report) -> str:
         began, ended = (datetime.fromtimestamp(at, UTC).astimezone() for at in (found.began, found.ended))
         told.append(f"from {began:%Y-%m-%d %H:%M:%S} to {ended:%Y-%m-%d %H:%M:%S}")
     if found.cost:
-        each = f", ${found.cost_per_task:,.4f} for each that is done" if found.cost_per_task is not None else ""
-        told.append(f"${found.cost:,.2f} were paid{each}")
+        each = f", {money(found.cost_per_task)} for each that is done" if found.cost_per_task is not None else ""
+        told.append(f"{money(found.cost)} were paid{each}")
     return "; ".join(told) + "."
 
 

@@ -17,6 +17,9 @@ from rxpipe.context import entered
 from rxpipe.elements import Batch
 from rxpipe.errors import ParameterError
 from rxpipe.graph import Graph
+from rxpipe.tasks.attempt import Attempt, Outcome
+from rxpipe.tasks.reading import Worked
+from rxpipe.tasks.store import Claimed
 from rxpipe.testing import TestContext
 
 
@@ -193,3 +196,44 @@ def test_what_is_charged_outlasts_the_run(tmp_path: Path) -> None:
 def test_what_is_wrong_is_told(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         rx.of(Batch([])).pipe(ops.limit(**options))
+
+
+def give_tasks(limited: Limited, ended: list[Outcome], *tasks: int) -> None:
+    """Give records that are of tasks."""
+    for task in tasks:
+        attempt = Attempt(Claimed(1, 0.0, task, f"key {task}", b"{}", None), {}, lambda _: None, ended.append)
+        limited.source.on_next(Batch([{"n": task}], leases=(attempt,)))
+        del attempt
+    limited.advance(0)
+
+
+@pytest.mark.parametrize("drains", [True, False])
+def test_tasks_that_wait_are_given_back_where_none_is_to_be_begun(drains: bool) -> None:
+    limited, ended = Limited(concurrency=2), list[Outcome]()
+    worked = limited.context.board["a[1] tasks"] = Worked("", Path("tasks.sqlite"))
+    other = limited.context.board["b[1] tasks"] = Worked("other", Path("other.sqlite"), "pause")
+    give_tasks(limited, ended, 1, 2, 3, 4)
+    limited.give(5)
+    assert numbers(limited.held) == [1, 2]
+    assert other.order == "pause", "which is for another stream"
+    if drains:
+        limited.context.drain()
+    else:
+        worked.order = "pause"
+        limited.end()
+    assert [(one.id, one.until) for one in ended if one.why] == [(3, 0.0), (4, 0.0)]
+    if not drains:
+        assert numbers(limited.held) == [2, 5], "what is no task goes on"
+        worked.order = None
+        give_tasks(limited, ended, 3)
+        limited.end()
+        assert numbers(limited.held) == [5, 3]
+
+
+def test_a_drain_does_not_wait_for_a_rate() -> None:
+    limited, ended = Limited(rate="1/h"), list[Outcome]()
+    give_tasks(limited, ended, 1, 2)
+    limited.source.on_completed()
+    limited.context.drain()
+    limited.end()
+    assert [(one.id, one.why) for one in ended] == [(2, "the run drains"), (1, "")]

@@ -22,11 +22,12 @@ from rxpipe.errors import RxpipeError
 from rxpipe.operators.sinks._cells import line_width, plain
 from rxpipe.operators.sinks._terminal import ENTER, LEAVE
 from rxpipe.operators.tasks._screen import screen
-from rxpipe.operators.tasks._words import left, line, money, speed
+from rxpipe.operators.tasks._words import left, line, speed
 from rxpipe.operators.tasks.to_progress import to_progress
 from rxpipe.runtime.output import Output
 from rxpipe.tasks.progress import Estimate, Failed, Progress, Working
 from rxpipe.tasks.reading import Worked as OnBoard
+from rxpipe.tasks.report import money
 from rxpipe.tasks.store import STATES
 from rxpipe.testing import TestContext
 from tests.rxpipe.tasks.batches import Worked, working
