@@ -112,8 +112,8 @@ class VirtualRun:
     def __enter__(self) -> Self:
         """Begin; `now()` in expressions is the virtual time until the block is left."""
         self._token = times.clock.set(self.engine.clock)
-        self.engine.begin()
         try:
+            self.engine.begin()
             self._raise()
         except BaseException:
             times.clock.reset(self._token)

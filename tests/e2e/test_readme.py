@@ -8,6 +8,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -112,11 +113,12 @@ streams:
     assert done.stdout.splitlines() == ['{"severity":"ERROR"}'] * 2
 
 
-@pytest.mark.parametrize("words", [words for words in commands() if words[0] != "make"], ids=" ".join)
+@pytest.mark.parametrize("words", [words for words in commands() if words[0].endswith("rxpipe")], ids=" ".join)
 def test_command_is_understood(words: list[str], folder: Path) -> None:
     assert words[0].removeprefix(".venv/bin/") == "rxpipe"
     parsed = parser().parse_args(words[1:])
-    for graph in parsed.graph if isinstance(parsed.graph, list) else [parsed.graph]:
+    named = getattr(parsed, "graph", [])
+    for graph in named if isinstance(named, list) else [named]:
         assert rxpipe.load(graph, sets=getattr(parsed, "set", None) or ()).streams
 
 
@@ -124,6 +126,12 @@ def test_make_knows_its_targets() -> None:
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     said = {words[1] for words in commands() if words[0] == "make"} | set(re.findall(r"`make (\w+)`", README))
     assert {"run", "test"} <= said <= targets
+
+
+def test_extras_are_offered() -> None:
+    installed = {extra for words in commands() if words[0].endswith("pip") for extra in re.findall(r"\w+", words[-1])}
+    offered = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert {"batch"} <= installed <= offered.keys()
 
 
 def test_options_in_the_text(capsys: pytest.CaptureFixture[str]) -> None:

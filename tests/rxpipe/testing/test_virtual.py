@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 import reactivex as rx
@@ -11,6 +13,7 @@ from reactivex import operators as rxo
 from rxpipe.context import current, entered
 from rxpipe.elements import Batch
 from rxpipe.errors import RxpipeError
+from rxpipe.expressions import times
 from rxpipe.lease import Lease
 from rxpipe.operator import operator_of
 from rxpipe.operators.flow.tap import tap
@@ -18,12 +21,14 @@ from rxpipe.testing import (
     Diagram,
     MarbleSource,
     TestContext,
+    VirtualRun,
     VirtualTimeScheduler,
     check_diagram,
     parse_marbles,
     record,
     run_marbles,
 )
+from tests.rxpipe.parts import graph
 
 
 def test_order_and_time() -> None:
@@ -126,3 +131,13 @@ def test_a_wrong_diagram_is_found() -> None:
 def test_batches_have_letters() -> None:
     values = {"a": Batch([{"n": 1}])}
     assert run_marbles(lambda s: s, "-a-b", values, until=1) == "-a-b"
+
+
+def test_a_run_that_cannot_begin_leaves_the_clock() -> None:
+    def fails(_: Any) -> Any:
+        msg = "no"
+        raise ValueError(msg)
+
+    with pytest.raises(RxpipeError), VirtualRun(graph(rx.of(1), fails)):
+        pass
+    assert abs(times.now() - time.time()) < 60
