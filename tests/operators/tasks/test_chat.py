@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import reactivex as rx
+from reactivex import operators as rxo
 
 from rxpipe.elements import Batch
 from rxpipe.errors import GraphError, MissingExtraError, RxpipeError
@@ -429,10 +431,8 @@ def test_whatever_is_cancelled_nothing_is_left_over(provided: Given) -> None:
 
 
 def test_without_a_loop_it_runs_in_threads() -> None:
-    import reactivex as rx
-
-    rows = rx.of(Batch([{"n": 1}, {"n": 2}])).pipe(chat("stand-in", "{{n}}")).run()
-    assert len(rows) == 1  # the last of those that came, each as it was answered
+    batches = rx.of(Batch([{"n": 1}, {"n": 2}])).pipe(chat("stand-in", "{{n}}"), rxo.to_list()).run()
+    assert sorted(row["n"] for batch in batches for row in batch.rows) == [1, 2]
 
 
 def test_from_yaml(folder: Path) -> None:

@@ -269,6 +269,7 @@ OWN: dict[str, Callable[[], Any]] = {
     "retry": lambda: rxpipe.on_error(ops.where("1 / (n % 5) > 0"), "retry"),
     "skip errors": lambda: rxpipe.on_error(ops.derive(q="1 / (n % 5)"), "skip"),
     "to_callback": lambda: ops.to_callback(same),
+    "tasks": lambda: ops.tasks(key="n", ahead=10),
     "slow": lambda: Slow(0.05),
 }
 """Steps beside those that the registry has, or with other parameters than their example."""
@@ -306,7 +307,10 @@ def step_of(name: str) -> Any:
     return Step(operator, example_parameters(operator))
 
 
-NAMES = [*OWN, *taking_batches()]
+OUTSIDE = {"chat", "http", "shell"}
+"""Steps that ask others, whose time is not virtual; `map_async` has the same queues."""
+
+NAMES = [*OWN, *(name for name in taking_batches() if name not in OWN and name not in OUTSIDE)]
 
 
 class Rows:
