@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from rxpipe.language.hidden import Hidden
+
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
     from pydantic_core import CoreSchema
@@ -86,6 +88,8 @@ def plain(hint: Any, value: Any) -> Any:
     kind = typing.get_origin(hint) or hint
     if kind is Any or (kind in _SCALARS and type(value) is kind):
         return value
+    if kind is str and type(value) is Hidden:  # it comes from the environment; as pydantic does
+        return str(value)
     known = _KINDS.get(kind)
     if known is not None:
         return known(typing.get_args(hint), value)

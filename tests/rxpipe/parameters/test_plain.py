@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing_extensions import TypedDict
 
 from rxpipe.errors import ParameterError
 from rxpipe.language.datafiles import DataFiles
+from rxpipe.language.hidden import SHORTEST, Hidden
 from rxpipe.operator import Operator
 from rxpipe.operators.sinks._panel import Panel
 from rxpipe.parameters.models import validate
@@ -107,7 +109,8 @@ TEXTS = st.sampled_from(
 KEYS = st.sampled_from(
     ["name", "more", "size", "parts", "table", "columns", "column", "form", "sort", "in_flight", "x"]
 )
-LEAVES = st.one_of(st.none(), st.booleans(), st.integers(-2, 3), st.floats(-1, 2), TEXTS, st.just(len))
+HIDDEN = TEXTS.filter(lambda text: len(text) < SHORTEST).map(lambda text: Hidden(text, "${NAME}"))
+LEAVES = st.one_of(st.none(), st.booleans(), st.integers(-2, 3), st.floats(-1, 2), TEXTS, HIDDEN, st.just(len))
 VALUES = st.recursive(
     LEAVES, lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(KEYS, inner, max_size=3)), max_leaves=8
 )
@@ -213,12 +216,12 @@ def test_a_name_of_pydantic_s_own_is_a_name_like_any() -> None:
         made.validate({"copy": "a", "model_confi": 1})
 
 
-def imported(code: str) -> set[str]:
+def imported(code: str, **environment: str) -> set[str]:
     """The modules that a process imports for some code."""
     script = f"import sys\n{code}\nsys.stderr.write(' '.join(sys.modules))"
-    return set(
-        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stderr.split()
-    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, check=True)
+    return set(done.stderr.split())
 
 
 def test_help_imports_next_to_nothing() -> None:
@@ -231,8 +234,8 @@ def test_help_imports_next_to_nothing() -> None:
 def test_a_graph_without_mistakes_needs_no_pydantic_and_nothing_logged_no_loguru(command: str, tmp_path: Path) -> None:
     (tmp_path / "projects").mkdir()
     options = ["--once"] if command == "run" else []
-    arguments = [command, "usage", *options, "--set", f"paths={tmp_path}"]
-    found = imported(f"import rxpipe.cli\nassert rxpipe.cli.main({arguments!r}) == 0")
+    code = f"import rxpipe.cli\nassert rxpipe.cli.main({[command, 'usage', *options]!r}) == 0"
+    found = imported(code, CLAUDE_CONFIG_DIR=str(tmp_path))
     assert "rxpipe.operators.records.parse_json" in found
     needless = {"annotated_types", "difflib", "importlib.metadata", "loguru", "multiprocessing", "prometheus_client"}
     assert found & {*needless, "pydantic", "pydantic_core", "pydantic_settings", "rich"} == set()
