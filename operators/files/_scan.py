@@ -16,6 +16,9 @@ from rxpipe.operators.files._tree import Found, Identity, Tree, parent, state_of
 _SETTLED = 3_000_000_000
 """Nanoseconds after which a folder's modification time can be trusted: a later change gets a later time."""
 
+_QUIET = 60_000_000_000
+"""Nanoseconds after which a folder to which nothing came is looked at only in its turn, see `Scanner.sweep`."""
+
 _AT_ONCE = 128
 """How many known paths are looked at between two yields."""
 
@@ -84,22 +87,41 @@ class Scanner:
         for path, state in found_links.items():
             found.setdefault(path, state)
 
-    def sweep(self, paths: Iterable[str], found: Found, listed: set[str]) -> Iterator[None]:
+    def sweep(
+        self, paths: Iterable[str], found: Found, listed: set[str], turn: int = 0, turns: int = 1
+    ) -> Iterator[None]:
         """Look at all that is known, then as `scan` does at paths and wherever something came or went.
 
         It costs one `stat` for each file and folder: a folder is listed only where its modification time is not that of
-        its last listing. That finds every change where the times of folders can be trusted.
+        its last listing. That finds every change where the times of folders can be trusted. Of several sweeps each
+        looks at its share of the folders that have been quiet for a minute; once something came or went, at all: what
+        left one folder may be in any other.
+
+        Args:
+            paths: As in `scan`.
+            found: As in `scan`.
+            listed: Takes the folders that were listed, or need not be.
+            turn: Which of the sweeps this is.
+            turns: How many sweeps share the quiet folders.
         """
         changed: set[str] = set()
-        yield from self._sweep_folders(changed)
+        quiet = time.time_ns() - _QUIET
+        due, rest = list[Folder](), list[Folder]()
+        for number, folder in enumerate(self.folders.values()):
+            waits = number % turns != turn and 0 <= folder.mtime_ns < quiet
+            (rest if waits else due).append(folder)
+        yield from self._sweep_folders(due, changed)
         yield from self._sweep_files(found, changed)
+        if changed:
+            yield from self._sweep_folders(rest, changed)
         listed.update(self.folders.keys() - changed)
         yield from self.scan({*paths, *changed} - listed, found, listed)
 
-    def _sweep_folders(self, changed: set[str]) -> Iterator[None]:
+    def _sweep_folders(self, folders: Iterable[Folder], changed: set[str]) -> Iterator[None]:
         """Find the folders that are not as they were when they were listed."""
         look = os.stat
-        for number, (path, folder) in enumerate(self.folders.items(), 1):
+        for number, folder in enumerate(folders, 1):
+            path = folder.path
             try:
                 now = look(path)
             except OSError:

@@ -23,6 +23,12 @@ from rxpipe.operators.files._tree import Found, parent
 _SLICE = 0.005
 """Seconds after which a long scan lets the rest of the dataflow have its turn."""
 
+_ALL = 60.0
+"""Seconds within which rescans look at each folder, also at those that have been quiet for long."""
+
+_TURNS = 6
+"""How many rescans share those."""
+
 _FEW = 16
 """How many hints are followed at once, without a round."""
 
@@ -67,6 +73,9 @@ class Watcher:
         self.left_out: set[str] = set()
         self.missed = 0
         self.rescanning = False
+        self.lost = False
+        self.turns = max(1, min(_TURNS, int(_ALL / rescan)))
+        self.turn = 0
         self.closed = False
         self._round: Iterator[None] | None = None
         self._scheduled = False
@@ -151,6 +160,7 @@ class Watcher:
                     hints.add(root)
         if lost:
             logger.warning("{}: notifications were lost; scanning all watched paths", self.context.name)
+            self.lost = True
             self.rescan()
         self.pending |= hints
         if self.pending and not self._scheduled:
@@ -258,9 +268,12 @@ class Watcher:
         for root in removed:
             self.polled.discard(root)
             self.scanner.forget_root(root, found)
-        notified = self.notify is not None and not self.polled
-        look = self.scanner.sweep if rescanning and notified else self.scanner.scan
-        yield from look(looked, found, listed)
+        if rescanning and self.notify is not None and not self.polled:
+            turns, self.lost = 1 if self.lost else self.turns, False
+            self.turn = (self.turn + 1) % turns
+            yield from self.scanner.sweep(looked, found, listed, self.turn, turns)
+        else:
+            yield from self.scanner.scan(looked, found, listed)
         for event in self.scanner.tree.reconcile(found, listed):
             paths = {event.path, event.old_path}
             if rescanning and self.notify is not None and not (paths & looked or paths & self.pending):

@@ -7,6 +7,7 @@ structs become dicts of their fields' names.
 from __future__ import annotations
 
 from functools import cache
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -65,7 +66,7 @@ def _plain(value: Any, *, large: bool = False) -> Any:
     if kind in _ATOMS:
         return Ext(_INTEGER, b"%x" % value) if large and kind is int and value not in _NATIVE else value
     if kind is tuple or kind is list:
-        if large or not _ATOMS.issuperset(map(type, value)):
+        if large or not (_ATOMS.issuperset(map(type, value)) or _is_plain_rows(value)):
             value = [_plain(part, large=large) for part in value]
         return value if kind is list else Ext(_TUPLE, _encode(value))
     if isinstance(value, msgspec.Struct):
@@ -75,6 +76,11 @@ def _plain(value: Any, *, large: bool = False) -> Any:
     if isinstance(value, dict):
         return {name: _plain(part, large=large) for name, part in value.items()}
     return value
+
+
+def _is_plain_rows(value: Any) -> bool:
+    """Whether all parts are lists of what MessagePack has a form for, as an aggregation's many values with their counts."""
+    return {*map(type, value)} == {list} and _ATOMS.issuperset(map(type, chain.from_iterable(value)))
 
 
 @cache

@@ -224,7 +224,7 @@ def test_many_files_of_a_log_take_no_more_than_many_of_many(start: Any, logs: Pa
             assert len(session.lines(5)) == count
             session.stop()
         calls.append(pstats.Stats(profile).total_calls)  # type: ignore[attr-defined]  # known to no stub
-    assert calls[1] < 2.5 * calls[0]
+    assert calls[1] < 3 * calls[0]  # what looked at all of them for each would take four times as many
 
 
 ACTIONS = ["write", "rotate", "compress", "look", "restart", "checkpoint", "crash"]

@@ -30,11 +30,11 @@ def scanner(tmp_path: Path) -> Scanner:
     return made
 
 
-def swept(scanner: Scanner) -> tuple[Found, set[str]]:
+def swept(scanner: Scanner, turn: int = 0, turns: int = 1) -> tuple[Found, set[str]]:
     """What a sweep finds, and which folders it vouches for."""
     found: Found = {}
     listed: set[str] = set()
-    for _ in scanner.sweep(scanner.roots, found, listed):
+    for _ in scanner.sweep(scanner.roots, found, listed, turn, turns):
         pass
     return found, listed
 
@@ -83,3 +83,39 @@ def test_a_folder_that_changed_a_moment_ago_is_listed_again(scanner: Scanner, tm
     swept(scanner)
     assert scanner.folders[str(tmp_path / "x")].mtime_ns == -1, "a later change could get the same time"
     assert scanner.folders[str(tmp_path / "x" / "y")].mtime_ns == 1_000_000_000
+
+
+def test_sweeps_share_the_quiet_folders(scanner: Scanner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    look = os.stat
+
+    def stat(path: str) -> os.stat_result:
+        looked.append(path)
+        return look(path)
+
+    monkeypatch.setattr(os, "stat", stat)
+    each = list[set[str]]()
+    for turn in range(6):
+        looked.clear()
+        assert swept(scanner, turn, 6) == ({}, set(scanner.folders))
+        assert set(scanner.tree.files) < {*looked, *scanner.folders}
+        each.append({path for path in looked if path in scanner.folders})
+    assert sorted(path for paths in each for path in paths) == sorted(scanner.folders)
+    assert max(map(len, each)) == 1
+    os.utime(tmp_path / "x")
+    swept(scanner)
+    for turn in range(6):
+        looked.clear()
+        swept(scanner, turn, 6)
+        assert str(tmp_path / "x") in looked, "a folder that changed a moment ago is looked at each time"
+
+
+def test_what_left_one_folder_is_looked_for_in_all(scanner: Scanner, tmp_path: Path) -> None:
+    os.rename(tmp_path / "x" / "b", tmp_path / "x" / "y" / "moved")
+    os.utime(tmp_path / "x", (1, 1))
+    [turn] = [number for number, path in enumerate(scanner.folders) if path == str(tmp_path)]
+    found, _ = swept(scanner, turn, 6)
+    assert {path: state is None for path, state in found.items()} == {
+        str(tmp_path / "x" / "b"): True,
+        str(tmp_path / "x" / "y" / "moved"): False,
+    }
