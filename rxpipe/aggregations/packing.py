@@ -79,7 +79,7 @@ def _plain(value: Any, *, large: bool = False) -> Any:
 
 
 def _is_plain_rows(value: Any) -> bool:
-    """Whether all parts are lists of what MessagePack has a form for, as an aggregation's many values with their counts."""
+    """Whether all parts are lists of what MessagePack has a form for: values, and how many of each."""
     return {*map(type, value)} == {list} and _ATOMS.issuperset(map(type, chain.from_iterable(value)))
 
 
