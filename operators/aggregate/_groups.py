@@ -107,13 +107,11 @@ class Groups:
 
     def _merged(self, part: Partial) -> bool:
         """Take in the groups of later records; one whose values do not fit those that are here is rejected."""
-        for key, group in part.state.items():
-            try:
-                self._store.merge(key, group)
-            except Exception as error:  # noqa: BLE001  # whatever two values make the generated code raise
-                self._context.reject(error, str({"key": key}), leases=part.leases)
-            else:
-                self._stale[key] = None
+
+        def reject(key: Key, error: Exception) -> None:
+            self._context.reject(error, str({"key": key}), leases=part.leases)
+
+        self._stale.update(dict.fromkeys(self._store.merge(part.state, reject)))
         if part.state:
             self._fill()
             self._version += 1

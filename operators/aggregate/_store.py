@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
 from operator import length_hint
@@ -81,10 +81,17 @@ class Store:
         later = self.groups[other]
         self.take({other: None, key: self._code.join(self.groups[key], later) if key in self.groups else later})
 
-    def merge(self, key: Key, group: Group) -> None:
-        """Add a group made elsewhere, of records that are never taken back and count as later."""
-        later = self._with_keepers(group) if self.exact else group
-        self.take({key: self._code.join(self.groups[key], later) if key in self.groups else later})
+    def merge(self, later: Mapping[Key, Group], reject: Callable[[Key, Exception], None]) -> Changed:
+        """Add groups made elsewhere, of records that are never taken back and count as later; reject what cannot be."""
+        changed: Changed = {}
+        for key, group in later.items():
+            made = self._with_keepers(group) if self.exact else group
+            try:
+                changed[key] = self._code.join(self.groups[key], made) if key in self.groups else made
+            except Exception as error:  # noqa: BLE001  # whatever two values make the generated code raise
+                reject(key, error)
+        self.take(changed)
+        return changed
 
     def remove(self, keys: Iterable[Key]) -> None:
         """Let go of groups."""

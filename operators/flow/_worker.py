@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from pathlib import Path
@@ -11,7 +12,7 @@ from rxpipe.errors import RxpipeError
 from rxpipe.lease import Flow
 from rxpipe.operator import Step
 from rxpipe.operators.flow._pipeline import Pipeline
-from rxpipe.operators.flow._wire import dumps, loads, plain, receive, restored, send
+from rxpipe.operators.flow._wire import dumps, loads, plain, receive, restored, send, slots
 from rxpipe.registry import registry
 from rxpipe.runtime.memory import tune
 
@@ -45,11 +46,14 @@ def _step(name: str, file: str, parameters: dict[str, Any]) -> Step:
     return Step(operator, parameters)
 
 
-def serve(descriptor: int) -> None:
+def serve(descriptor: int, memory: int) -> None:
     """Do what is asked for until the run, or its process, is gone. Ctrl-C is the run's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     tune()
     flow = Flow()
+    shared = slots(memory)
+    os.close(memory)
+    number = 0
     with socket.socket(fileno=descriptor) as run:
         first = receive(run)
         pipeline: Pipeline | None = None
@@ -59,7 +63,8 @@ def serve(descriptor: int) -> None:
         except Exception as error:  # noqa: BLE001  # whatever an operator raises when it is made
             failure = _said(error)
         send(run, [])  # ready
-        while (message := receive(run)) is not None:
+        while (message := receive(run, shared[number % len(shared)])) is not None:
+            number += 1
             if pipeline is not None:
                 try:
                     elements, errors = pipeline.run(restored(loads(message), None, flow))

@@ -17,16 +17,13 @@ from rxpipe.elements import ErrorRecord
 from rxpipe.errors import RxpipeError
 from rxpipe.lease import Flow
 from rxpipe.operators.flow._calls import leases_of
-from rxpipe.operators.flow._wire import Message, dumps, loads, plain, receive, restored, send
+from rxpipe.operators.flow._wire import Message, dumps, loads, plain, receive, restored, send, shared_memory, slots
 from rxpipe.operators.flow._worker import Setup
 
 Made = tuple[list[Any], list[ErrorRecord]]
 """What the steps made of an element, and what they rejected of it."""
 
-_BUFFER = 1024 * 1024
-"""Bytes that a socket takes without waiting for the other end, if the system allows."""
-
-_CODE = "import sys; from rxpipe.operators.flow._worker import serve; serve(int(sys.argv[1]))"
+_CODE = "import sys; from rxpipe.operators.flow._worker import serve; serve(*map(int, sys.argv[1:]))"
 
 
 class WorkerError(RxpipeError):
@@ -103,12 +100,12 @@ class ProcessWorker:
         self._gone = self._ready = False
         self._socket, other = socket.socketpair()
         environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
-        with other:
-            for end in (self._socket, other):
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
-            command = [sys.executable, "-c", _CODE, str(other.fileno())]
+        with other, shared_memory(self.ahead) as memory:
+            self._slots = slots(memory.fileno())
+            passed = [other.fileno(), memory.fileno()]
+            command = [sys.executable, "-c", _CODE, *map(str, passed)]
             self.process = subprocess.Popen(  # noqa: S603  # this very Python
-                command, stdin=subprocess.DEVNULL, pass_fds=[other.fileno()], env=environ
+                command, stdin=subprocess.DEVNULL, pass_fds=passed, env=environ
             )
         with contextlib.suppress(OSError):  # it died at once: the first element finds out
             send(self._socket, dumps(setup))
@@ -125,7 +122,7 @@ class ProcessWorker:
         with self._sending:
             number, self._sent = self._sent, self._sent + 1
             with contextlib.suppress(OSError):  # it is gone: whoever waits for its answer finds out
-                send(self._socket, message)
+                send(self._socket, message, self._slots[number % self.ahead])
         made = loads(self._answer(number))
         if isinstance(made, str):
             raise RxpipeError(made)
