@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from rxpipe.aggregations.packing import pack, pack_key, unpack
+from rxpipe.aggregations.packing import pack, pack_around, pack_key, unpack
 from rxpipe.context import Change, Cut
 from rxpipe.elements import Row
 from rxpipe.operators.records._contest import Contest
@@ -102,6 +102,11 @@ class Unsaved:
 
     def _packed(self, key: Any, found: Any, gone: set[tuple[Any, Any]]) -> Iterable[Change]:
         """A row for each origin that a key has candidates of; those are not gone."""
+        if isinstance(found, msgspec.Struct):  # one candidate, as most keys have
+            origin, values = self._origin(found), msgspec.structs.astuple(found)
+            gone.discard((key, origin))
+            shape = self._shapes.setdefault(found.__struct_fields__, len(self._shapes))
+            return [(pack_key(key), str(origin or ""), pack_around([[0, shape, [*values]]], values))]
         parts: dict[str, list[list[Any]]] = {}
         for number, (origin, row) in enumerate(self._entries(key, found)):
             entry = [number, row]

@@ -6,6 +6,8 @@ structs become dicts of their fields' names.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from itertools import chain
 from typing import Any
@@ -33,6 +35,14 @@ def pack(value: Any) -> bytes:
         return _encode(_plain(value))
     except OverflowError:  # a whole number that is large, which is rare: looked for only now
         return _encode(_plain(value, large=True))
+
+
+def pack_around(value: Any, parts: Iterable[Any]) -> bytes:
+    """As `pack`, of a value that is nothing but lists and these parts: the usual case takes a quarter of the time."""
+    if _ATOMS.issuperset(map(type, parts)):
+        with suppress(OverflowError):
+            return _encode(value)
+    return pack(value)
 
 
 def unpack(data: bytes) -> Any:
