@@ -135,8 +135,12 @@ def send(to: socket.socket, message: Message, slot: memoryview | None = None) ->
             left[0] = left[0][sent:]
 
 
-def receive(at: socket.socket, slot: memoryview | None = None) -> Message | None:
+def receive(at: IO[bytes], slot: memoryview | None = None) -> Message | None:
     """The next message, whose blocks may be in a slot of shared memory; None where the other end is gone.
+
+    Args:
+        at: This end of the socket, as a file: a small message is there after one call of the system.
+        slot: The memory.
 
     Raises:
         OSError: It takes too long.
@@ -162,13 +166,6 @@ def receive(at: socket.socket, slot: memoryview | None = None) -> Message | None
     return parts
 
 
-def _exactly(at: socket.socket, size: int) -> bytes | None:
-    data = at.recv(size, socket.MSG_WAITALL) if size else b""
-    if len(data) == size:
-        return data
-    parts = [data]
-    while size := size - len(parts[-1]):
-        if not parts[-1]:
-            return None
-        parts.append(at.recv(size, socket.MSG_WAITALL))
-    return b"".join(parts)
+def _exactly(at: IO[bytes], size: int) -> bytes | None:
+    data = at.read(size)
+    return data if len(data) == size else None

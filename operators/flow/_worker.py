@@ -54,8 +54,8 @@ def serve(descriptor: int, memory: int) -> None:
     shared = slots(memory)
     os.close(memory)
     number = 0
-    with socket.socket(fileno=descriptor) as run:
-        first = receive(run)
+    with socket.socket(fileno=descriptor) as run, run.makefile("rb") as asked:
+        first = receive(asked)
         pipeline: Pipeline | None = None
         failure = ""
         try:
@@ -63,7 +63,7 @@ def serve(descriptor: int, memory: int) -> None:
         except Exception as error:  # noqa: BLE001  # whatever an operator raises when it is made
             failure = _said(error)
         send(run, [])  # ready
-        while (message := receive(run, shared[number % len(shared)])) is not None:
+        while (message := receive(asked, shared[number % len(shared)])) is not None:
             number += 1
             if pipeline is not None:
                 try:

@@ -99,6 +99,7 @@ class ProcessWorker:
         self._answered = 0
         self._gone = self._ready = False
         self._socket, other = socket.socketpair()
+        self._answers = self._socket.makefile("rb")
         environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)}
         with other, shared_memory(self.ahead) as memory:
             self._slots = slots(memory.fileno())
@@ -138,9 +139,9 @@ class ProcessWorker:
                 raise _Died(of_it=False)
             try:
                 if not self._ready:  # it has imported what it needs: that is not the element's time
-                    self._ready = receive(self._socket) is not None
+                    self._ready = receive(self._answers) is not None
                     self._socket.settimeout(self._timeout)
-                answer = receive(self._socket)
+                answer = receive(self._answers)
             except TimeoutError:
                 self._gone = True
                 raise
@@ -164,6 +165,7 @@ class ProcessWorker:
         self.process.wait()
         with self._sending, self._turn:
             self._gone = True
+            self._answers.close()
             self._socket.close()
             self._turn.notify_all()
 

@@ -20,10 +20,10 @@ def told(value: Any, *, shared: bool = True) -> tuple[Any, bytes]:
     with shared_memory(1) as memory:
         [ours], [theirs] = slots(memory.fileno()), slots(memory.fileno())
     one, other = socket.socketpair()
-    with one, other:
+    with one, other, other.makefile("rb") as arriving:
         sender = threading.Thread(target=send, args=(one, dumps(value), ours if shared else None))
         sender.start()
-        message = receive(other, theirs)
+        message = receive(arriving, theirs)
         sender.join()
     assert message is not None
     return loads(message), bytes(ours[:4])
@@ -53,7 +53,7 @@ def test_without_memory_of_the_kernel_a_file_is_shared(monkeypatch: pytest.Monke
 
 def test_the_other_end_is_gone() -> None:
     one, other = socket.socketpair()
-    with other:
+    with other, other.makefile("rb") as arriving:
         one.sendall(b"\1")
         one.close()
-        assert receive(other) is None
+        assert receive(arriving) is None
