@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -370,7 +372,11 @@ def test_no_queue_outgrows_its_bound(steps: list[str], second: list[str], nbytes
     )
     assume(not rxpipe.problems(made))  # such as a field that an earlier step leaves out
     most = (limit // nbytes + 1) * Rows.each * MOST_PARTS ** [*steps, *second].count("explode")
-    with VirtualRun(made, settings={"in_flight": f"{limit}B"}, watch=lambda *_: None) as run:
+    with (
+        TemporaryDirectory() as name,
+        contextlib.chdir(name),  # `tasks` makes its store there; one of another example would say what is done already
+        VirtualRun(made, settings={"in_flight": f"{limit}B"}, watch=lambda *_: None) as run,
+    ):
         for _ in range(30):
             run.advance(0.5)
             flow = run.engine.flow
