@@ -109,12 +109,14 @@ class Sample(msgspec.Struct, frozen=True):
         sets: The parameter that is pointed there.
         path: Where in that folder.
         files: Which files are data: where the parameter's folders have none, there is nothing but samples to see.
+        values: Values of other parameters on sample data, such as where its results go; those given go before them.
     """
 
     call: str
     sets: str
     path: str = "."
     files: str = "*.jsonl"
+    values: dict[str, Any] = {}
 
 
 @dataclass(init=False)

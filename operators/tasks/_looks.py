@@ -155,7 +155,7 @@ class Looks:
         elif output is None or not shown:
             self._log()
         elif self._told is not None:
-            for text in summary(self._told, output.size()[0]):
+            for text in summary(self._told, output.size()[0], final=True):
                 output.stream.write(encode(text, colour=output.colour, unicode=output.unicode) + "\n")
             output.stream.flush()
         if self._finished is not None:

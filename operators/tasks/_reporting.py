@@ -108,6 +108,8 @@ class Reporting:
         return body
 
     def _send(self, body: bytes, finished: Callable[[], None], tried: int) -> None:
+        if tried == 1:
+            logger.info("{}: {}", self._context.stream or self._context.name, self._to)
         if not self._webhook:
             finished()
             return

@@ -49,12 +49,12 @@ def screen(progress: Progress | None, size: tuple[int, int], title: str, status:
     return [cut([(" " * MARGIN, ""), *line], cells) if line else [] for line in made[:lines]]
 
 
-def summary(progress: Progress, cells: int) -> list[Line]:
-    """The bar, when it will be done, the states, and the cost."""
+def summary(progress: Progress, cells: int, *, final: bool = False) -> list[Line]:
+    """The bar, when it will be done, the states, and the cost; `final` where the run is over."""
     share = progress.over / progress.total if progress.total else 0.0
     done = f" {int(share * 100):3d}%  {progress.over:,} of {progress.total:,}"
     made: list[Line] = [[*bar(progress.over, progress.total, max(4, cells - len(done))), (done, "bold")]]
-    made.append(cut(_pace(progress), cells))
+    made.append(cut(_pace(progress, final=final), cells))
     states: Line = []
     for state in _SHOWN:
         count = progress.states[state]
@@ -67,11 +67,13 @@ def summary(progress: Progress, cells: int) -> list[Line]:
     return made
 
 
-def _pace(progress: Progress) -> Line:
+def _pace(progress: Progress, *, final: bool) -> Line:
     if progress.order is not None:
         return [("paused: no task is begun; 'rxpipe tasks resume' lets them go on", "warn")]
     if progress.total == progress.over:
         return [("nothing is left to do", "dim")]
+    if final:
+        return [(f"the next run goes on with the {progress.total - progress.over:,} that are left", "dim")]
     estimate = progress.estimate
     if estimate is None:
         return [("how long it takes is not known yet", "dim")]

@@ -91,7 +91,7 @@ def execute(args: argparse.Namespace) -> int:
         logger.warning("{}", ": ".join(part for part in (str(warned.place or ""), warned.told) if part))
     with _sample(args, plan, values) as sample:
         if sample is not None:
-            plan = graph.plan(**(values | sample.values))
+            plan = graph.plan(**sample.values(values))
         tune()
         if args.dry_run:
             return _dry_run(args, plan)

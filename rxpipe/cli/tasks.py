@@ -150,8 +150,9 @@ def _list(args: argparse.Namespace, tasks: Tasks) -> None:
 
 def _line(task: dict[str, Any]) -> str:
     from rxpipe.errors import shortened  # noqa: PLC0415
+    from rxpipe.tasks.report import money  # noqa: PLC0415
 
-    cost = f"${task['cost']:.4f}" if task["cost"] else "-"
+    cost = money(task["cost"]) if task["cost"] else "-"
     why = f"{task['kind']}: {task['error']}" if task["kind"] else ""
     text = f"{task['state']:<9}  {task['attempts']:>2}  {cost:>9}  {task['key']}"
     shown = "".join(char if char.isprintable() else " " for char in f"{text}  {shortened(why, WIDTH)}")

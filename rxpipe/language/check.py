@@ -153,12 +153,13 @@ class _Checker:
     def _sample(self) -> None:
         graph, at = self.graph, self.graph.places.at
         if graph.sample is not None:
-            if graph.sample.sets not in graph.params:
-                guess = nearest(graph.sample.sets, graph.params)
-                message = (
-                    f"sample: 'sets' must name a parameter of the graph; got {graph.sample.sets!r}{did_you_mean(guess)}"
-                )
-                self.note(message, at(("sample", "sets")))
+            named = [("sets", graph.sample.sets, at(("sample", "sets")))]
+            named += [("values", name, at(("sample", "values", name))) for name in graph.sample.values]
+            for key, name, place in named:
+                if name not in graph.params:
+                    guess = nearest(name, graph.params)
+                    must = f"sample: {key!r} must name a parameter of the graph"
+                    self.note(f"{must}; got {name!r}{did_you_mean(guess)}", place)
             try:
                 function_named(graph.sample.call)
             except FunctionError as error:

@@ -252,14 +252,17 @@ class _Reader:
         node = self._part("sample", "mapping")
         if node is None:
             return None
-        parts = self._keys(node, ("sample",), ("call", "sets", "path", "files"), "a sample")
+        parts = self._keys(node, ("sample",), ("call", "sets", "path", "files", "values"), "a sample")
         missing = [name for name in ("call", "sets") if name not in parts]
         for name in missing:
             self._note(f"sample: {name!r} is missing", node.place)
-        wrong = [(name, part) for name, part in parts.items() if not isinstance(part.value, str)]
-        for name, part in wrong:
-            self._note(f"sample: {name!r} must be a text; got {part.describe()}", part.place)
-        return None if missing or wrong else Sample(**{name: part.value for name, part in parts.items()})
+        wrong = False
+        for name, part in parts.items():
+            kind, must = ("mapping", "a mapping of parameters") if name == "values" else ("scalar", "a text")
+            if part.kind != kind or (kind == "scalar" and not isinstance(part.value, str)):
+                self._note(f"sample: {name!r} must be {must}; got {part.describe()}", part.place)
+                wrong = True
+        return None if missing or wrong else Sample(**{name: part.plain() for name, part in parts.items()})
 
     def _allow(self) -> dict[str, list[str]]:
         node = self._part("allow", "mapping")

@@ -81,7 +81,7 @@ class AsyncRun:
         from_savepoint: Path | str | None = None,
     ) -> None:
         self._sample = _sample_of(graph) if sample else None
-        given = {**(values or {}), **(self._sample.values if self._sample else {})}
+        given = self._sample.values(values or {}) if self._sample else values or {}
         self.plan = graph if isinstance(graph, Plan) else graph.plan(**given)
         self.graph = self.plan.graph
         self.settings = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -27,7 +27,6 @@ class SampleData:
         graph: A graph with a `sample:` section.
 
     Attributes:
-        sets: The graph's parameter that points at the data.
         folder: Where the data is.
 
     Raises:
@@ -41,7 +40,8 @@ class SampleData:
             raise RxpipeError(msg)
         self._function = function_named(graph.sample.call)
         self._path = graph.sample.path
-        self.sets = graph.sample.sets
+        self._sets = graph.sample.sets
+        self._values = graph.sample.values
         self.folder = Path(tempfile.gettempdir()) / f"rxpipe-sample-{uuid4().hex[:12]}"
         self._steps: Iterator[float] = iter(())
         self._delay: float | None = None
@@ -65,10 +65,9 @@ class SampleData:
         self.end()
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    @property
-    def values(self) -> dict[str, Any]:
-        """The parameter values that point the graph at the folder."""
-        return {self.sets: [str(self.folder / self._path)]}
+    def values(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The values of the graph's parameters: those given, but for the one that points at the folder."""
+        return {**self._values, **given, self._sets: [str(self.folder / self._path)]}
 
     def play(self) -> None:
         """Go on making changes, on the loop that is running, until the block ends or there are no more."""

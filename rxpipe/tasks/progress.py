@@ -164,6 +164,7 @@ def estimate(
     spans = [span for span in spans if span[1] > start]
     if not spans:
         return None
+    now = max(now, *(end for _, end in spans))  # a clock that was set back cannot say how long it has been
     durations = Durations(
         [Observed(max(0.0, start - begun), end - begun, ended=True) for begun, end in spans]
         + [Observed(max(0.0, start - begun), max(0.0, now - begun), ended=False) for begun in running]

@@ -67,8 +67,10 @@ def reading(path: Path) -> Generator[TaskReader]:
         msg = f"task store {path}: must be there; got nothing: no graph has run with it, or it is somewhere else"
         raise StateError(msg)
     try:
-        db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, check_same_thread=False)
+        # for writing, too, where that is allowed: else it would leave its '-wal' and '-shm' files when it is the last
+        db = sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, check_same_thread=False)
         try:
+            db.execute("PRAGMA query_only = ON")
             if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
                 msg = f"task store {path}: must be a task store of rxpipe; got another SQLite file"
                 raise StateError(msg)

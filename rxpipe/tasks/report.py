@@ -12,6 +12,7 @@ from rxpipe.tasks.reading import TaskReader
 from rxpipe.tasks.store import State
 
 _QUANTILES = (0.5, 0.9, 0.99)
+_CENT = 0.01
 
 
 class Times(msgspec.Struct, frozen=True):
@@ -110,8 +111,9 @@ def _times(seconds: Sequence[float]) -> Times | None:
 
 
 def money(value: float) -> str:
-    """A sum: cents, and hundredths of them below a dollar."""
-    return f"${value:,.2f}" if value >= 1 or value == 0 else f"${value:,.4f}"
+    """A sum: cents, hundredths of them below a dollar, and below a cent two digits that are not 0."""
+    digits = 2 if value >= 1 or value == 0 else 4 if value >= _CENT else 1 - math.floor(math.log10(value))
+    return f"${value:,.{digits}f}"
 
 
 def markdown(found: Report, title: str) -> str:

@@ -105,6 +105,7 @@ def _parts() -> Schema:
                 "sets": {"type": "string", "description": "The parameter of the graph that is pointed at the data."},
                 "path": {"type": "string", "default": "."},
                 "files": {"type": "string", "default": "*.jsonl", "description": "Which files are data."},
+                "values": {"type": "object", "description": "Values of other parameters on sample data."},
             },
         },
         "allow": {

@@ -113,7 +113,13 @@ def test_speed(rate: float, text: str) -> None:
 
 
 def test_words() -> None:
-    assert [*map(money, (0.0, 0.1234, 12.3, 1234.5))] == ["$0.00", "$0.1234", "$12.30", "$1,234.50"]
+    assert [*map(money, (0.0, 0.000061, 0.1234, 12.3, 1234.5))] == [
+        "$0.00",
+        "$0.000061",
+        "$0.1234",
+        "$12.30",
+        "$1,234.50",
+    ]
     assert left(Estimate(1, 1, 10, 10, 10)) == "10s left"
     assert left(Estimate(1, 1, 10, 0, 30)) == "10s left (at most 30s)"
     assert line(batch()) == (
@@ -223,6 +229,17 @@ def test_a_terminal_is_given_back_and_the_figures_stay(tmp_path: Path) -> None:
         assert text.startswith(ENTER)
         assert "nothing is left to do" in text.partition(LEAVE)[2]
         assert lines == []
+
+
+def test_a_run_that_ends_early_leaves_the_rest_to_the_next(tmp_path: Path) -> None:
+    output = Output(stream := io.StringIO(), terminal=True, interactive=True, width=80, height=24)
+    with shown(tmp_path, output) as (context, work, source, _):
+        advance(context, work, 5)
+        source.on_completed()
+        context.virtual.advance_by(1)
+    left = stream.getvalue().partition(LEAVE)[2]
+    assert "the next run goes on with the 26 that are left" in left
+    assert "not known yet" not in left
 
 
 def test_a_screen_that_is_not_drawn_on_has_no_codes(tmp_path: Path) -> None:

@@ -124,7 +124,8 @@ graphs = st.builds(
     params=st.dictionaries(st.from_regex(r"[a-z]{1,5}", fullmatch=True), params(), max_size=3),
     settings=st.dictionaries(texts, values, max_size=3),
     plugins=st.lists(texts, max_size=2),
-    sample=st.none() | st.builds(Sample, texts, texts, texts),
+    sample=st.none()
+    | st.builds(Sample, texts, texts, texts, texts, st.dictionaries(st.sampled_from("abc"), values, max_size=2)),
     description=texts,
     tests=st.lists(values, max_size=2),
 )

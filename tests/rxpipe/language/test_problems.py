@@ -267,6 +267,18 @@ CASES = {
         "",
         "sample: 'sets' must name a parameter of the graph; got 'path', did you mean 'paths'?",
     ),
+    "value on samples of no parameter": (
+        f"params: {{on: []}}\nsample: {{call: 'json:loads', sets: on, values: {{one: x}}}}\nstreams:\n  s:\n{SOURCE}",
+        "x}",
+        "",
+        "sample: 'values' must name a parameter of the graph; got 'one', did you mean 'on'?",
+    ),
+    "values on samples that are no mapping": (
+        f"params: {{paths: []}}\nsample: {{call: 'json:loads', sets: paths, values: x}}\nstreams:\n  s:\n{SOURCE}",
+        "x}",
+        "",
+        "sample: 'values' must be a mapping of parameters; got 'x'",
+    ),
     "secret in the open": (
         f"streams:\n  s:\n{READ}    - t_send: {{key: abc}}\n",
         "abc",

@@ -16,6 +16,7 @@ from rxpipe import Graph, Param, RunError, RxpipeError, Sample, stream
 from rxpipe import operators as ops
 from rxpipe.graph import StepSpec
 from rxpipe.runtime.run import Run
+from rxpipe.runtime.sample import SampleData
 
 
 def generated(folder: Path) -> Iterator[float]:
@@ -56,6 +57,19 @@ def test_once(places: Path) -> None:
             run.wait()
             assert run.rows("counts") == [{"n": 1}]
         assert run.table("counts").dicts() == [{"n": 1}]  # afterwards, too
+    assert list(places.iterdir()) == []
+
+
+def test_other_values_on_samples_go_behind_those_given(places: Path) -> None:
+    made = graph()
+    made.params |= {"n": Param("int", 1), "out": Param("str", "real")}
+    made.sample = Sample("sample_of_tests:generated", "where", values={"n": 2, "out": "apart"})
+    with SampleData(made) as sample:
+        assert sample.values({"n": 3, "where": ["elsewhere"]}) == {
+            "n": 3,
+            "out": "apart",
+            "where": [str(sample.folder)],
+        }
     assert list(places.iterdir()) == []
 
 

@@ -53,6 +53,13 @@ def test_select(work: Worked) -> None:
         [*tasks.select(["dnoe"])]
 
 
+def test_looking_at_a_store_that_nobody_has_open_leaves_no_files(tmp_path: Path) -> None:
+    path = tmp_path / "tasks.sqlite"
+    TaskStore(path, lambda: 1.0).close()
+    assert [*Tasks(path).select()] == []
+    assert [*tmp_path.iterdir()] == [path]
+
+
 def test_show(work: Worked) -> None:
     told = Tasks(work.path).show("task 2")
     assert (told["state"], told["kind"], told["cost"], told["record"]) == ("failed", "invalid input", 0.5, {})

@@ -135,6 +135,11 @@ def test_the_interval_holds_what_comes(kind: str, least: int, workers: int) -> N
     assert sum(widths) / len(widths) < 1.2, "an interval that says nothing holds everything"
 
 
+@pytest.mark.parametrize("now", [10.0, 9.0])
+def test_a_clock_that_was_set_back(now: float) -> None:
+    assert estimate([(10.0, 12.0)], [], 3, now) == estimate([(10.0, 12.0)], [], 3, 12.0)
+
+
 def test_tasks_that_take_no_time() -> None:
     told = estimate([(float(n), float(n)) for n in range(20, 0, -1)], [], 10, 20.0)
     assert told is not None
