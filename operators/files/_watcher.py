@@ -300,7 +300,8 @@ class Watcher:
         for root in sorted(roots - self.warned):
             if not os.path.exists(root):
                 self.warned.add(root)
-                logger.warning("{}: {} does not exist; waiting for it", self.context.name, root)
+                waits = "" if self.context.once else "; waiting for it"
+                logger.warning("{}: {} does not exist{}", self.context.name, root, waits)
 
     def _anchor(self) -> None:
         """Have the nearest existing folder above each root that is missing, or a file, watched for its coming."""

@@ -12,6 +12,7 @@ import msgspec
 
 from rxpipe.errors import ExpressionError, nearest
 from rxpipe.expressions import Expression, parse
+from rxpipe.expressions.parser import CUT
 
 _FORM = re.compile(r"\s*(?P<name>\w+)\s*\((?P<inner>.*)\)\s*\Z", re.DOTALL)
 
@@ -155,7 +156,10 @@ def parse_aggregation(text: str) -> Aggregation:
     match = _FORM.match(text)
     if match is None:
         msg = f"an aggregation must be one of {', '.join(f'{name}(…)' for name in FUNCTIONS)}; got {text!r}"
-        raise ExpressionError(msg, text=text)
+        if text.count("(") > text.count(")"):
+            msg += CUT
+        guess = "count()" if text == "count" else form(text) if text in FUNCTIONS else None
+        raise ExpressionError(msg, text=text, guess=guess)
     name, inner = match["name"], match["inner"]
     if name not in FUNCTIONS:
         msg = f"unknown aggregation {name!r}; there are {', '.join(FUNCTIONS)}"

@@ -88,7 +88,7 @@ def execute(args: argparse.Namespace) -> int:
     settings = load_settings(plan.settings, given)
     configure(settings.log_level, settings.log_format)
     for warned in lint(plan):
-        logger.warning("{}", ": ".join(part for part in (str(warned.place or ""), warned.told) if part))
+        logger.warning("{}", warned.logged)
     with _sample(args, plan, values) as sample:
         if sample is not None:
             plan = graph.plan(**sample.values(values))

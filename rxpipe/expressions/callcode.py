@@ -14,6 +14,23 @@ if TYPE_CHECKING:
     from rxpipe.expressions.compiler import Compiler
 
 
+ELSEWHERE = {
+    "downcase": "lower",
+    "fillna": "coalesce",
+    "ifnull": "coalesce",
+    "length": "len",
+    "parse_time": "timestamp",
+    "parse_timestamp": "timestamp",
+    "parsetime": "timestamp",
+    "strftime": "format_time",
+    "strptime": "timestamp",
+    "to_datetime": "timestamp",
+    "trim": "strip",
+    "upcase": "upper",
+}
+"""What Python, pandas, SQL and Vector call functions, where no name here is like it."""
+
+
 def write_call(compiler: Compiler, node: ast.Call) -> Code:
     """The source of a call of a function of the table."""
     if isinstance(node.func, ast.Attribute):
@@ -23,7 +40,7 @@ def write_call(compiler: Compiler, node: ast.Call) -> Code:
         compiler.refuse(node, "a function must be called by its bare name")
     name = node.func.id
     if name not in FUNCTIONS:
-        compiler.refuse(node, f"unknown function {name!r}", nearest(name, FUNCTIONS))
+        compiler.refuse(node, f"unknown function {name!r}", ELSEWHERE.get(name) or nearest(name, FUNCTIONS))
     function = FUNCTIONS[name]
     _check_arguments(compiler, node, function)
     if name == "coalesce":

@@ -20,6 +20,7 @@ from rxpipe.expressions.syntax import (
     ARITHMETIC,
     COMPARISONS,
     INSTEAD,
+    OTHER_ARITHMETIC,
     OTHER_LITERALS,
     REFUSED,
     UNARY,
@@ -183,7 +184,8 @@ class Compiler:
     def _write_binop(self, node: ast.BinOp) -> Code:
         kind = type(node.op)
         if kind not in ARITHMETIC:
-            self.refuse(node, "an operator must be one of + - * / // % **", INSTEAD.get(kind))
+            got = OTHER_ARITHMETIC.get(kind, kind.__name__)
+            self.refuse(node, f"an operator must be one of + - * / // % **; got {got!r}", INSTEAD.get(kind))
         if kind in (ast.Mult, ast.Pow) and any(map(is_sequence, (node.left, node.right))):
             self.refuse(node, f"operands of {ARITHMETIC[kind]!r} must be numbers; got a text or list")
         if kind is ast.Mod and is_sequence(node.left):

@@ -37,6 +37,9 @@ _LONGEST = 4000
 _MOST_PARTS = 500
 _DEEPEST = 50
 _INTEGER_LIMIT = 2**64
+CUT = "; in YAML a comma ends what is not quoted within {} and []"
+"""What a call without its end was cut off by, most times."""
+
 _OTHER_OPERATORS = {"&": "and", "|": "or", "=": "==", "!": "not"}
 
 
@@ -136,12 +139,18 @@ def _tree(text: str) -> ast.expr:
             "==" if "'=='" in error.msg else next((new for old, new in _OTHER_OPERATORS.items() if old in text), None)
         )
         reason = "invalid escape in a text; write r'...'" if "escape" in error.msg else error.msg.partition(". ")[0]
-        msg = f"an expression must be valid syntax; got {reason}"
+        msg = f"an expression must be valid syntax; got {reason}{CUT if _cut_off(text) else ''}"
         raise ExpressionError(msg, text=text, column=column, guess=guess) from error
     except (ValueError, MemoryError, RecursionError) as error:
         msg = f"an expression must be valid syntax; got {error or 'too many nested parts'}"
         raise ExpressionError(msg, text=text) from error
     return tree
+
+
+def _cut_off(text: str) -> bool:
+    """Whether a call at the end has a beginning only: `max(a`."""
+    name, bracket, argument = text.rpartition("(")
+    return bool(bracket) and name[-1:].isidentifier() and not {")", ","} & set(argument)
 
 
 def _refuse_comment(source: str, text: str, indent: int) -> None:

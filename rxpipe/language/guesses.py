@@ -10,6 +10,30 @@ from rxpipe.graph import FROM
 from rxpipe.language.edges import Bindings, emitted, fits
 from rxpipe.registry import REACTIVE, registry
 
+ELSEWHERE = {
+    "assign": "derive",
+    "distinct": "dedupe",
+    "file": "watch",
+    "filter": "where",
+    "grok": "parse_text",
+    "group_by": "aggregate",
+    "http_client": "to_http",
+    "log": "to_log",
+    "lookup": "enrich",
+    "map": "derive",
+    "mutate": "derive",
+    "print": "to_stdout",
+    "query": "where",
+    "reduce": "aggregate",
+    "regex": "parse_text",
+    "remap": "derive",
+    "resample": "window",
+    "stdin": "from_stdin",
+    "stdout": "to_stdout",
+    "tail": "watch",
+}
+"""What Vector, Benthos, pandas, SQL and Rx call operators, where no name here is like it."""
+
 _LISTED = "; 'rxpipe operators rx' lists all"
 
 
@@ -17,7 +41,11 @@ def unknown_operator(name: str) -> str:
     """The message for an operator that does not exist; names the plugins that could not be loaded."""
     if name.startswith(REACTIVE):
         return _unknown_reactive(name)
-    guess = nearest(name, [*registry.names(), FROM])
+    guess = ELSEWHERE.get(name)
+    if guess is None and f"{REACTIVE}{name}" in registry.reactive_names():
+        guess = f"{REACTIVE}{name}"
+    if guess is None:
+        guess = nearest(name, [*registry.names(), FROM])
     message = f"unknown operator {name!r}{did_you_mean(guess)}"
     failures = registry.failures()
     if failures:

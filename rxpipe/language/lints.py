@@ -23,12 +23,14 @@ class Warned(Problem, frozen=True):
     lint: str = ""
 
     @property
-    def told(self) -> str:
-        """What is told behind the place."""
-        return f"{self.where}: warning: {self.message} ({self.lint})"
+    def logged(self) -> str:
+        """The place and the message, for a log that has the level itself."""
+        parts = (str(self.place or ""), self.where, f"{self.message} ({self.lint})")
+        return ": ".join(part for part in parts if part)
 
     def __str__(self) -> str:
-        return Problem(self.told.removeprefix(": "), self.place).__str__()
+        told = f"{self.where}: warning: {self.message} ({self.lint})"
+        return Problem(told.removeprefix(": "), self.place).__str__()
 
 
 def lint(plan: Plan) -> list[Warned]:

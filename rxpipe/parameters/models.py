@@ -149,6 +149,8 @@ def _problems(
                 message = str(cause)
             else:
                 message = f"{_lower(detail['msg'])}; got {described(value)}"
+                if kind == "list_type" and isinstance(value, str):
+                    message += f"; a list of one is written [{described(value)}]"
         if path in found and not on_name and kind != "missing":
             message = f"{found[path].message.split('; got ')[0]}, or {message}"
         found[path] = ParameterProblem(path, message, column, on_name)
@@ -167,6 +169,19 @@ def _inside(values: Any, location: tuple[str | int, ...]) -> tuple[tuple[str | i
     return tuple(path), values
 
 
+_PLAIN = {
+    "a valid string": "a text",
+    "a valid integer": "an integer",
+    "a valid number": "a number",
+    "a valid boolean": "true or false",
+    "a valid list": "a list",
+    "a valid tuple": "a list",
+    "a valid dictionary": "a mapping",
+}
+"""What pydantic calls the types of values, and what graph files call them."""
+
+
 def _lower(text: str) -> str:
     text = text.removeprefix("Input should be ")
+    text = _PLAIN.get(text, text)
     return f"must be {text[:1].lower()}{text[1:]}" if text else text

@@ -12,11 +12,11 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any
 
-from rxpipe.errors import RxpipeError, did_you_mean, nearest, shortened
+from rxpipe.errors import RxpipeError, shortened
 from rxpipe.language.edges import type_name
 from rxpipe.language.guesses import unknown_operator
 from rxpipe.operator import Operator, marked
-from rxpipe.registry import REACTIVE, registry
+from rxpipe.registry import registry
 
 _HEADING = re.compile(r"^([A-Z][A-Za-z -]*):(?:\s+(.*))?$")
 _STARS: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
@@ -65,12 +65,8 @@ def find(name: str) -> Operator:
         RxpipeError: There is none; the nearest name is suggested.
     """
     found = registry.get(name)
-    if found is None and name.startswith(REACTIVE):
-        raise RxpipeError(unknown_operator(name))
     if found is None:
-        guess = nearest(name, registry.names())
-        msg = f"unknown operator {name!r}{did_you_mean(guess)}"
-        raise RxpipeError(msg)
+        raise RxpipeError(unknown_operator(name))
     return found
 
 

@@ -283,6 +283,11 @@ def test_a_root_inside_another_keeps_its_files_when_one_goes(start: Any, logs: P
     assert session.events(0) == ["delete in/f"]
 
 
+def test_once_waits_for_no_path(start: Any, logs: Path, warnings: list[str]) -> None:
+    start(paths=[str(logs / "later")], context=TestContext(once=True)).look(0)
+    assert [text for text in warnings if "later" in text] == [f"test: {logs}/later does not exist"]
+
+
 def test_once_completes_after_the_first_scan(start: Any, logs: Path) -> None:
     (logs / "f").write_text("f")
     session = start(context=TestContext(once=True))

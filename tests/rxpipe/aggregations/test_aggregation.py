@@ -24,6 +24,19 @@ def test_parse() -> None:
         parse_aggregation("sum(a) + sum(b)")
 
 
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        ("count", r"got 'count', did you mean 'count\(\)'\?"),
+        ("quantile", r"got 'quantile', did you mean 'quantile\(x, q\)'\?"),
+        ("quantile(n", r"got 'quantile\(n'; in YAML a comma ends what is not quoted within {} and \[\]"),
+    ],
+)
+def test_what_is_no_call_is_told_with_what_it_should_be(text: str, end: str) -> None:
+    with pytest.raises(ExpressionError, match=f"an aggregation must be one of .*; {end}$"):
+        parse_aggregation(text)
+
+
 def test_a_function_of_an_expression_and_a_number() -> None:
     made = parse_aggregation("quantile( get(a, 'x', 0) , 0.99 )")
     assert (made.expression, made.argument) == (parse(" get(a, 'x', 0) "), 0.99)

@@ -84,7 +84,7 @@ def test_run_tells_warnings_once(tmp_path: Path) -> None:
     file = tmp_path / "w.yaml"
     file.write_text("graph: w\nstreams:\n  a: [{list_files: [.]}]\n")
     told = run_python(f"from rxpipe.cli import main; main(['run', {str(file)!r}, '--once'])", tmp_path)
-    assert told.count(f"{file}:3:3: a: warning: nobody reads this stream") == 1
+    assert told.count(f"WARNING {file}:3:3: a: nobody reads this stream") == 1
 
 
 def test_show(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> None:

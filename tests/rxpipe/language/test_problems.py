@@ -9,8 +9,12 @@ import pytest
 import yaml
 
 from rxpipe.errors import GraphError, Problem
+from rxpipe.expressions import callcode
+from rxpipe.expressions.functions import FUNCTIONS
 from rxpipe.graph import Graph
+from rxpipe.language import guesses
 from rxpipe.language.config import load, load_text
+from rxpipe.registry import registry
 
 Found = Callable[..., list[Problem]]
 SOURCE = "    - t_files: {paths: [a]}\n"
@@ -36,6 +40,24 @@ CASES = {
         "s[1]",
         "unknown operator 'zzzzzz'; 'rxpipe operators' lists all",
     ),
+    "operator of another name elsewhere": (
+        f"streams:\n  s:\n{SOURCE}    - filter: n > 3\n",
+        "filter",
+        "s[1]",
+        "unknown operator 'filter', did you mean 'where'?",
+    ),
+    "reactivex's operator without its prefix": (
+        f"streams:\n  s:\n{SOURCE}    - pairwise\n",
+        "pairwise",
+        "s[1]",
+        "unknown operator 'pairwise', did you mean 'rx.pairwise'?",
+    ),
+    "text instead of a list": (
+        "streams:\n  s:\n    - t_files: {paths: logs}\n",
+        "logs",
+        "s[0]",
+        "t_files: paths: must be a list; got 'logs'; a list of one is written ['logs']",
+    ),
     "unknown parameter": (
         "streams:\n  s:\n    - t_files: {paths: [a], pattern: [x]}\n",
         "pattern:",
@@ -52,13 +74,13 @@ CASES = {
         "streams:\n  s:\n    - t_files: {paths: {x: 1}}\n",
         "{x: 1}",
         "s[0]",
-        "t_files: paths: must be a valid list; got {'x': 1}",
+        "t_files: paths: must be a list; got {'x': 1}",
     ),
     "ill-typed inside a list": (
         "streams:\n  s:\n    - t_files: {paths: [a, 7]}\n",
         "7",
         "s[0]",
-        "t_files: paths.1: must be a valid string; got 7",
+        "t_files: paths.1: must be a text; got 7",
     ),
     "bad unit": (
         f"streams:\n  s:\n{SOURCE}    - t_limit: 3parsec\n",
@@ -447,3 +469,10 @@ def test_what_steers_a_terminal_is_written_out() -> None:
     text = str(raised.value)
     assert text.replace("\n", "").isprintable()
     assert text.startswith(r"\x1b[2J.yaml:")
+
+
+def test_what_is_told_for_a_name_from_elsewhere_exists() -> None:
+    assert set(guesses.ELSEWHERE.values()) <= set(registry.names())
+    assert not set(guesses.ELSEWHERE) & set(registry.names())
+    assert set(callcode.ELSEWHERE.values()) <= set(FUNCTIONS)
+    assert not set(callcode.ELSEWHERE) & set(FUNCTIONS)

@@ -210,7 +210,7 @@ def test_a_name_of_pydantic_s_own_is_a_name_like_any() -> None:
 
     made = Operator(odd)
     assert made.validate({"copy": "a"}) == {"copy": "a"}
-    with pytest.raises(ParameterError, match=r"odd: copy: must be a valid string; got 1"):
+    with pytest.raises(ParameterError, match=r"odd: copy: must be a text; got 1"):
         made.validate({"copy": 1})
     with pytest.raises(ParameterError, match=r"unknown parameter 'model_confi', did you mean 'model_config'\?"):
         made.validate({"copy": "a", "model_confi": 1})

@@ -230,7 +230,7 @@ def test_a_graph_runs_and_is_measured() -> None:
         ("rx.window_with_count: 3", "it makes streams of streams"),
         ("rx.debounce: 3x", "rx.debounce: duetime: duration must be seconds or a text"),
         ("rx.debounce: {due: 1s}", "rx.debounce: unknown parameter 'due', did you mean 'duetime'"),
-        ("rx.take: two", "rx.take: count: must be a valid integer; got 'two'"),
+        ("rx.take: two", "rx.take: count: must be an integer; got 'two'"),
         ("rx.take: -1", "rx.take: ArgumentOutOfRangeException"),
         ("rx.filter: value >", "rx.filter: predicate: an expression must be valid syntax"),
         ("rx.merge: [a, nobody]", "unknown stream 'nobody'"),
