@@ -65,6 +65,9 @@ def parse_text(
     byte order mark at the start of a file, a carriage return at the end of a line, and an unfinished last line that
     does not match (see `read_lines`) are passed over. Completion and errors pass through; nothing is held back.
 
+    A `timestamp` is as in `cast`. A time of another form stays a text and is read in a step behind this one: that of
+    nginx and Apache by `derive: {time: "timestamp(time, '%d/%b/%Y:%H:%M:%S %z')"}`.
+
     Python's regular expressions have no limit of time: one with repetitions inside each other, such as `(\w+\s*)*=`,
     can take longer than anybody waits on a line that does not match. Write it so that only one way leads through a
     line, or give back nothing: `(?>…)`, `*+`, `++`.

@@ -65,6 +65,8 @@ def _check_arguments(compiler: Compiler, node: ast.Call, function: Function) -> 
     for keyword in node.keywords:
         if keyword.arg not in function.keywords:
             shown = f"{keyword.arg}=" if keyword.arg else "**"
+            if keyword.arg in function.places:
+                shown += ", which is given by its place alone"
             compiler.refuse(keyword, f"arguments must be as in {function.signature}; got {shown}")
 
 

@@ -65,6 +65,11 @@ class Function(NamedTuple):
         return least, math.inf if "..." in names else len(names)
 
     @property
+    def places(self) -> frozenset[str]:
+        """The names of the arguments that are given by position."""
+        return frozenset(name.rstrip("=") for name in self._names(0))
+
+    @property
     def keywords(self) -> frozenset[str]:
         """The names of the arguments that are given by keyword."""
         return frozenset(name.partition("=")[0] for name in self._names(1))
@@ -247,8 +252,11 @@ FUNCTIONS: dict[str, Function] = {
         _F("parts(path)", "The list of a path's components.", "parts('/a/b')", ["/", "a", "b"],
            _parts, list[str] | None),
         _F("now()", "The time of the run's clock, in seconds since the epoch.", "now()", None, times.now, Number),
-        _F("timestamp(time)", "A time in seconds since the epoch.", f"timestamp({_MOMENT})", 1769902200.5,
-           times.timestamp, Number),
+        _F("timestamp(time, format=, zone=)",
+           "A time in seconds since the epoch. A text is RFC 3339, or of a format of Python's `strptime` that has `%z` "
+           "or comes with a zone.",
+           "timestamp('31/Jan/2026:23:30:00 +0000', '%d/%b/%Y:%H:%M:%S %z')", 1769902200.0,
+           times.timestamp, Number, times.timestamps_as),
         _F("date(time, zone=)", "The local date in an IANA zone, or the system's.",
            f"date({_MOMENT}, 'Europe/Berlin')", "2026-02-01", times.date, Text, times.dates_in),
         _F("format_time(time, zone=)", "As an RFC 3339 text to the millisecond, in an IANA zone, or the system's.",

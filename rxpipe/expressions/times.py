@@ -7,8 +7,10 @@ A zone is an IANA name; 'local' or None is the system's, taken as it was when fi
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -22,6 +24,9 @@ clock: ContextVar[Callable[[], float]] = ContextVar("clock", default=time.time)
 
 _QUARTER = 900
 _REMEMBERED = 100_000
+_LATELY = 4096
+_TRIED = datetime(2026, 12, 31, 23, 58, 59, tzinfo=UTC)
+"""A time that a format is tried with."""
 
 
 def now() -> float:
@@ -29,15 +34,22 @@ def now() -> float:
     return clock.get()()
 
 
-def timestamp(time: object) -> float:
+def timestamp(time: object, form: str | None = None, zone: str | None = None) -> float:
     """A time as seconds since the epoch; digits beyond the microsecond are cut off.
 
+    Args:
+        time: Seconds, a text or a datetime.
+        form: How a text is written, see `timestamps_as`; RFC 3339 by default.
+        zone: The zone of a text that does not state it.
+
     Raises:
-        ValueError: The text is no RFC 3339 time, or a text or datetime states no zone.
+        ValueError: The text is no RFC 3339 time or not of that form, or a text or datetime states no zone.
         TypeError: It is neither number, text nor datetime.
     """
     if type(time) is float:
         return time
+    if form is not None or zone is not None:
+        return timestamps_as(form, zone)(time)
     moment = _read(time) if isinstance(time, str) else time
     if isinstance(moment, datetime):
         if moment.tzinfo is None:
@@ -48,6 +60,49 @@ def timestamp(time: object) -> float:
         return float(moment)
     msg = f"time must be seconds, an RFC 3339 text or a datetime; got {type(time).__name__}"
     raise TypeError(msg)
+
+
+@lru_cache(maxsize=512)
+def timestamps_as(form: str | None = None, zone: str | None = None) -> Callable[[object], float]:
+    """A function from a time to seconds since the epoch, where texts are of a form as Python's `strptime` has it.
+
+    Raises:
+        ValueError: The form does not tell the day, or nothing or two things tell the zone, or there is no such zone.
+    """
+    if form is None and zone is None:
+        return timestamp
+    _check_form(form, zone)
+    local = None if zone is None or zone == "local" else _zone(zone)
+
+    @lru_cache(maxsize=_LATELY)
+    def read(text: str) -> float:
+        try:
+            moment = datetime.strptime(text, str(form))  # noqa: DTZ007  # its zone comes next
+        except ValueError as error:
+            msg = f"time must be written as {form!r}; got {text[:80]!r}"
+            raise ValueError(msg) from error
+        return (moment if local is None else moment.replace(tzinfo=local)).timestamp()
+
+    return lambda time: read(time) if isinstance(time, str) else timestamp(time)
+
+
+def _check_form(form: str | None, zone: str | None) -> None:
+    """Refuse a form that cannot be read, or does not say when a time is."""
+    if not isinstance(form, str):
+        msg = f"format must be a text such as '%d/%b/%Y:%H:%M:%S %z'; got {form!r}"
+        raise ValueError(msg)  # noqa: TRY004  # a value of a graph
+    try:
+        found = datetime.strptime(_TRIED.strftime(form), form)  # noqa: DTZ007  # only its day is of interest
+    except (ValueError, re.error) as error:
+        msg = f"format must be one of Python's strptime; got {form!r}: {error}"
+        raise ValueError(msg) from error
+    if found.date() != _TRIED.date():
+        msg = f"format must tell year, month and day; got {form!r}"
+        raise ValueError(msg)
+    if (found.tzinfo is None) == (zone is None):
+        must = "be given where the format has no %z" if zone is None else "be left out where the format has %z"
+        msg = f"zone must {must}; got {'none' if zone is None else repr(zone)}"
+        raise ValueError(msg)
 
 
 def date(time: object, zone: str | None = None) -> str:
@@ -133,13 +188,17 @@ def _local(zone: str | None) -> Callable[[float], datetime]:
     """A function from seconds since the epoch to the datetime in a zone."""
     if zone is None or zone == "local":
         return lambda moment: datetime.fromtimestamp(moment, UTC).astimezone()
+    info = _zone(zone)
+    return lambda moment: datetime.fromtimestamp(moment, info)
+
+
+def _zone(zone: str) -> ZoneInfo:
     try:
-        info = ZoneInfo(zone)
+        return ZoneInfo(zone)
     except (OSError, ValueError, KeyError, TypeError) as error:
         guess = did_you_mean(nearest(str(zone), available_timezones()))
         msg = f"zone must be an IANA name such as 'Europe/Berlin', or 'local'; got {zone!r}{guess}"
         raise ValueError(msg) from error
-    return lambda moment: datetime.fromtimestamp(moment, info)
 
 
 def _read(text: str) -> datetime:
@@ -149,6 +208,7 @@ def _read(text: str) -> datetime:
         if text[16:19] == ":60":  # a leap second: the clock shows the second before it
             return _read(f"{text[:17]}59{text[19:]}")
         if text != text.upper():
-            return _read(text.upper())
+            with suppress(ValueError):
+                return _read(text.upper())
         msg = f"time must be an RFC 3339 text such as '2026-01-31T12:00:00Z'; got {text[:80]!r}"
         raise ValueError(msg) from error

@@ -281,6 +281,24 @@ def test_what_is_no_row_type() -> None:
         ("extract(a, 'b', 1)", 16, None, "group must be one of the pattern's groups; got 1"),
         ("round(a, 99)", 9, None, "digits must be a whole number of -30 to 30; got 99"),
         ("round(a, b)", 9, None, "arguments after the first must be constant in round"),
+        ("timestamp(a, '%d.%m.%Y %H:%M')", 13, None, "zone must be given where the format has no %z; got none"),
+        ("timestamp(a, '%Y-%m-%d %z', 'UTC')", 28, None, "zone must be left out where the format has %z; got 'UTC'"),
+        ("timestamp(a, '%b %d %H:%M:%S', 'UTC')", 31, None, "format must tell year, month and day; got '%b %d"),
+        (
+            "timestamp(a, '%Y-%m-%d %Q', 'UTC')",
+            28,
+            None,
+            "format must be one of Python's strptime; got '%Y-%m-%d %Q': ",
+        ),
+        ("timestamp(a, '%d%d', 'UTC')", 21, None, "format must be one of Python's strptime; got '%d%d': "),
+        ("timestamp(a, 5)", 13, None, "format must be a text such as '%d/%b/%Y:%H:%M:%S %z'; got 5"),
+        ("timestamp(a, '%Y%m%d', 'Mars')", 23, None, "zone must be an IANA name such as "),
+        (
+            "timestamp(a, format='%Y')",
+            13,
+            None,
+            "arguments must be as in timestamp(time, format=, zone=); got format=, wh",
+        ),
         ("date(a, 'Europe/Berln')", 8, None, "zone must be an IANA name such as 'Europe/Berlin', or 'local'; got "),
         ("date(a, '../../etc/passwd')", 8, None, "zone must be an IANA name"),
         ("floor_time(a, '1 hour')", 14, None, "duration must be "),
@@ -676,6 +694,18 @@ def new_york() -> Iterator[None]:
     times.dates_in.cache_clear()
 
 
+def test_times_of_other_forms() -> None:
+    nginx = "timestamp(t, '%d/%b/%Y:%H:%M:%S %z')"
+    assert value(nginx, t="31/Jan/2026:23:30:00 +0200") == 1769895000.0
+    assert value(nginx, t=5.0) == value(nginx, t=5) == 5.0
+    assert value("timestamp(t, '%d.%m.%Y %H:%M', 'Europe/Berlin')", t="01.07.2026 12:00") == 1782900000.0
+    assert value("timestamp(t, form, zone)", t="20260131", form="%Y%m%d", zone="UTC") == 1769817600.0
+    with pytest.raises(ValueError, match=r"^time must be written as '%d/%b/%Y:%H:%M:%S %z'; got '31/01/2026'$"):
+        value(nginx, t="31/01/2026")
+    with pytest.raises(ValueError, match="such as '2026-01-31T12:00:00Z'; got '31/Jan/2026'"):
+        value("timestamp(t)", t="31/Jan/2026")
+
+
 @pytest.mark.usefixtures("new_york")
 def test_the_system_zone() -> None:
     zone = ZoneInfo("America/New_York")
@@ -683,6 +713,7 @@ def test_the_system_zone() -> None:
         expected = datetime.fromtimestamp(moment, zone).date().isoformat()
         assert times.date(moment) == times.date(moment, "local") == value("date(m)", m=moment) == expected
     assert value("format_time(0)") == "1969-12-31T19:00:00.000-05:00"
+    assert value("timestamp('1969-12-31', '%Y-%m-%d', 'local')") == -68_400.0
 
 
 def test_dates_remember_only_so_much(monkeypatch: pytest.MonkeyPatch) -> None:
