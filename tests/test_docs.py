@@ -5,14 +5,20 @@ from __future__ import annotations
 import html
 import importlib.util
 import re
+import shlex
 import sys
 import types
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rxpipe.cli import main
+from rxpipe.language.config import TOP
+from rxpipe.language.values import TYPES
+from rxpipe.registry import registry
+from rxpipe.runtime.settings import Settings
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -119,3 +125,38 @@ def test_the_page_on_errors(
     exec(program, {})
     written = Path("checked.jsonl").read_text(encoding="utf-8").splitlines()
     assert written == [f'{{"id":{n},"price":5}}' for n in (0, 1, 3)]
+
+
+def test_the_page_on_graph_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its graph counts an access log, and what it lists is what there is."""
+    page = (DOCS / "graphs.md").read_text(encoding="utf-8")
+    [graph] = re.findall(r"^```yaml\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    [commands] = re.findall(r"^```sh\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    Path("access.yaml").write_text(graph, encoding="utf-8")
+    Path("logs").mkdir()
+    line = '10.0.0.1 - - [31/Jan/2026:23:30:{:02} +0000] "GET / HTTP/1.1" {} 7 "-" "curl"\n'
+    Path("logs/access.log").write_text("".join([line.format(1, 200), line.format(5, 500), "no request\n"]))
+    for command in commands.splitlines():
+        assert main(shlex.split(command)[1:]) == 0
+    told = Path("out/minutes.csv").read_text(encoding="utf-8").splitlines()
+    assert told[1:] == ["1769902200.0,1769902260.0,200,1,7", "1769902200.0,1769902260.0,500,1,7"]
+    assert [Path(f"out/{name}.jsonl").read_text().count("\n") for name in ("failed", "refused", "late")] == [1, 1, 0]
+
+    keys, settings, names = (tuple(rows(page, head)) for head in ("key", "setting", "there"))
+    assert tuple(key for key, *_ in keys) == TOP
+    defaults = {field.name: "" if field.default is None else field.default for field in fields(Settings)}
+    assert {name: default for name, default, *_ in settings} == defaults
+    [types] = re.findall(r"The types are (.*?)\. `--set", page, re.DOTALL)
+    assert tuple(re.findall(r"`(\w+)`", types)) == TYPES
+    here = {name for row in names for name in re.findall(r"`(\w+)`", row[-1])}
+    assert here - {"by"} <= {*registry.names()}
+
+
+def rows(page: str, head: str) -> list[list[str]]:
+    """The cells of the table with this first head, without the quotes of a cell that is one name."""
+    [table] = re.findall(rf"^\| {head} \|.*?\n\|[-|]+\n(.*?)(?:\n\n|\Z)", page, re.DOTALL | re.MULTILINE)
+    return [
+        [re.sub(r"^`([^`]*)`$", r"\1", cell.strip()) for cell in row.split("|")[1:-1]] for row in table.splitlines()
+    ]

@@ -21,7 +21,7 @@ MAX_STREAMS = 1000
 MAX_STEPS = 1000
 """Of one stream: what a check does grows with both, and with their product."""
 
-_TOP = ("graph", "description", "params", "settings", "plugins", "sample", "allow", "streams", "tests")
+TOP = ("graph", "description", "params", "settings", "plugins", "sample", "allow", "streams", "tests")
 DECLARATION = ("type", "default", "description", "required", "choices")
 
 
@@ -146,7 +146,7 @@ class _Reader:
         self.broken: set[tuple[str, int]] = set()
         self.values: dict[tuple[str | int, ...], Place] = {(): node.place}
         self.names: dict[tuple[str | int, ...], Place] = {}
-        self.parts = self._keys(node, (), _TOP, "a graph file")
+        self.parts = self._keys(node, (), TOP, "a graph file")
         for part, value in self.parts.items():
             mark(value, (part,), self.values, self.names)
         name = self._text("graph")

@@ -148,7 +148,7 @@ def _problems(
             if isinstance(cause, UnitError | ExpressionError | ValueError):
                 message = str(cause)
             else:
-                message = f"{_lower(detail['msg'])}; got {described(value)}"
+                message = f"{must_be(detail['msg'])}; got {described(value)}"
                 if kind == "list_type" and isinstance(value, str):
                     message += f"; a list of one is written [{described(value)}]"
         if path in found and not on_name and kind != "missing":
@@ -181,7 +181,8 @@ _PLAIN = {
 """What pydantic calls the types of values, and what graph files call them."""
 
 
-def _lower(text: str) -> str:
+def must_be(text: str) -> str:
+    """What must be, of a message of pydantic's."""
     text = text.removeprefix("Input should be ")
     text = _PLAIN.get(text, text)
     return f"must be {text[:1].lower()}{text[1:]}" if text else text

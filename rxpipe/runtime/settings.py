@@ -72,6 +72,8 @@ def checked(values: Mapping[str, Any]) -> tuple[Settings, list[tuple[tuple[str |
     except NotPlainError:
         from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415  # needed only here
 
+        from rxpipe.parameters.models import must_be  # noqa: PLC0415  # likewise
+
     try:
         return TypeAdapter(Settings).validate_python(values), []
     except ValidationError as error:
@@ -79,7 +81,7 @@ def checked(values: Mapping[str, Any]) -> tuple[Settings, list[tuple[tuple[str |
     problems = []
     for detail in details:
         cause = detail.get("ctx", {}).get("error")
-        message = f"{detail['msg'][0].lower()}{detail['msg'][1:]}; got {detail['input']!r}"
+        message = f"{must_be(detail['msg'])}; got {detail['input']!r}"
         problems.append((detail["loc"], message if cause is None else str(cause)))
     return Settings(), problems
 

@@ -203,9 +203,11 @@ def _straight(arrow: Arrow, layout: _Layout) -> str:
 
 
 def _label(text: str, x: float, y: float, anchor: str) -> str:
-    """A text with a white rim, so that it can be read over a line."""
-    attributes = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="11" font-style="italic" fill="#4c5870"'
-    return f'<text {attributes} stroke="#f6f8fb" stroke-width="3" paint-order="stroke">{escape(text)}</text>'
+    """A text with a light rim, so that it can be read over a line: drawn before it, as few know `paint-order`."""
+    attributes = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-size="11" font-style="italic"'
+    rim = 'fill="#f6f8fb" stroke="#f6f8fb" stroke-width="3" aria-hidden="true"'
+    shown = escape(text)
+    return f'<text {attributes} {rim}>{shown}</text><text {attributes} fill="#4c5870">{shown}</text>'
 
 
 def _group(name: str, rectangle: _Rectangle) -> str:

@@ -94,7 +94,7 @@ def test_picture_scrolls_and_names_an_edge_once() -> None:
     )
     bundle = graph_bundle(graph)
     assert bundle["text/html"].startswith('<div style="overflow-x: auto')
-    assert bundle["image/svg+xml"].count(">int</text>") == 1
+    assert bundle["image/svg+xml"].count('"#4c5870">int</text>') == 1
 
 
 def test_problems_take_the_place_of_the_picture() -> None:
