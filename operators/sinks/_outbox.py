@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
-from reactivex.abc import ObserverBase, SchedulerBase
-from reactivex.disposable import SerialDisposable
+from reactivex import Observable
+from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable
 
 from rxpipe.context import Change, Context, Cut, Saved
 from rxpipe.errors import RxpipeError, StateError
@@ -20,6 +21,32 @@ from rxpipe.operators.sinks._versions import Versions
 
 _END: Any = object()
 """Stands for the completion among the elements and jobs."""
+
+
+class Taking(Protocol):
+    """A sink with an outbox."""
+
+    @property
+    def outbox(self) -> Outbox:
+        """What it has to write."""
+
+    def take(self, element: Any, /) -> None:
+        """Write an element."""
+
+    def close(self) -> None:
+        """Give up what is open."""
+
+
+def feed(
+    sink: Taking, source: Observable[Any], observer: ObserverBase[Any], scheduler: SchedulerBase | None
+) -> DisposableBase:
+    """Have the sink take what the source emits; it is closed with the subscription, or where that fails at once."""
+    try:
+        upstream = source.subscribe(sink.take, observer.on_error, sink.outbox.complete, scheduler=scheduler)
+    except BaseException:
+        sink.close()
+        raise
+    return CompositeDisposable(upstream, Disposable(sink.close))
 
 
 class Outbox:

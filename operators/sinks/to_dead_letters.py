@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
-from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxpipe.context import Change, Context, current
 from rxpipe.elements import Batch, ErrorRecord
 from rxpipe.faults.letters import line_of
 from rxpipe.operator import operator
 from rxpipe.operators.sinks._lines import Encode, LineFiles
+from rxpipe.operators.sinks._outbox import feed
 from rxpipe.operators.sinks._series import Series
 from rxpipe.parameters.types import Ge, Gt
 from rxpipe.parameters.units import Duration, Size, nbytes, seconds
@@ -68,12 +68,7 @@ def to_dead_letters(
         sink = _Letters(
             context, scheduler, observer, Path(path).expanduser(), _encoder(context), each=False, series=series
         )
-        try:
-            upstream = source.subscribe(sink.take, observer.on_error, sink.outbox.complete, scheduler=scheduler)
-        except BaseException:
-            sink.close()
-            raise
-        return CompositeDisposable(upstream, Disposable(sink.close))
+        return feed(sink, source, observer, scheduler)
 
     return Observable(subscribe)
 

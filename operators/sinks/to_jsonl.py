@@ -7,11 +7,11 @@ from typing import Literal, TypeVar
 
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
-from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxpipe.context import current
 from rxpipe.operator import operator
 from rxpipe.operators.sinks._lines import LineFiles, json_encoder
+from rxpipe.operators.sinks._outbox import feed
 
 T = TypeVar("T")
 
@@ -58,11 +58,6 @@ def to_jsonl(source: Observable[T], path: str, sync: Literal["checkpoint", "batc
         context = current()
         encode = json_encoder(context)
         sink = LineFiles(context, scheduler, observer, Path(path).expanduser(), encode, each=sync == "batch")
-        try:
-            upstream = source.subscribe(sink.take, observer.on_error, sink.outbox.complete, scheduler=scheduler)
-        except BaseException:
-            sink.close()
-            raise
-        return CompositeDisposable(upstream, Disposable(sink.close))
+        return feed(sink, source, observer, scheduler)
 
     return Observable(subscribe)

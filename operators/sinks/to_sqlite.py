@@ -7,11 +7,11 @@ from typing import Literal, TypeVar
 
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
-from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxpipe.context import current
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.operator import operator
+from rxpipe.operators.sinks._outbox import feed
 from rxpipe.operators.sinks._writer import Appending, Upserting
 from rxpipe.promises import Inflow, Promise, promise_of
 
@@ -77,12 +77,7 @@ def to_sqlite(
             sink = Appending(context, scheduler, observer, file, table)
         else:
             sink = Upserting(context, scheduler, observer, file, table, tuple(key or ()))
-        try:
-            upstream = source.subscribe(sink.take, observer.on_error, sink.outbox.complete, scheduler=scheduler)
-        except BaseException:
-            sink.close()
-            raise
-        return CompositeDisposable(upstream, Disposable(sink.close))
+        return feed(sink, source, observer, scheduler)
 
     return Observable(subscribe)
 

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal, TypeVar
 import orjson
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
-from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxpipe.context import Context, current
 from rxpipe.elements import Row
@@ -17,6 +16,7 @@ from rxpipe.expressions import parse
 from rxpipe.fusion.rows import compile_values
 from rxpipe.operator import operator
 from rxpipe.operators.sinks._lines import Encode, LineFiles, json_encoder
+from rxpipe.operators.sinks._outbox import feed
 from rxpipe.operators.sinks._records import OPTION, plain, records_of
 from rxpipe.operators.sinks._series import Series
 from rxpipe.parameters.types import Expr, Ge, Gt
@@ -91,12 +91,7 @@ def write_lines(
         context = current()
         encode = json_encoder(context) if text is None else _as_text(context, text)
         sink = LineFiles(context, scheduler, observer, target, encode, each=sync == "batch", series=series)
-        try:
-            upstream = source.subscribe(sink.take, observer.on_error, sink.outbox.complete, scheduler=scheduler)
-        except BaseException:
-            sink.close()
-            raise
-        return CompositeDisposable(upstream, Disposable(sink.close))
+        return feed(sink, source, observer, scheduler)
 
     return Observable(subscribe)
 

@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -17,44 +17,14 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reactivex.abc import DisposableBase
-from reactivex.subject import Subject
 
-from rxpipe.context import entered
 from rxpipe.elements import Batch, FileEvent, LineDelta, OriginGone
 from rxpipe.errors import RxpipeError, StateError
 from rxpipe.lease import Lease
 from rxpipe.operators.sinks.to_jsonl import to_jsonl
 from rxpipe.table import Table
-from rxpipe.testing import TestContext, run_marbles
-
-
-class Running:
-    """A sink that is subscribed: push elements, look at what came out."""
-
-    def __init__(self, step: Any, states: Sequence[Any] = ()) -> None:
-        self.context = TestContext(states)
-        self.source: Subject[Any] = Subject()
-        self.out: list[Any] = []
-        self.done = False
-        self.failed: Exception | None = None
-        with entered(self.context):
-            self.subscription: DisposableBase = self.source.pipe(step).subscribe(
-                self.out.append, self._fail, self._complete, scheduler=self.context.virtual
-            )
-
-    def _fail(self, error: Exception) -> None:
-        self.failed = error
-
-    def _complete(self) -> None:
-        self.done = True
-
-    def push(self, *elements: Any) -> None:
-        for element in elements:
-            self.source.on_next(element)
-
-    def stop(self) -> None:
-        self.subscription.dispose()
+from rxpipe.testing import run_marbles
+from tests.operators.sinks.parts import Running
 
 
 def lines(path: Path) -> list[Any]:

@@ -17,44 +17,18 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reactivex.subject import Subject
 
-from rxpipe.context import entered
 from rxpipe.elements import Batch
 from rxpipe.errors import ParameterError, RxpipeError, StateError
 from rxpipe.lease import Lease
 from rxpipe.operators.sinks.to_sqlite import to_sqlite
 from rxpipe.table import Table
-from rxpipe.testing import TestContext, run_marbles
+from rxpipe.testing import run_marbles
+from tests.operators.sinks.parts import Running
 
 
-class Running:
-    """A sink that is subscribed."""
-
-    def __init__(self, path: Path, states: Sequence[Any] = (), table: str = "t", **parameters: Any) -> None:
-        self.context = TestContext(states)
-        self.source: Subject[Any] = Subject()
-        self.out: list[Any] = []
-        self.done = False
-        self.failed: Exception | None = None
-        step = to_sqlite(str(path), table, **parameters)
-        with entered(self.context):
-            self.subscription = self.source.pipe(step).subscribe(
-                self.out.append, self._fail, self._complete, scheduler=self.context.virtual
-            )
-
-    def _fail(self, error: Exception) -> None:
-        self.failed = error
-
-    def _complete(self) -> None:
-        self.done = True
-
-    def push(self, *elements: Any) -> None:
-        for element in elements:
-            self.source.on_next(element)
-
-    def stop(self) -> None:
-        self.subscription.dispose()
+def running(path: Path, states: Sequence[Any] = (), table: str = "t", **parameters: Any) -> Running:
+    return Running(to_sqlite(str(path), table, **parameters), states)
 
 
 @pytest.fixture
@@ -93,7 +67,7 @@ def live(rows: list[Any], key: tuple[str, ...] = ("k",)) -> Table:
 
 
 def test_columns_and_values(path: Path) -> None:
-    run = Running(path)
+    run = running(path)
     at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     batches = [
         Batch([Row(1, at)]),
@@ -123,7 +97,7 @@ def test_columns_and_values(path: Path) -> None:
 
 
 def test_names_are_quoted(path: Path) -> None:
-    run = Running(path, table='my "t"; --')
+    run = running(path, table='my "t"; --')
     run.push(Batch([{'x"; DROP TABLE t; --': 1, "select": 2}]))
     assert query(path, 'SELECT "select" FROM "my ""t""; --"') == [(2,)]
 
@@ -140,7 +114,7 @@ def test_names_are_quoted(path: Path) -> None:
     ],
 )
 def test_a_record_that_cannot_be_written_is_rejected(path: Path, row: Any, reason: str) -> None:
-    run = Running(path)
+    run = running(path)
     run.push(Batch([row, {"b": 1}], leases=(Lease(run.context.flow, 1, "f", 2, 3),)))
     assert query(path, "SELECT b FROM t") == [(1,)]
     assert [reason in error.reason for error in run.context.errors] == [True]
@@ -148,7 +122,7 @@ def test_a_record_that_cannot_be_written_is_rejected(path: Path, row: Any, reaso
 
 
 def test_a_retraction_cannot_be_appended(path: Path) -> None:
-    run = Running(path)
+    run = running(path)
     run.push(Batch([{"a": 2}], [{"a": 1}]))
     assert "taken back cannot be taken out of a table in mode 'append'" in run.context.errors[0].reason
     assert query(path, "SELECT a FROM t") == [(2,)]
@@ -167,7 +141,7 @@ def test_exactly_once(batches: list[list[dict[str, int]]], actions: list[str]) -
     """However checkpoints and crashes fall, each row is there once, numbered without a gap."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "x")
-        run = Running(path)
+        run = running(path)
         states = run.context.checkpoint()
         offset = saved = 0
         for action in [*actions, *["next"] * len(batches), "crash", *["next"] * len(batches)]:
@@ -178,7 +152,7 @@ def test_exactly_once(batches: list[list[dict[str, int]]], actions: list[str]) -
                 states, saved = run.context.checkpoint(), offset
             elif action == "crash":
                 run.stop()
-                run, offset = Running(path, states), saved
+                run, offset = running(path, states), saved
                 assert run.failed is None
         run.stop()
         rows = [row for batch in batches for row in batch]
@@ -203,7 +177,7 @@ def test_a_live_table_is_mirrored(actions: list[Any]) -> None:
     """Rows that change are written, rows that go are deleted, whatever crashes, and those of others stay."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "x")
-        run = Running(path, mode="upsert", key=["k"])
+        run = running(path, mode="upsert", key=["k"])
         run.push(Batch([{"k": "other", "n": 9}]))
         states = run.context.checkpoint()
         saved: dict[Any, int] = {}
@@ -213,7 +187,7 @@ def test_a_live_table_is_mirrored(actions: list[Any]) -> None:
                 states, saved = run.context.checkpoint(), now
             elif action == "crash":
                 run.stop()
-                run = Running(path, states, mode="upsert", key=["k"])
+                run = running(path, states, mode="upsert", key=["k"])
                 run.push(live([{"k": k, "n": n} for k, n in now.items()]))  # replayed from where it was saved
             else:
                 now = action
@@ -224,7 +198,7 @@ def test_a_live_table_is_mirrored(actions: list[Any]) -> None:
 
 
 def test_upsert(path: Path) -> None:
-    run = Running(path, mode="upsert", key=["k", "j"])
+    run = running(path, mode="upsert", key=["k", "j"])
     run.push(Batch([{"k": 1, "j": None, "v": "a"}, {"k": 2, "j": "x", "v": "b"}, {"k": 1, "j": None, "v": "c"}]))
     assert query(path, "SELECT k, j, v FROM t ORDER BY k") == [(1, None, "c"), (2, "x", "b")]
     run.push(Batch([{"k": 1, "j": None, "w": 1}], [{"k": 2, "j": "x", "v": "b"}]))
@@ -235,7 +209,7 @@ def test_upsert(path: Path) -> None:
 
 def test_only_differences_are_written(path: Path) -> None:
     rows = [{"k": "a", "n": 1}, {"k": "b", "n": 2}]
-    run = Running(path, mode="upsert")
+    run = running(path, mode="upsert")
     run.push(live(rows))
     with closing(sqlite3.connect(path)) as db:
         db.execute("UPDATE t SET n = 100")
@@ -250,17 +224,17 @@ def test_only_differences_are_written(path: Path) -> None:
 
 
 def test_keys_of_the_last_run_are_deleted_when_they_go(path: Path) -> None:
-    run = Running(path, mode="upsert")
+    run = running(path, mode="upsert")
     run.push(live([{"k": "a"}, {"k": "b"}]))
     states = run.context.checkpoint()
     run.stop()
-    run = Running(path, states, mode="upsert")
+    run = running(path, states, mode="upsert")
     run.push(live([{"k": "b"}]))
     assert query(path, "SELECT k FROM t") == [("b",)]
 
 
 def test_upsert_needs_a_key(path: Path) -> None:
-    run = Running(path, mode="upsert")
+    run = running(path, mode="upsert")
     with pytest.raises(RxpipeError, match="mode 'upsert' needs 'key'"):
         run.push(Batch([{"a": 1}]))
     with pytest.raises(ParameterError, match="key: belongs to mode 'upsert'"):
@@ -268,7 +242,7 @@ def test_upsert_needs_a_key(path: Path) -> None:
 
 
 def test_locked_by_another_program(path: Path) -> None:
-    run = Running(path)
+    run = running(path)
     run.push(Batch([{"n": 1}]))
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -295,7 +269,7 @@ def test_a_full_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         return made[-1]
 
     monkeypatch.setattr(sqlite3, "connect", noted)
-    run = Running(path)
+    run = running(path)
     run.push(Batch([{"n": "x"}]))
     with closing(sqlite3.connect(path)) as db:
         pages = db.execute("PRAGMA page_count").fetchone()[0]
@@ -309,7 +283,7 @@ def test_a_full_disk(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_programming_error_is_raised(path: Path) -> None:
-    run = Running(path)
+    run = running(path)
     run.push(Batch([{"n": 1}]))
     with closing(sqlite3.connect(path)) as db:
         db.execute("DROP TABLE t")
@@ -319,7 +293,7 @@ def test_a_programming_error_is_raised(path: Path) -> None:
 
 
 def appended(path: Path) -> list[Any]:
-    run = Running(path)
+    run = running(path)
     run.push(Batch([{"n": 1}, {"n": 2}]))
     states = run.context.checkpoint()
     run.stop()
@@ -350,13 +324,13 @@ def test_another_table_is_refused(path: Path, change: Callable[[Path], Any], mes
     states = appended(path)
     change(path)
     with pytest.raises(StateError, match=f"table 't' must hold the 2 rows that this graph appended; {message}"):
-        raise Running(path, states).failed or AssertionError
+        raise running(path, states).failed or AssertionError
 
 
 def test_rows_that_a_user_deleted_stay_deleted(path: Path) -> None:
     states = appended(path)
     _change("DELETE FROM t")(path)
-    run = Running(path, states)
+    run = running(path, states)
     run.push(Batch([{"n": 3}]))
     assert query(path, "SELECT * FROM t") == [(3, 3)]
 
@@ -365,16 +339,16 @@ def test_a_table_of_someone_else(path: Path) -> None:
     path.parent.mkdir()
     _change("CREATE TABLE t (n)")(path)
     with pytest.raises(RxpipeError, match="must have been made by to_sqlite in mode append"):
-        raise Running(path).failed or AssertionError
+        raise running(path).failed or AssertionError
 
 
 def test_no_database(path: Path, tmp_path: Path) -> None:
     with pytest.raises(RxpipeError, match=r"must be a database that can be written; got .*Is a directory"):
-        raise Running(tmp_path).failed or AssertionError
+        raise running(tmp_path).failed or AssertionError
     path.parent.mkdir()
     path.write_bytes(b"no database at all" * 99)
     with pytest.raises(RxpipeError, match="must be an SQLite database that can be written; got file is not a database"):
-        raise Running(path).failed or AssertionError
+        raise running(path).failed or AssertionError
 
 
 def test_a_checkpoint_is_durable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,7 +360,7 @@ def test_a_checkpoint_is_durable(path: Path, monkeypatch: pytest.MonkeyPatch) ->
         fsync(descriptor)
 
     monkeypatch.setattr(os, "fsync", noted)
-    run = Running(path)
+    run = running(path)
     assert synced == [str(path.parent.parent)], "the folder that was made must survive, too"
     run.push(Batch([{"n": 1}]))
     run.context.checkpoint()
