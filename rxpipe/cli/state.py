@@ -117,7 +117,7 @@ def _several(graph: str, found: list[Path]) -> StateError:
 
 def _named(path: Path) -> str:
     """A state file with the values that it belongs to."""
-    from rxpipe.runtime.state import meta_of, open_readonly  # noqa: PLC0415
+    from rxpipe.runtime.statereading import meta_of, open_readonly  # noqa: PLC0415
 
     with open_readonly(path) as db:
         values = meta_of(db, "values")
@@ -125,7 +125,7 @@ def _named(path: Path) -> str:
 
 
 def _list(path: Path, others: list[Path], *, as_json: bool) -> int:
-    from rxpipe.runtime.state import open_readonly, readable  # noqa: PLC0415
+    from rxpipe.runtime.statereading import open_readonly, readable  # noqa: PLC0415
 
     with open_readonly(path) as file:
         if as_json:

@@ -19,7 +19,7 @@ from rxpipe.context import Change, Context
 from rxpipe.errors import RxpipeError
 from rxpipe.faults.letters import Found, Selection, read
 from rxpipe.log import logger
-from rxpipe.runtime.state import open_readonly
+from rxpipe.runtime.statereading import open_readonly
 
 if TYPE_CHECKING:
     from rxpipe.language.plan import Plan, PlannedStep

@@ -13,7 +13,8 @@ from rxpipe.errors import StateError
 from rxpipe.log import logger
 from rxpipe.private import make_folder, sync_folder
 from rxpipe.runtime.adoption import adopt, spool_of
-from rxpipe.runtime.state import StateFile, open_readonly
+from rxpipe.runtime.state import StateFile
+from rxpipe.runtime.statereading import open_readonly
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

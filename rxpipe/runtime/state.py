@@ -16,21 +16,15 @@ from contextlib import contextmanager
 from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
-from urllib.parse import quote
-
-import msgspec
 
 from rxpipe.context import Change, StateKind
 from rxpipe.errors import StateError
 from rxpipe.language.hidden import masked
 from rxpipe.log import logger
 from rxpipe.private import make_folder
+from rxpipe.runtime.statereading import APPLICATION, meta_of
 
 FORMAT = "1"
-
-APPLICATION = 0x72787070
-"""Marks an SQLite file as a state file: `rxpp`."""
 
 TOGETHER = 1000
 """Rows that are written with one statement. SQLite lets other threads go on while it runs one, and not between two."""
@@ -384,55 +378,6 @@ class SavedStep:
         """The keys that have this part."""
         query = "SELECT key FROM state WHERE step = ? AND part = ? AND part <> ''"
         return [key for (key,) in self._file.db.execute(query, (self._step, part))]
-
-
-def meta_of(db: sqlite3.Connection, name: str) -> str:
-    """A fact about an open state file, empty if it has none."""
-    row = db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
-    return "" if row is None else row[0]
-
-
-@contextmanager
-def open_readonly(path: Path) -> Generator[sqlite3.Connection]:
-    """A state file to look at, also while a run uses it.
-
-    Raises:
-        StateError: The file is no state file.
-    """
-    try:
-        db = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True)
-    except sqlite3.Error as error:
-        msg = f"{path}: must be a state file that can be read; got {error}"
-        raise StateError(msg) from error
-    try:
-        if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
-            msg = f"{path}: must be a state file of rxpipe; got another SQLite file"
-            raise StateError(msg)
-        yield db
-    except sqlite3.DatabaseError as error:
-        msg = f"{path}: must be a state file that can be read; got {error}"
-        raise StateError(msg) from error
-    finally:
-        db.close()
-
-
-def readable(db: sqlite3.Connection) -> Iterator[tuple[str, str, str, Any, str, Any]]:
-    """All state rows as data, step by step, sources first: step, kind, what the step keeps, key, part, value."""
-    query = (
-        "SELECT step, kind, description, key, part, value "
-        "FROM state JOIN step ON step.name = state.step ORDER BY kind = 'sink', kind = 'operator', step"
-    )
-    for step, kind, description, key, part, value in db.execute(query):
-        yield step, kind, description, _decoded(key), part, _decoded(value)
-
-
-def _decoded(value: bytes) -> Any:
-    from rxpipe.aggregations.packing import unpack  # noqa: PLC0415  # only who lists a state needs it
-
-    try:
-        return unpack(value)
-    except (msgspec.DecodeError, ValueError):
-        return value.decode("utf-8", "replace")
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:

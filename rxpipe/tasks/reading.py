@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import orjson
 
 from rxpipe.errors import RxpipeError, StateError, did_you_mean, nearest
+from rxpipe.sqlitefile import to_look_at
 from rxpipe.tasks.store import APPLICATION, FORMAT, OVER, STATES, State, count_states
 
 COLUMNS = ("key", "state", "attempts", "cost", "kind", "error", "created", "started", "finished", "due", "priority")
@@ -67,10 +67,8 @@ def reading(path: Path) -> Generator[TaskReader]:
         msg = f"task store {path}: must be there; got nothing: no graph has run with it, or it is somewhere else"
         raise StateError(msg)
     try:
-        # for writing, too, where that is allowed: else it would leave its '-wal' and '-shm' files when it is the last
-        db = sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, check_same_thread=False)
+        db = to_look_at(path)
         try:
-            db.execute("PRAGMA query_only = ON")
             if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
                 msg = f"task store {path}: must be a task store of rxpipe; got another SQLite file"
                 raise StateError(msg)

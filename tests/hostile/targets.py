@@ -26,7 +26,8 @@ from rxpipe.graph import Param
 from rxpipe.language.config import load_text
 from rxpipe.language.values import TYPES, from_text
 from rxpipe.parameters import units
-from rxpipe.runtime.state import StateFile, open_readonly, readable
+from rxpipe.runtime.state import StateFile
+from rxpipe.runtime.statereading import open_readonly, readable
 from rxpipe.testing import TestContext
 from rxpipe.testing.marbles import MarbleError, format_marbles, parse_marbles
 from rxpipe.views.show import show

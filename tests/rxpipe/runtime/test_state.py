@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from loguru import logger
 
 from rxpipe.errors import StateError
-from rxpipe.runtime.state import TOGETHER, StateFile, open_readonly, readable
+from rxpipe.runtime.state import TOGETHER, StateFile
+from rxpipe.runtime.statereading import open_readonly, readable
 
 
 @pytest.fixture
@@ -260,6 +261,16 @@ def test_readonly_while_a_run_has_it(file: StateFile, path: Path) -> None:
             ("s", "source", "offsets", "k", "p", 5),
             ("s", "source", "offsets", "\ufffd", "", "\ufffd"),
         ]
+
+
+def test_looking_leaves_no_files_and_changes_nothing(file: StateFile, path: Path) -> None:
+    file.close()
+    before = sorted(path.parent.iterdir())
+    with open_readonly(path) as db:
+        assert list(readable(db)) == []
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            db.execute("DELETE FROM meta")
+    assert sorted(path.parent.iterdir()) == before
 
 
 def test_readonly_of_nothing(path: Path) -> None:

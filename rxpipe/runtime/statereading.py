@@ -1,0 +1,66 @@
+"""Looking at a state file from outside, also while a run uses it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from rxpipe.errors import StateError
+from rxpipe.sqlitefile import to_look_at
+
+APPLICATION = 0x72787070
+"""Marks an SQLite file as a state file: `rxpp`."""
+
+
+def meta_of(db: sqlite3.Connection, name: str) -> str:
+    """A fact about an open state file, empty if it has none."""
+    row = db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
+    return "" if row is None else row[0]
+
+
+@contextmanager
+def open_readonly(path: Path) -> Generator[sqlite3.Connection]:
+    """A state file to look at, also while a run uses it.
+
+    Raises:
+        StateError: The file is no state file.
+    """
+    try:
+        db = to_look_at(path)
+    except sqlite3.Error as error:
+        msg = f"{path}: must be a state file that can be read; got {error}"
+        raise StateError(msg) from error
+    try:
+        if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
+            msg = f"{path}: must be a state file of rxpipe; got another SQLite file"
+            raise StateError(msg)
+        yield db
+    except sqlite3.DatabaseError as error:
+        msg = f"{path}: must be a state file that can be read; got {error}"
+        raise StateError(msg) from error
+    finally:
+        db.close()
+
+
+def readable(db: sqlite3.Connection) -> Iterator[tuple[str, str, str, Any, str, Any]]:
+    """All state rows as data, step by step, sources first: step, kind, what the step keeps, key, part, value."""
+    query = (
+        "SELECT step, kind, description, key, part, value "
+        "FROM state JOIN step ON step.name = state.step ORDER BY kind = 'sink', kind = 'operator', step"
+    )
+    for step, kind, description, key, part, value in db.execute(query):
+        yield step, kind, description, _decoded(key), part, _decoded(value)
+
+
+def _decoded(value: bytes) -> Any:
+    from rxpipe.aggregations.packing import unpack  # noqa: PLC0415  # only who lists a state needs it
+
+    try:
+        return unpack(value)
+    except (msgspec.DecodeError, ValueError):
+        return value.decode("utf-8", "replace")
