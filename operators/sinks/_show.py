@@ -49,7 +49,7 @@ class Show:
         self.context = context
         self.output: Output | None = context.output()
         self.tables = Tables()
-        self.screen = Screen(self.tables, panels, title, zone)
+        self.screen = Screen(self.tables, panels, self._titled(title), zone)
         self.document = document
         self.terminal: Terminal | None = None
         self._scheduler = scheduler
@@ -112,10 +112,13 @@ class Show:
         self.terminal.show(self.screen.live(*size), size)
         self._draw_in(MOVING if moving(self.screen.status) else IDLE)
 
+    def _titled(self, title: str) -> str:
+        return title if self.output is None else self.output.titled(title)
+
     def _look(self, *, force: bool) -> None:
         screen = self.screen
         screen.status = self.context.status()
-        screen.title = screen.title or str(getattr(screen.status, "graph", "") or "rxpipe")
+        screen.title = screen.title or self._titled(str(getattr(screen.status, "graph", "") or "rxpipe"))
         screen.now = self.context.now()
         screen.message = " ".join(self.output.held[-1].split()) if self.output is not None and self.output.held else ""
         screen.refresh(force=force)

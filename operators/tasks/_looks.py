@@ -135,7 +135,7 @@ class Looks:
         status, size = self._context.status(), output.size()
         title = str(getattr(status, "graph", "") or "rxpipe")
         message = self._failure or (" ".join(output.held[-1].split()) if output.held else "")
-        terminal.show(screen(self._told, size, title, status, message), size)
+        terminal.show(screen(self._told, size, output.titled(title), status, message), size)
 
     def _log(self) -> None:
         """A line, unless it is the one that was there before."""

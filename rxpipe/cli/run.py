@@ -151,6 +151,7 @@ async def _run(args: argparse.Namespace, plan: Plan, settings: Settings, sample:
     from rxpipe.runtime.output import Output  # noqa: PLC0415
 
     output = Output.detect(json=args.json, once=args.once)
+    output.sample = sample is not None
     if args.progress_file is not None:
         output.progress_file = _progress_file(plan, args.progress_file)
     if output.interactive:

@@ -27,6 +27,7 @@ class Output(msgspec.Struct):
         width: Columns; None takes the terminal's, and no limit where there is no terminal.
         height: Lines; None takes the terminal's.
         progress_file: Where to tell programs how far the tasks of the run are.
+        sample: Whether the run is on generated data, which headings then say.
         held: Log lines that came while a screen was shown; printed when it is gone.
     """
 
@@ -39,6 +40,7 @@ class Output(msgspec.Struct):
     width: int | None = None
     height: int | None = None
     progress_file: Path | None = None
+    sample: bool = False
     held: list[str] = msgspec.field(default_factory=list)
     _screens: int = 0
 
@@ -67,6 +69,10 @@ class Output(msgspec.Struct):
         plain = bool(environ.get("NO_COLOR")) or environ.get("TERM", "dumb") == "dumb"
         drawn = terminal and not plain
         return cls(target, json=json, once=once, terminal=terminal, interactive=drawn and not json, colour=drawn)
+
+    def titled(self, title: str) -> str:
+        """A heading, which says so where the data is generated; none stays none."""
+        return f"{title} (sample data)" if self.sample and title else title
 
     @property
     def unicode(self) -> bool:

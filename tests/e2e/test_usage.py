@@ -210,11 +210,13 @@ def test_sample_once(world: Any) -> None:
     done = world.run("run", "usage", "--sample", "--once")
     assert done.returncode == 0
     assert "Total" in done.stdout
+    assert done.stdout.startswith("Claude Code usage (sample data)\n")
 
 
 def test_without_logs_it_says_so_and_runs_the_sample(world: Any) -> None:
     terminal = world.terminal("run", "usage")
     screen = terminal.wait(lambda screen: "claude-" in screen.text())
+    assert "Claude Code usage (sample data)" in screen.text()
     terminal.process.send_signal(signal.SIGINT)
     assert terminal.end() == 130
     assert any("running on generated sample data" in line for line in screen.main)
