@@ -12,7 +12,7 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from rxpipe.casting import HINTS, CastType, cast_texts
 from rxpipe.context import current
 from rxpipe.elements import Batch, LineDelta, Row
-from rxpipe.errors import ParameterError, ParameterProblem, RxpipeError, did_you_mean, nearest
+from rxpipe.errors import ParameterError, ParameterProblem, RxpipeError, did_you_mean, nearest, shortened
 from rxpipe.expressions.known import KnownFields
 from rxpipe.fusion.rows import row_struct
 from rxpipe.operator import fields_of, operator
@@ -126,9 +126,10 @@ def _matching(pattern: str, types: dict[str, CastType]) -> Parse:
     full, all_named = compiled.fullmatch, compiled.groups == len(numbers)
 
     def parse(data: bytes) -> list[Row]:
-        matches = [*map(full, data.decode().split("\n"))]  # each on its own: none may look from line to line
+        lines = data.decode().split("\n")
+        matches = [*map(full, lines)]  # each on its own: none may look from line to line
         if None in matches:
-            msg = f"a line must match {pattern!r}"
+            msg = f"must match the pattern; got {shortened(lines[matches.index(None)])!r}"
             raise ValueError(msg)
         if all_named:
             columns: list[Any] = [*zip(*[match.groups() for match in matches if match], strict=True)]

@@ -114,7 +114,9 @@ class Screen:
             return self._declared
         for name in self.tables.names():
             if name not in self._found:
-                self._found[name] = View(Panel(table=name, title=name.replace("_", " ").capitalize()), self.zone)
+                self._found[name] = View(
+                    Panel(table=name, title=name.replace("_", " ").capitalize(), empty="no rows"), self.zone
+                )
         return list(self._found.values())
 
     def _visible(self) -> list[View]:

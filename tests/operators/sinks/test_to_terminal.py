@@ -500,6 +500,10 @@ def test_texts_fit(text: str, cells: int) -> None:
     assert width(fit(text, cells)) == cells
 
 
+def test_a_table_that_no_panel_declares_says_that_it_has_no_rows() -> None:
+    assert [plain(line) for line in screen([], open_orders=[]).final(None)][2:] == ["Open orders", "no rows"]
+
+
 def test_a_declared_table_without_rows_is_left_out_unless_it_says_so() -> None:
     tables = Tables()
     tables.take(Table("bad", (), list, lambda: 0))
