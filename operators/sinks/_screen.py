@@ -164,7 +164,7 @@ class Screen:
         else:
             for number, view in enumerate(views):
                 lines += [[]] if number else []
-                lines += view.lines(view.most, max(view.natural(), width(view.panel.empty)))
+                lines += view.lines(view.most, max(view.natural(), width(view.panel.title), width(view.panel.empty)))
         errors = int(getattr(self.status, "errors", 0) or 0)
         if errors:
             lines += [[], [(f"{errors:,} records could not be handled", "bad")]]

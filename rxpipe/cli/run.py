@@ -73,7 +73,7 @@ def execute(args: argparse.Namespace) -> int:
     import asyncio  # noqa: PLC0415  # each command imports only what it needs
 
     from rxpipe.language.config import load  # noqa: PLC0415
-    from rxpipe.language.lints import lint  # noqa: PLC0415
+    from rxpipe.language.lints import UNLOADED, lint  # noqa: PLC0415
     from rxpipe.language.values import read_sets  # noqa: PLC0415
     from rxpipe.log import logger  # noqa: PLC0415
     from rxpipe.runtime.logs import configure  # noqa: PLC0415
@@ -88,7 +88,8 @@ def execute(args: argparse.Namespace) -> int:
     settings = load_settings(plan.settings, given)
     configure(settings.log_level, settings.log_format)
     for warned in lint(plan):
-        logger.warning("{}", warned.logged)
+        if warned.lint != UNLOADED:  # told when it was not loaded
+            logger.warning("{}", warned.logged)
     with _sample(args, plan, values) as sample:
         if sample is not None:
             plan = graph.plan(**sample.values(values))

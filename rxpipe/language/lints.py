@@ -6,15 +6,21 @@ A lint about an operator is declared beside it, with `rxpipe.promises.lints_of`;
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from rxpipe.errors import Problem
 from rxpipe.graph import FROM
+from rxpipe.language.config import plugin_folder
 from rxpipe.language.paths import Flows
 from rxpipe.language.plan import Plan, PlannedStep, PlannedStream
 from rxpipe.promises import Lint
+from rxpipe.registry import registry
 
 UNUSED = "unused"
 """The lint of an entry of `allow:` that allows nothing; it cannot be allowed."""
+
+UNLOADED = "unloaded"
+"""The lint of a plugin that could not be loaded, of which the graph uses nothing; it cannot be allowed either."""
 
 
 class Warned(Problem, frozen=True):
@@ -46,7 +52,7 @@ def lint(plan: Plan) -> list[Warned]:
             allowed |= {*silencing}
             if not silencing:
                 told.append(_warned(plan, name, index, warned))
-    told += _unused(plan, allowed)
+    told += [*_unloaded(plan), *_unused(plan, allowed)]
     return sorted(told, key=lambda w: (w.place.line, w.place.column) if w.place else (0, 0))
 
 
@@ -68,6 +74,16 @@ def _targets(stream: PlannedStream, index: int | None, found: Lint) -> list[str]
         targets += [f"{stream.name}.{operator.name}"] if operator is not None else []
         targets += [f"{stream.name}.{part}" for part in found.path if part in stream.steps[index].outputs]
     return targets
+
+
+def _unloaded(plan: Plan) -> Iterator[Warned]:
+    """Files in the folders of plugins that could not be loaded."""
+    for index, plugin in enumerate(plan.graph.plugins):
+        folder = plugin_folder(plan.graph.folder, plugin)
+        for where, reason in registry.failures().items():
+            if folder is not None and Path(where).parent == folder:
+                message = f"plugins: {where} could not be loaded: {reason}"
+                yield Warned(message, plan.graph.places.at(("plugins", index)), lint=UNLOADED)
 
 
 def _unused(plan: Plan, allowed: set[tuple[str, str]]) -> Iterator[Warned]:

@@ -44,6 +44,16 @@ def test_check(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> No
     assert "--set rat: unknown parameter 'rat' of graph 'good', did you mean 'rate'?" in capsys.readouterr().err
 
 
+def test_check_warns_of_a_plugin_that_cannot_be_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plugin, file = tmp_path / "mine" / "broken.py", tmp_path / "w.yaml"
+    plugin.parent.mkdir()
+    plugin.write_text("raise ValueError('no luck')\n")
+    file.write_text("graph: w\nplugins: [./mine]\nstreams:\n  a: [from_stdin, parse_json, to_stdout]\n")
+    assert main(["check", str(file), "--strict"]) == 78
+    message = f"warning: plugins: {plugin} could not be loaded: ValueError: no luck (unloaded)"
+    assert capsys.readouterr().err == f"{file}:2:11: {message}\n    plugins: [./mine]\n              ^\n"
+
+
 def test_check_warns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "w.yaml"
     file.write_text("graph: w\nstreams:\n  a: [from_stdin, parse_json]\n")

@@ -171,7 +171,17 @@ PAGE = (Path(__file__).parents[3] / "docs" / "checking.md").read_text(encoding="
 
 def test_the_page_tells_of_all() -> None:
     told = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
-    assert told == {"unbounded", "starves", "loses_last", "late", "backtracks", "unread", "doubles", "unused"}
+    assert told == {
+        "unbounded",
+        "starves",
+        "loses_last",
+        "late",
+        "backtracks",
+        "unread",
+        "doubles",
+        "unloaded",
+        "unused",
+    }
     [text] = re.findall(r"^```yaml\n(.*?)^```", PAGE, re.DOTALL | re.MULTILINE)
     made = load_text(text)
     assert lint(made.plan()) == []
