@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
-import signal
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    import asyncio
-
     from rxpipe.language.plan import Plan
     from rxpipe.runtime.asyncrun import AsyncRun
-    from rxpipe.runtime.output import Output
     from rxpipe.runtime.sample import SampleData
     from rxpipe.runtime.settings import Settings
 
@@ -147,6 +141,7 @@ def _sample(
 async def _run(args: argparse.Namespace, plan: Plan, settings: Settings, sample: SampleData | None) -> int:
     import asyncio  # noqa: PLC0415  # see `execute`
 
+    from rxpipe.cli._interrupts import Interrupts  # noqa: PLC0415
     from rxpipe.runtime.asyncrun import AsyncRun  # noqa: PLC0415
     from rxpipe.runtime.logs import configure  # noqa: PLC0415
     from rxpipe.runtime.output import Output  # noqa: PLC0415
@@ -171,7 +166,7 @@ async def _run(args: argparse.Namespace, plan: Plan, settings: Settings, sample:
         reset=args.reset,
         from_savepoint=args.from_savepoint,
     )
-    interrupted = _Interrupts(run, output)
+    interrupted = Interrupts(run, output)
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(run)
         interrupted.install(asyncio.get_running_loop())
@@ -232,60 +227,3 @@ def state_path(plan: Plan, settings: Settings, *, once: bool) -> Path | None:
     if once and not plan.lasting:
         return None
     return default_path(plan)
-
-
-GRACE_SECONDS = 0.4
-"""How long after its time a run that does not end, because a call blocks its thread, is ended from outside."""
-
-
-class _Interrupts:
-    """Ctrl-C and SIGTERM drain the run, a second one stops it.
-
-    The signals are handled outside the loop: where a blocking call keeps the loop from turning (a full pipe, a user's
-    function), the process is ended all the same. The next run goes on from the last checkpoint.
-    """
-
-    def __init__(self, run: AsyncRun, output: Output) -> None:
-        from rxpipe.parameters.units import seconds  # noqa: PLC0415  # see `execute`
-
-        self._run = run
-        self._output = output
-        self._drain_timeout = seconds(run.settings.drain_timeout)
-        self._tasks: list[asyncio.Task[None]] = []
-        self._watchdogs: list[threading.Timer] = []
-        self.exit_code = 0
-
-    def install(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._interrupted)
-
-    def _interrupted(self, number: int, _: object) -> None:
-        first = self.exit_code == 0
-        self.exit_code = 128 + number
-        allowed = GRACE_SECONDS + (self._drain_timeout if first else 0.0)
-        watchdog = threading.Timer(allowed, self._abandon)
-        watchdog.daemon = True
-        watchdog.start()
-        self._watchdogs.append(watchdog)
-        with contextlib.suppress(RuntimeError):  # the loop has ended meanwhile
-            self._loop.call_soon_threadsafe(self._begin_drain if first else self._run.stop)
-
-    def close(self) -> None:
-        """The run has ended by itself."""
-        for watchdog in self._watchdogs:
-            watchdog.cancel()
-
-    def _begin_drain(self) -> None:
-        self._tasks.append(self._loop.create_task(self._drain()))
-
-    def _abandon(self) -> None:
-        """End the process as it is; the terminal is given back if a screen is shown."""
-        if self._output.screen:
-            os.write(self._output.stream.fileno(), b"\x1b[?1049l\x1b[?25h\x1b[0m")
-        os.write(2, b"rxpipe: a call blocks the run: ended; the next run goes on from the last checkpoint\n")
-        os._exit(self.exit_code)
-
-    async def _drain(self) -> None:
-        with contextlib.suppress(Exception):  # the run reports its failure itself
-            await self._run.drain(self._drain_timeout)

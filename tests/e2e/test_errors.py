@@ -274,6 +274,22 @@ def test_a_run_that_ends_undelivered_says_so_and_the_next_goes_on(world: Any) ->
         assert (process.returncode, server.bodies) == (0, [b'{"n":0}\n']), told
 
 
+def test_a_drain_that_takes_long_says_so_and_a_second_interrupt_ends_it(world: Any) -> None:
+    trouble = Trouble(world.folder)
+    trouble.step = f"to_http: {{url: 'http://127.0.0.1:{free_port()}'}}"
+    world.write("logs/a.jsonl", '{"n": 0}\n')
+    world.environ["RXPIPE_DRAIN_TIMEOUT"] = "1m"
+    process, told = started(world, trouble)
+    until(told, process.poll)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    lines = iter(process.stderr.readline, "")
+    assert any("finishing what was read, for 1m at most; Ctrl-C again ends at once" in line for line in lines)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=20)
+    assert process.returncode == 130
+
+
 def test_a_run_that_ends_well_says_nothing(world: Any) -> None:
     world.write("logs/a.jsonl", '{"n": 0}\n')
     began = time.monotonic()
