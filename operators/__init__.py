@@ -23,7 +23,9 @@ def __getattr__(name: str) -> Any:
     from rxpipe.registry import built_in  # noqa: PLC0415
 
     if name.startswith("_") or name not in built_in():
-        guess = None if name.startswith("_") else nearest(name, built_in())
+        from rxpipe.language.elsewhere import ELSEWHERE  # noqa: PLC0415  # only what is wrong needs a guess
+
+        guess = None if name.startswith("_") else ELSEWHERE.get(name) or nearest(name, built_in())
         msg = f"there is no operator {name!r}{did_you_mean(guess)}"
         raise AttributeError(msg)
     found = getattr(importlib.import_module(built_in()[name]), name)

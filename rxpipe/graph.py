@@ -170,7 +170,7 @@ class Graph:
         places: Places | None = None,
     ) -> None:
         self.name = name
-        self.streams = {stream: [as_spec(step) for step in steps] for stream, steps in streams.items()}
+        self.streams = {stream: _specs(stream, steps) for stream, steps in streams.items()}
         self.params = dict(params or {})
         self.settings = dict(settings or {})
         self.plugins = list(plugins)
@@ -199,7 +199,7 @@ class Graph:
             msg = f"replaced: must name a stream of the graph; got {stream!r}{guess}"
             raise RxpipeError(msg)
         made = copy.copy(self)
-        made.streams = {**self.streams, stream: [as_spec(step) for step in steps]}
+        made.streams = {**self.streams, stream: _specs(stream, steps)}
         return made
 
     def plan(self, **values: Any) -> Plan:
@@ -269,6 +269,14 @@ class StreamReference(Observable[Any]):
 def stream(name: str) -> Observable[Any]:
     """Refer to another stream of the graph, or with `NAME.OUTPUT` to an output of its steps, as `from` does in YAML."""
     return StreamReference(name)
+
+
+def _specs(stream: str, steps: Iterable[Any]) -> list[StepSpec]:
+    if isinstance(steps, Observable | str | Mapping) or not isinstance(steps, Iterable):
+        # an observable is no list, but can be iterated, without end
+        msg = f"stream {stream!r} must be a list of steps; got {steps!r}, which belongs into one: [{steps!r}]"
+        raise RxpipeError(msg)
+    return [as_spec(step) for step in steps]
 
 
 def as_spec(step: Any) -> StepSpec:

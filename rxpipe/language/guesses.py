@@ -8,31 +8,8 @@ from typing import Any
 from rxpipe.errors import did_you_mean, nearest
 from rxpipe.graph import FROM
 from rxpipe.language.edges import Bindings, emitted, fits
+from rxpipe.language.elsewhere import ELSEWHERE
 from rxpipe.registry import REACTIVE, registry
-
-ELSEWHERE = {
-    "assign": "derive",
-    "distinct": "dedupe",
-    "file": "watch",
-    "filter": "where",
-    "grok": "parse_text",
-    "group_by": "aggregate",
-    "http_client": "to_http",
-    "log": "to_log",
-    "lookup": "enrich",
-    "map": "derive",
-    "mutate": "derive",
-    "print": "to_stdout",
-    "query": "where",
-    "reduce": "aggregate",
-    "regex": "parse_text",
-    "remap": "derive",
-    "resample": "window",
-    "stdin": "from_stdin",
-    "stdout": "to_stdout",
-    "tail": "watch",
-}
-"""What Vector, Benthos, pandas, SQL and Rx call operators, where no name here is like it."""
 
 _LISTED = "; 'rxpipe operators rx' lists all"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import reactivex as rx
 
@@ -51,3 +53,11 @@ def test_parameters_are_written_in_their_order() -> None:
     graph = Graph("g", {"s": [ops.watch(["logs"], patterns=["*.jsonl"])]})
     assert list(graph.streams["s"][0].parameters) == ["paths", "patterns"]
     assert "watch: {paths: [logs], patterns: ['*.jsonl']}" in graph.to_yaml()
+
+
+@pytest.mark.parametrize("steps", [ops.interval("1s"), ops.take(1), "interval", {"interval": "1s"}])
+def test_a_step_is_no_stream(steps: Any) -> None:
+    with pytest.raises(RxpipeError, match=r"^stream 'a' must be a list of steps; got .*, which belongs into one: \["):
+        Graph("g", {"a": steps})
+    with pytest.raises(RxpipeError, match=r"^stream 'a' must be a list of steps; got "):
+        Graph("g", {"a": [ops.interval("1s")]}).replaced("a", steps)

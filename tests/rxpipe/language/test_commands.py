@@ -179,6 +179,8 @@ def test_operators_by_name() -> None:
         assert getattr(operators, name).operator is registry.get(name)
     with pytest.raises(AttributeError, match=r"^there is no operator 'thortle', did you mean 'throttle'\?$"):
         _ = operators.thortle  # type: ignore[attr-defined]  # that is the point
+    with pytest.raises(AttributeError, match=r"^there is no operator 'filter', did you mean 'where'\?$"):
+        _ = operators.filter  # type: ignore[attr-defined]  # likewise
 
 
 def run_python(code: str, folder: Path) -> str:

@@ -12,7 +12,7 @@ from rxpipe.errors import GraphError, Problem
 from rxpipe.expressions import callcode
 from rxpipe.expressions.functions import FUNCTIONS
 from rxpipe.graph import Graph
-from rxpipe.language import guesses
+from rxpipe.language import elsewhere
 from rxpipe.language.config import load, load_text
 from rxpipe.registry import registry
 
@@ -472,7 +472,7 @@ def test_what_steers_a_terminal_is_written_out() -> None:
 
 
 def test_what_is_told_for_a_name_from_elsewhere_exists() -> None:
-    assert set(guesses.ELSEWHERE.values()) <= set(registry.names())
-    assert not set(guesses.ELSEWHERE) & set(registry.names())
+    assert set(elsewhere.ELSEWHERE.values()) <= set(registry.names())
+    assert not set(elsewhere.ELSEWHERE) & set(registry.names())
     assert set(callcode.ELSEWHERE.values()) <= set(FUNCTIONS)
     assert not set(callcode.ELSEWHERE) & set(FUNCTIONS)
