@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import date
+from decimal import Decimal
 from itertools import pairwise
 from typing import Any
 
@@ -154,6 +156,16 @@ def test_equal_keys_are_one_group() -> None:
     again = Run(run.context.checkpoint(), by=["k"], n="count()").feed({"k": 1})
     assert repr(again.rows) == "[{'k': 1.0, 'n': 3}]"
     assert len([part for _, part in again.context.checkpoint()[0] if not part]) == 1
+
+
+def test_values_keep_their_types_across_restarts() -> None:
+    rows = [{"k": date(2026, 1, day), "n": Decimal(day) / 4} for day in (1, 2)]
+    made = {"total": "sum(n)", "least": "min(n)", "latest": "last(n)", "kinds": "distinct(n)"}
+    run = Run(by=["k"], **made).feed(*rows)
+    again = Run(run.context.checkpoint(), by=["k"], **made)
+    assert repr(again.rows) == repr(run.rows)
+    assert repr(again.feed(*rows).rows) == repr(run.feed(*rows).rows)
+    assert len(again.rows) == 2
 
 
 def test_without_a_key() -> None:
