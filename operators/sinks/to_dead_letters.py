@@ -32,7 +32,8 @@ def to_dead_letters(
 
     Put it behind `from: errors`, or behind filters of that stream. A line holds `stream`, `step`, `reason`, `time`, the
     `path` with the bytes `start` to `end` there, and `record`: a record whole, with `types` of those of its fields that
-    JSON has no form for; a line as text, or in base64 where it is no UTF-8. `kind` tells which; without it `record`
+    are texts here only because JSON has no form for them, and `exact`, in base64, those that JSON would change further
+    in, as a date in a list; a line as text, or in base64 where it is no UTF-8. `kind` tells which; without it `record`
     only shows what was rejected, shortened. `rxpipe dead-letters` lists these lines, shows one, and sends those
     selected through the graph again, from the step that rejected them. A record that is no error record is rejected.
 

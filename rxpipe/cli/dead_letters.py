@@ -83,7 +83,9 @@ def execute(args: argparse.Namespace) -> int:
     settings = load_settings(plan.settings, {"state": args.state})
     state = state_path(plan, settings, once=False)
     if args.action == "show":
-        return _show(dead_letters(plan, state, Selection(ids=(args.id,))), args.id)
+        return _show(_named(plan, state, (args.id,))[0])
+    if args.id:
+        _tell_sent(_named(plan, state, tuple(args.id)))
     chosen = Selection(args.stream, args.step, args.reason, args.since, args.until, tuple(args.id))
     if args.action == "replay" and not args.dry_run:
         return _replay(plan, settings, state, chosen, args.reset)
@@ -125,16 +127,31 @@ def _moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _show(found: list[Kept], wanted: str) -> int:
+def _named(plan: Plan, state: Path | None, ids: tuple[str, ...]) -> list[Kept]:
+    """The entries with these ids, all of which must be there."""
+    from rxpipe.errors import RxpipeError  # noqa: PLC0415
+    from rxpipe.faults.letters import Selection  # noqa: PLC0415
+    from rxpipe.runtime.replay import dead_letters  # noqa: PLC0415
+
+    found = dead_letters(plan, state, Selection(ids=ids))
+    missing = [wanted for wanted in ids if wanted not in {kept.found.id for kept in found}]
+    if missing:
+        msg = f"there must be an entry {missing[0]!r}; got none: `rxpipe dead-letters list --all` has their ids"
+        raise RxpipeError(msg)
+    return found
+
+
+def _tell_sent(named: list[Kept]) -> None:
+    """Who names an entry is told why it is not sent, nor listed unless all are."""
+    for kept in named:
+        if kept.sent is not None:
+            print(f"{kept.found.id}: was sent again {_moment(kept.sent)}, which is done once", file=sys.stderr)
+
+
+def _show(kept: Kept) -> int:
     import msgspec  # noqa: PLC0415
 
-    from rxpipe.errors import RxpipeError  # noqa: PLC0415
-
-    if not found:
-        msg = f"there must be an entry {wanted!r}; got none: `rxpipe dead-letters list --all` has their ids"
-        raise RxpipeError(msg)
-    kept = found[0]
-    entry = {"id": wanted, **msgspec.to_builtins(kept.found.letter)}
+    entry = {"id": kept.found.id, **msgspec.to_builtins(kept.found.letter)}
     entry["time"] = _moment(kept.found.letter.time)
     entry["sent_again"] = None if kept.sent is None else _moment(kept.sent)
     print(msgspec.json.format(msgspec.json.encode(entry), indent=2).decode())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -13,18 +14,26 @@ from uuid import UUID
 
 import msgspec
 
-from rxpipe.elements import Batch, ErrorRecord, LineDelta, Row, as_dict
+from rxpipe.aggregations.packing import pack, unpack
+from rxpipe.elements import Batch, ErrorRecord, FileEvent, FileState, LineDelta, OriginGone, Row, as_dict
+from rxpipe.errors import shortened
 from rxpipe.lease import Flow, Lease
 from rxpipe.log import logger
 
-Kind = Literal["record", "batch", "line", "bytes", "lines"]
-"""What was rejected: a record, all records of a batch, a line as text or in base64, or a block of lines."""
+Kind = Literal["record", "batch", "line", "bytes", "lines", "block", "event", "value"]
+"""What was rejected: a record, a batch of them, a line or a block of lines as text or in base64, an event, a value."""
 
 _TYPES: dict[str, Any] = {
     kind.__name__: kind
     for kind in (datetime, date, time, timedelta, bytes, Decimal, UUID, set, frozenset, tuple, float)
 }
-"""The types of values that JSON has no form of its own for."""
+"""The types of values that JSON has no form of its own for, but a text."""
+
+_COLLECTIONS = {set, frozenset, tuple}
+
+_NATIVE = range(-(2**63), 2**63)
+_SHOWN = 1000
+"""Characters that are shown of a value that stands in `exact`."""
 
 
 class Letter(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -40,7 +49,10 @@ class Letter(msgspec.Struct, frozen=True, omit_defaults=True):
         end: The byte behind the last.
         kind: What `record` is; None where it only shows what was rejected, which cannot be sent again.
         record: What was rejected.
-        types: Of a record's fields that JSON has no form for, the types.
+        types: Of a record's fields that are texts here, though they were something else, the types.
+        exact: Of those that JSON would change further in, as dates in a list, the values, packed and in base64; the
+            fields in `record` only show them.
+        retracted: Of how many of a batch's records, the first ones, it said that they hold no more.
     """
 
     stream: str
@@ -53,25 +65,43 @@ class Letter(msgspec.Struct, frozen=True, omit_defaults=True):
     kind: Kind | None = None
     record: Any = None
     types: dict[str, str] | list[dict[str, str]] | None = None
+    exact: dict[str, str] | list[dict[str, str]] | None = None
+    retracted: int = 0
 
     def element(self, flow: Flow) -> Any:
         """What was rejected, as it can be given to the step again, with a lease of its own.
 
         Raises:
-            ValueError: It cannot: what was rejected was not kept.
-            msgspec.ValidationError: A value is not of the type that is told of it.
+            ValueError: It cannot: what was rejected was not kept, or was changed to what is no letter any more.
         """
         if self.kind is None:
             msg = f"{self.step}: cannot be sent again: what was rejected is not kept, only shown"
             raise ValueError(msg)
+        try:
+            return self._element(flow)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, msgspec.MsgspecError) as error:
+            told = f"{type(error).__name__}: {error}"
+            msg = f"{self.step}: cannot be sent again: its record must be as it was kept, or like it; got {told}"
+            raise ValueError(msg) from error
+
+    def _element(self, flow: Flow) -> Any:
+        if self.kind == "event":
+            states = {name: self.record[name] and FileState(**self.record[name]) for name in ("old", "new")}
+            return FileEvent(**self.record | states)
+        if self.kind == "value":
+            return _row({}, None, self.exact)["value"]
         start, end = self.start or 0, self.end or 0
         lease = Lease(flow, max(0, end - start), self.path or "", start, end)
-        if self.kind in {"record", "batch"}:
-            rows = [self.record] if self.kind == "record" else self.record
-            types: Any = [self.types] * len(rows) if self.kind == "record" else self.types or [None] * len(rows)
-            return Batch([_typed(row, of) for row, of in zip(rows, types, strict=True)], leases=(lease,))
-        data = base64.b64decode(self.record) if self.kind == "bytes" else self.record.encode()
-        if self.kind != "lines":
+        if self.kind == "record":
+            return Batch([_row(self.record, self.types, self.exact)], leases=(lease,))
+        if self.kind == "batch":
+            none: list[Any] = [None] * len(self.record)
+            told = zip(self.record, self.types or none, self.exact or none, strict=True)
+            rows = [_row(*each) for each in told]
+            gone = self.retracted
+            return Batch(rows[gone:], rows[:gone], leases=(lease,), retractable=gone > 0)
+        data = base64.b64decode(self.record) if self.kind in {"bytes", "block"} else self.record.encode()
+        if self.kind in {"line", "bytes"}:
             data += b"\n"
         return LineDelta(self.path or "", "", start, start + len(data), data, lease)
 
@@ -124,26 +154,23 @@ class Selection(msgspec.Struct, frozen=True):
 
 def letter_of(error: ErrorRecord) -> Letter:
     """An error record as a letter, with all that is still known of what was rejected."""
-    stream = error.step.partition("[")[0]
-    made = Letter(stream, error.step, error.reason, error.time, error.path, error.start, error.end)
-    kind, record, types = _whole(error.whole)
-    if kind is None:
-        return msgspec.structs.replace(made, record=error.record)
-    return msgspec.structs.replace(made, kind=kind, record=record, types=types or None)
+    shown: dict[str, Any] = {name: _unicode(getattr(error, name)) for name in ("step", "reason", "path", "record")}
+    made = Letter(error.step.partition("[")[0], time=error.time, start=error.start, end=error.end, **shown)
+    with suppress(TypeError, ValueError, OverflowError, RecursionError):  # it has no form, and is only shown
+        kept = msgspec.structs.replace(made, **_kept(error.whole))
+        msgspec.json.encode(kept)
+        return kept
+    return made
 
 
 def line_of(error: ErrorRecord) -> bytes:
     """An error record as a line of JSON; what has no form there is only shown."""
-    letter = letter_of(error)
-    try:
-        return msgspec.json.encode(letter) + b"\n"
-    except (TypeError, ValueError, RecursionError):
-        shown = None if error.record is None else error.record.encode("utf-8", "replace").decode()
-        reason = error.reason.encode("utf-8", "replace").decode()
-        return (
-            msgspec.json.encode(msgspec.structs.replace(letter, kind=None, types=None, record=shown, reason=reason))
-            + b"\n"
-        )
+    return msgspec.json.encode(letter_of(error)) + b"\n"
+
+
+def _unicode(text: str | None) -> str | None:
+    """A text without what is no Unicode, such as the bytes of a file's name that are no UTF-8, which it shows."""
+    return text and text.encode("utf-8", "backslashreplace").decode()
 
 
 def read(paths: Iterable[Path]) -> Iterator[Found]:
@@ -161,48 +188,74 @@ def read(paths: Iterable[Path]) -> Iterator[Found]:
                 offset += len(line)
 
 
-def _whole(whole: Any) -> tuple[Kind | None, Any, Any]:
-    """What was rejected, as data for JSON: its kind, itself, and the types of its values."""
+def _kept(whole: Any) -> dict[str, Any]:
+    """The attributes of a letter that keep what was rejected.
+
+    Raises:
+        TypeError: It cannot be kept: it is a live table, or a text that only shows what it was.
+        ValueError: It has texts that are no Unicode.
+    """
     if isinstance(whole, bytes):
-        text = _text(whole)
-        return ("bytes", base64.b64encode(whole).decode(), None) if text is None else ("line", text, None)
+        return _data(whole, "line", "bytes")
     if isinstance(whole, LineDelta):
-        text = _text(whole.data)
-        return ("lines" if text is not None else None), text, None
+        return _data(whole.data, "lines", "block")
     if isinstance(whole, Batch):
-        types = [_types(row) for row in whole.rows]
-        return "batch", [_written(row) for row in whole.rows], types if any(types) else None
+        rows = [_written(row) for row in (*whole.retracted, *whole.rows)]
+        columns: dict[str, Any] = {name: [row[name] for row in rows] for name in ("record", "types", "exact")}
+        columns |= {name: None for name in ("types", "exact") if not any(columns[name])}
+        return {"kind": "batch", "retracted": len(whole.retracted), **columns}
+    if isinstance(whole, FileEvent):
+        states = {name: state and state._asdict() for name, state in (("old", whole.old), ("new", whole.new))}
+        return {"kind": "event", "record": whole._asdict() | states}
     if isinstance(whole, Mapping | msgspec.Struct):
-        return "record", _written(whole), _types(whole)
-    return None, None, None
+        told = _written(whole)
+        return {"kind": "record", **told, "types": told["types"] or None, "exact": told["exact"] or None}
+    if whole is None or isinstance(whole, str | OriginGone):
+        msg = "what was rejected is not known"
+        raise TypeError(msg)
+    return {"kind": "value", "exact": {"value": _packed(whole)}}
 
 
-def _text(data: bytes) -> str | None:
+def _data(data: bytes, text: Kind, other: Kind) -> dict[str, Any]:
     try:
-        return data.decode()
+        return {"kind": text, "record": data.decode()}
     except UnicodeDecodeError:
-        return None
+        return {"kind": other, "record": base64.b64encode(data).decode()}
 
 
-def _written(row: Row) -> dict[str, Any]:
-    """A record with what JSON has no number for as text."""
-    return {name: str(value) if _odd(value) else value for name, value in as_dict(row).items()}
+def _written(row: Row) -> dict[str, dict[str, Any]]:
+    """A record for JSON: as it is written, the types of what is a text in it, and what JSON would change."""
+    record, types, exact = as_dict(row), {}, {}
+    for name, value in record.items():
+        if _same_in_json(value):
+            continue
+        kind = type(value)
+        if _TYPES.get(kind.__name__) is kind and (kind not in _COLLECTIONS or _same_in_json([*value])):
+            types[name] = kind.__name__
+            record[name] = str(value) if kind is float else value
+        else:
+            exact[name] = _packed(value)
+            record[name] = shortened(repr(value), _SHOWN)
+    return {"record": record, "types": types, "exact": exact}
 
 
-def _odd(value: Any) -> bool:
-    return isinstance(value, float) and not math.isfinite(value)
+def _packed(value: Any) -> str:
+    return base64.b64encode(pack(value)).decode()
 
 
-def _types(row: Row) -> dict[str, str]:
-    values = as_dict(row).items()
-    return {
-        name: type(value).__name__
-        for name, value in values
-        if (type(value) is not float and type(value).__name__ in _TYPES) or _odd(value)
-    }
+def _same_in_json(value: Any) -> bool:
+    """Whether a value that is written as JSON comes back as it was."""
+    kind = type(value)
+    if kind is int:
+        return value in _NATIVE
+    if kind is float:
+        return math.isfinite(value)
+    if kind is dict:
+        return all(type(name) is str for name in value) and all(map(_same_in_json, value.values()))
+    return kind in {str, bool, type(None)} or (kind is list and all(map(_same_in_json, value)))
 
 
-def _typed(row: dict[str, Any], types: Mapping[str, str] | None) -> dict[str, Any]:
-    """A record with its values in their types again."""
+def _row(row: Mapping[str, Any], types: Any, exact: Any) -> dict[str, Any]:
+    """A record with its values as they were."""
     typed = {name: msgspec.convert(row[name], _TYPES[kind], strict=False) for name, kind in (types or {}).items()}
-    return {**row, **typed}
+    return {**row, **typed, **{name: unpack(base64.b64decode(text)) for name, text in (exact or {}).items()}}

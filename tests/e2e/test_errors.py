@@ -93,6 +93,9 @@ def test_dead_letters(checked: Checked) -> None:
     assert "(sent again 20" in checked.letters("list", "--all")
     assert checked.letters("replay") == "1 entries sent again\n"
     assert checked.letters("replay") == "0 entries sent again\n"
+    told = checked.world.run("dead-letters", "replay", "checked.yaml", "--id", "dead.jsonl:0", PYTHONPATH=checked.path)
+    assert "dead.jsonl:0: was sent again 20" in told.stderr
+    assert told.stdout == "0 entries sent again\n"
     checked.rxpipe("run", "checked.yaml", "--once")
     assert sorted(checked.written()) == [*range(ROWS)]
 
@@ -100,6 +103,10 @@ def test_dead_letters(checked: Checked) -> None:
 def test_what_the_command_refuses(checked: Checked, capsys: pytest.CaptureFixture[str]) -> None:
     checked.world.write("broken", "")
     refused = checked.world.run("dead-letters", "show", "checked.yaml", "dead.jsonl:9", PYTHONPATH=checked.path)
+    assert (refused.returncode, "there must be an entry 'dead.jsonl:9'" in refused.stderr) == (1, True)
+    refused = checked.world.run(
+        "dead-letters", "replay", "checked.yaml", "--id", "dead.jsonl:9", PYTHONPATH=checked.path
+    )
     assert (refused.returncode, "there must be an entry 'dead.jsonl:9'" in refused.stderr) == (1, True)
     with pytest.raises(SystemExit):
         cli.main(["dead-letters", "list", "checked.yaml", "--since", "yesterday"])
