@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,9 +118,11 @@ def _several(graph: str, found: list[Path]) -> StateError:
 
 def _named(path: Path) -> str:
     """A state file with the values that it belongs to."""
+    from rxpipe.errors import StateError  # noqa: PLC0415
     from rxpipe.runtime.statereading import meta_of, open_readonly  # noqa: PLC0415
 
-    with open_readonly(path) as db:
+    values = ""
+    with contextlib.suppress(StateError), open_readonly(path) as db:  # it is told of when it is chosen
         values = meta_of(db, "values")
     return f"{path}  {values}" if values else str(path)
 

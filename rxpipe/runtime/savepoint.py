@@ -69,10 +69,11 @@ def copy_state(state: Path, to: Path | str) -> None:
         part.rename(to)
         sync_folder(to.parent)
     except (OSError, sqlite3.Error) as error:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
         msg = f"savepoint: must be a file that can be written; got {to}: {error}"
         raise StateError(msg) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def go_back(file: StateFile, savepoint: Path | str, plan: Plan, reset: Iterable[str] = ()) -> None:

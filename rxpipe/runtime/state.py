@@ -22,9 +22,7 @@ from rxpipe.errors import StateError
 from rxpipe.language.hidden import masked
 from rxpipe.log import logger
 from rxpipe.private import make_folder
-from rxpipe.runtime.statereading import APPLICATION, meta_of
-
-FORMAT = "1"
+from rxpipe.runtime.statereading import ANEW, APPLICATION, FORMAT, check_format, meta_of
 
 TOGETHER = 1000
 """Rows that are written with one statement. SQLite lets other threads go on while it runs one, and not between two."""
@@ -140,10 +138,7 @@ class StateFile:
         db.execute("PRAGMA synchronous=FULL")
         db.executescript(_SCHEMA)
         db.execute("INSERT OR IGNORE INTO meta VALUES ('format', ?)", (FORMAT,))
-        found = self.meta("format")
-        if found != FORMAT:
-            msg = f"state file {self.path}: format must be {FORMAT}; got {found}, written by another version of rxpipe"
-            raise StateError(msg)
+        check_format(self.path, meta_of(db, "format"))
 
     @property
     def db(self) -> sqlite3.Connection:
@@ -219,11 +214,30 @@ class StateFile:
 
     def steps(self) -> list[tuple[str, str, str]]:
         """Name, kind and description of every step with state."""
-        return self.db.execute("SELECT name, kind, description FROM step ORDER BY name").fetchall()
+        return self.select("SELECT name, kind, description FROM step ORDER BY name")
+
+    def select(self, query: str, *arguments: object) -> list[Any]:
+        """The rows that a query finds.
+
+        Raises:
+            StateError: The file is closed, or damaged.
+        """
+        try:
+            return self.db.execute(query, arguments).fetchall()
+        except sqlite3.DatabaseError as error:
+            self._refuse_damaged(error)
+            raise
+
+    def _refuse_damaged(self, error: sqlite3.DatabaseError) -> None:
+        """If an error says that the file is damaged, say what to do."""
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
+            way_out = f"Go back to a savepoint with --from-savepoint; or {ANEW}"
+            msg = f"state file {self.path}: must be whole; got {error}. {way_out}"
+            raise StateError(msg) from error
 
     def rows(self, step: str) -> Iterator[tuple[bytes, str, bytes]]:
         """All state rows of one step: key, part, value."""
-        return iter(self.db.execute("SELECT key, part, value FROM state WHERE step = ?", (step,)))
+        return iter(self.select("SELECT key, part, value FROM state WHERE step = ?", step))
 
     def reset(self, step: str | None = None) -> int:
         """Forget the state of one step, or of all; returns how many rows went."""
@@ -284,8 +298,12 @@ class StateFile:
                 self._writer = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
                 self._writer.execute("PRAGMA synchronous=FULL")
                 self._writer.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
-            with _all_or_nothing(self._writer):
-                yield self._writer
+            try:
+                with _all_or_nothing(self._writer):
+                    yield self._writer
+            except sqlite3.DatabaseError as error:
+                self._refuse_damaged(error)
+                raise
 
     @contextmanager
     def _transaction(self) -> Generator[None]:
@@ -358,26 +376,22 @@ class SavedStep:
     def __init__(self, file: StateFile, step: str) -> None:
         self._file = file
         self._step = step
-        self.empty = file.db.execute("SELECT 1 FROM state WHERE step = ? LIMIT 1", (step,)).fetchone() is None
+        self.empty = not file.select("SELECT 1 FROM state WHERE step = ? LIMIT 1", step)
 
     def get(self, key: bytes) -> dict[str, bytes]:
         """All parts of one key, as they were when the run began or a checkpoint wrote them since."""
         if self.empty:
             return {}
-        return dict(
-            self._file.db.execute("SELECT part, value FROM state WHERE step = ? AND key = ?", (self._step, key))
-        )
+        return dict(self._file.select("SELECT part, value FROM state WHERE step = ? AND key = ?", self._step, key))
 
     def items(self) -> Iterator[tuple[bytes, str, bytes]]:
         """All rows: key, part, value."""
-        return iter(
-            self._file.db.execute("SELECT key, part, value FROM state WHERE step = ?", (self._step,)).fetchall()
-        )
+        return self._file.rows(self._step)
 
     def keys_of(self, part: str) -> list[bytes]:
         """The keys that have this part."""
         query = "SELECT key FROM state WHERE step = ? AND part = ? AND part <> ''"
-        return [key for (key,) in self._file.db.execute(query, (self._step, part))]
+        return [key for (key,) in self._file.select(query, self._step, part)]
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:

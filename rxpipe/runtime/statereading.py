@@ -17,6 +17,28 @@ APPLICATION = 0x72787070
 """Marks an SQLite file as a state file: `rxpp`."""
 
 
+FORMAT = "1"
+"""That of the state files that this version reads and writes."""
+
+ANEW = "begin anew: move the file away, and with it what the sinks wrote, since all is read and written again"
+"""What is left to do with a state that cannot be read."""
+
+
+def check_format(path: Path, found: str) -> None:
+    """Refuse a state file of another version, which is left as it is.
+
+    Raises:
+        StateError: Its format is not the one that this version reads.
+    """
+    if found != FORMAT:
+        older = found.isdecimal() and int(found) < int(FORMAT)
+        msg = (
+            f"state file {path}: format must be {FORMAT}; got {found}, written by {'an older' if older else 'a newer'} "
+            f"version of rxpipe. Go on with that version; or {ANEW}"
+        )
+        raise StateError(msg)
+
+
 def meta_of(db: sqlite3.Connection, name: str) -> str:
     """A fact about an open state file, empty if it has none."""
     row = db.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
@@ -28,7 +50,7 @@ def open_readonly(path: Path) -> Generator[sqlite3.Connection]:
     """A state file to look at, also while a run uses it.
 
     Raises:
-        StateError: The file is no state file.
+        StateError: The file is no state file, or that of another version.
     """
     try:
         db = to_look_at(path)
@@ -39,6 +61,7 @@ def open_readonly(path: Path) -> Generator[sqlite3.Connection]:
         if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
             msg = f"{path}: must be a state file of rxpipe; got another SQLite file"
             raise StateError(msg)
+        check_format(path, meta_of(db, "format"))
         yield db
     except sqlite3.DatabaseError as error:
         msg = f"{path}: must be a state file that can be read; got {error}"

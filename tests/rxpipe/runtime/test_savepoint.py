@@ -116,7 +116,7 @@ def test_what_is_beside_the_state_goes_with_it(world: World) -> None:
         (None, "must be a file that `rxpipe state savepoint` made; got .*saved, which is not there"),
         (b"no database at all" * 100, "must be a state file that can be read"),
         ("other", "must be a state file of rxpipe; got another SQLite file"),
-        ("format", "format must be 1; got 99, written by another version of rxpipe"),
+        ("format", "/saved: format must be 1; got 99, written by a newer version of rxpipe"),
     ],
 )
 def test_what_is_no_savepoint_is_refused_and_changes_nothing(world: World, content: object, match: str) -> None:

@@ -233,12 +233,33 @@ def test_somebody_elses_database_is_left_alone(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_another_format(path: Path) -> None:
+@pytest.mark.parametrize(("found", "whose"), [("99", "a newer"), ("0", "an older")])
+def test_another_format(path: Path, found: str, whose: str) -> None:
     made = StateFile(path)
-    made.db.execute("UPDATE meta SET value = '99' WHERE name = 'format'")
+    made.db.execute("UPDATE meta SET value = ? WHERE name = 'format'", (found,))
     made.close()
-    with pytest.raises(StateError, match="format must be 1; got 99, written by another version"):
+    match = (
+        f"format must be 1; got {found}, written by {whose} version of rxpipe. Go on with that version; or begin anew"
+    )
+    with pytest.raises(StateError, match=match):
         StateFile(path)
+    with pytest.raises(StateError, match=match), open_readonly(path):
+        pass
+
+
+def test_damaged_inside(file: StateFile, path: Path) -> None:
+    file.commit([("a", [(b"k%d" % n, "", b"x" * 1000) for n in range(100)])])
+    file.close()
+    with path.open("r+b") as damaged:
+        damaged.seek(4096 * 8)
+        damaged.write(b"\xff" * 4096 * 12)
+    opened = StateFile(path)
+    match = r"state file .*: must be whole; got database disk image is malformed\. Go back to a savepoint"
+    with pytest.raises(StateError, match=match):
+        list(opened.rows("a"))
+    with pytest.raises(StateError, match=match):
+        opened.commit([("a", [(b"k%d" % n, "", b"y" * 1000) for n in range(100)])])
+    opened.close()
 
 
 def test_a_folder_in_its_place(path: Path) -> None:
