@@ -65,6 +65,8 @@ class LineFiles:
         if series is not None:
             path = self._begin(series, rows.get(b"file"))
         self._file = Appender(path, told)
+        if told is None:
+            self.outbox.behind(path, f"{self._file.length:,} bytes" if self._file.length else "")
         context.written.add(self._file.path, ".gz")
         self._told: tuple[Path, int] | None = None if told is None else (path, told[0])
 

@@ -84,6 +84,7 @@ class Outbox:
         self._waiting: deque[tuple[Any, Any]] = deque()
         self._changes = changes
         self._versions = Versions()
+        self._persistent = False
         self._last: list[Change] | None = None
         self._reason: str | None = None
         self._last_error = ""
@@ -98,8 +99,20 @@ class Outbox:
     def state(self, holds: str) -> Saved:
         """Take part in checkpoints; what was saved. `holds` says what that is, see `Context.state`."""
         saved = self._context.state("sink", self.changes, holds)
+        self._persistent = saved.persistent
         self._versions.restore(saved)
         return saved
+
+    def behind(self, what: object, holds: str) -> None:
+        """Tell that the sink appends to what no state knows of, since that may be what a lost state knew of."""
+        if self._persistent and holds:
+            logger.warning(
+                "{}: {} holds {} that the state does not know of: it appends to them. If earlier runs wrote them and "
+                "their state is gone, all is written again: stop, and move them away",
+                self._context.name,
+                what,
+                holds,
+            )
 
     def news(self, element: Any) -> bool:
         """Whether an element that comes to a sink which appends is to be written, see `Versions.news`."""

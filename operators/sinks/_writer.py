@@ -88,6 +88,8 @@ class Appending(_Sink):
             except BaseException:
                 self.close()
                 raise
+        elif (last := self.database.position()[0]) > 0:
+            self.outbox.behind(f"table {table} of {path}", f"{last:,} rows")
 
     def take(self, element: Any) -> None:
         """Write an element."""

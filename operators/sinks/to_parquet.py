@@ -121,6 +121,8 @@ class _Sink:
         try:
             if _NUMBER in values:
                 self._parts.go_back(int(values.pop(_NUMBER)))
+            elif self._parts.last:
+                self.outbox.behind(folder, f"{self._parts.last:,} files")
             schema = values.pop(_SCHEMA, None)
             read = None if schema is None else self._pyarrow.ipc.read_schema(self._pyarrow.py_buffer(schema))
             self._arrow = Arrow(self._pyarrow, self._parts.schema() if read is None else read)
