@@ -20,6 +20,7 @@ from rxpipe.operators.files._known import Known
 from rxpipe.operators.files._packed import packed_as, read_packed
 from rxpipe.operators.files._rotation import Turns
 from rxpipe.operators.files._tail import Descriptors, Tail, last_line_end
+from rxpipe.scheduling.loop import BEHIND
 
 _SETTLE = 2.0
 """Seconds without news of a file that was there before the watch began, after which all of those have been seen."""
@@ -123,7 +124,7 @@ class Reader:
     def _wake(self) -> None:
         if not (self._scheduled or self._waiting or self._taking or self.closed):
             self._scheduled = True
-            self.scheduler.schedule(self._pump)
+            self.scheduler.schedule_relative(BEHIND, self._pump)
 
     def _resume(self) -> None:
         self._waiting = False
@@ -136,11 +137,26 @@ class Reader:
         self._read_on()
 
     def _read_on(self) -> None:
+        """Read as far as one turn may; the next one is asked for behind that, so that timers are not behind two."""
+        self._taking = True
+        try:
+            waiting = self._read_some()
+        finally:
+            self._taking = False
+        if waiting:
+            self._waiting = True
+            self.flow.wait(self._resume)
+        elif self.queue:
+            self._wake()
+        elif self.completing and not self.closed:
+            self.close()
+            self.observer.on_completed()
+
+    def _read_some(self) -> bool:
+        """Read from the files that wait; whether more may not be read now."""
         while self.queue and self._budget > 0 and not self.closed:
             if not self.flow.open:
-                self._waiting = True
-                self.flow.wait(self._resume)
-                return
+                return True
             tail = self.queue.take()
             tail.queued = False
             if not tail.dirty or self.known.waits(tail):
@@ -153,11 +169,7 @@ class Reader:
             self._budget -= max(_SMALLEST_READ, self.read_bytes - before)
             if tail.queued:  # it gave a block, which ends with a line and may be smaller than one, and there is more
                 break
-        if self.queue:
-            self._wake()
-        elif self.completing and not self.closed:
-            self.close()
-            self.observer.on_completed()
+        return False
 
     def _read(self, tail: Tail) -> None:
         """Give one file its turn."""

@@ -11,6 +11,7 @@ from reactivex.abc import DisposableBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable
 
 from rxpipe.context import Context
+from rxpipe.scheduling.loop import BEHIND
 
 T = TypeVar("T")
 
@@ -108,7 +109,7 @@ class Rounds(Generic[T]):
     def _take(self, future: Future[T | None]) -> None:
         piece = future.result()
         if piece is not None:
-            self._offer(piece)
+            self._offer_behind(piece)
             return
         self._busy = False
         if self._every is None or self._stopping:
@@ -116,11 +117,15 @@ class Rounds(Generic[T]):
         else:
             self._timer.disposable = self._scheduler.schedule_relative(self._every, lambda *_: self._ask())
 
+    def _offer_behind(self, piece: T) -> None:
+        """Offer a piece in a turn of its own, before which timers have theirs."""
+        self._scheduler.schedule_relative(BEHIND, lambda *_: self._offer(piece))
+
     def _offer(self, piece: T) -> None:
         if self._closed:
             return
         if not self._context.flow.open:
-            self._context.flow.wait(lambda: self._offer(piece))
+            self._context.flow.wait(lambda: self._offer_behind(piece))
             return
         self._emit(piece)
         self._busy = False

@@ -19,6 +19,7 @@ from rxpipe.operators.files._notify import Inotify, NotifyError, silent_filesyst
 from rxpipe.operators.files._paths import WatchedPaths
 from rxpipe.operators.files._scan import Scanner
 from rxpipe.operators.files._tree import Found, parent
+from rxpipe.scheduling.loop import BEHIND
 
 _SLICE = 0.005
 """Seconds after which a long scan lets the rest of the dataflow have its turn."""
@@ -240,7 +241,7 @@ class Watcher:
     def _wake(self) -> None:
         if not self._scheduled and not self.closed:
             self._scheduled = True
-            self.scheduler.schedule(self._turn)
+            self.scheduler.schedule_relative(BEHIND, self._turn)
 
     def _turn(self, *_: Any) -> None:
         """Go on with the round, for one slice of time."""

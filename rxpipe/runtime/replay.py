@@ -20,6 +20,7 @@ from rxpipe.errors import RxpipeError
 from rxpipe.faults.letters import Found, Selection, read
 from rxpipe.log import logger
 from rxpipe.runtime.statereading import open_readonly
+from rxpipe.scheduling.loop import BEHIND
 
 if TYPE_CHECKING:
     from rxpipe.language.plan import Plan, PlannedStep
@@ -153,7 +154,7 @@ class Replay:
                 return
             waiting.popleft()
             self._send(found, keeper, context_of)
-            context.scheduler(None).schedule(lambda *_: pump())
+            context.scheduler(None).schedule_relative(BEHIND, lambda *_: pump())
 
         pump()
 

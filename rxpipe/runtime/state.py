@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from itertools import chain, groupby
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 from rxpipe.context import Change, StateKind
 from rxpipe.errors import StateError

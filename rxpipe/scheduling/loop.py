@@ -11,6 +11,13 @@ from reactivex.scheduler.periodicscheduler import PeriodicScheduler
 
 S = TypeVar("S")
 
+BEHIND = 1e-10
+"""Seconds after which a source goes on: no time, but behind the timers that are due by then.
+
+What is scheduled for the next turn is done before them, so that a timer would wait for two blocks. Ask for it when the
+block is done: who asks before it is before the timers that become due meanwhile.
+"""
+
 
 class LoopScheduler(PeriodicScheduler):
     """Schedules on the thread of a loop, and is used on that thread only.
