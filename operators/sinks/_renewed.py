@@ -6,25 +6,26 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
-from loguru import logger
 from reactivex.abc import SchedulerBase
 from reactivex.disposable import SerialDisposable
 
 from rxpipe.context import Context
+from rxpipe.log import logger
 
 
 class Renewed:
     """When the file of one subscription is made.
 
-    If it cannot be written the log says so, the run is degraded, and it is tried again in its turn.
+    If it cannot be written for a reason that may pass, the log says so, the run is degraded, and it is tried again in
+    its turn; how often, and what becomes of it then, the step's `on_error` says. Unless it says anything it is tried as
+    long as it takes, and any other error ends the run.
 
     Args:
         context: The step's context.
         scheduler: Where waits come from.
         path: The file.
         every: The time between two.
-        prepare: Called on the thread of the dataflow; gives what is then called in a thread and writes the file, or
-            raises OSError.
+        prepare: Called on the thread of the dataflow; gives what is then called in a thread and writes the file.
     """
 
     def __init__(
@@ -41,6 +42,8 @@ class Renewed:
         self._path = path
         self._every = every
         self._prepare = prepare
+        self._retry = context.retry()
+        self._tried = 0
         self._timer = SerialDisposable()
         self._waiting = self._making = self._changed = self._closed = False
         self._finished: Callable[[], None] | None = None
@@ -80,19 +83,30 @@ class Renewed:
         if self._closed or done.cancelled():
             return
         error = done.exception()
-        if isinstance(error, OSError):
-            if self._failure is None:
-                logger.warning("{}: {} cannot be written, trying again: {}", self._context.name, self._path, error)
-            self._failure = f"{type(error).__name__}: {error}"
-            self._changed = True
+        if isinstance(error, Exception):
+            self._failed(error)
         elif error is not None:
             raise error
         else:
-            self._failure = None
+            self._failure, self._tried = None, 0
         if self._finished is not None:
             self._finish(self._finished)
         elif self._changed:
             self._wait()
+
+    def _failed(self, error: Exception) -> None:
+        """Try again in its turn; or give up this time, until something changes."""
+        self._tried += 1
+        if self._retry.wait(self._tried, error, self._context.now()) is not None:
+            if self._failure is None:
+                logger.warning("{}: {} cannot be written, trying again: {}", self._context.name, self._path, error)
+            self._failure = f"{type(error).__name__}: {error}"
+            self._changed = True
+        elif self._context.on_error is None:
+            raise error
+        else:
+            self._failure, self._tried = None, 0
+            self._context.reject(error, path=str(self._path))
 
     def _finish(self, finished: Callable[[], None]) -> None:
         """All is written, if that was begun when all had come; what cannot be written ends nothing."""

@@ -53,8 +53,8 @@ def to_plot(
     begins there. An error passes at once, and draws no picture.
 
     The file is private to the user (0600) with its folder, or has the mode of the one that it replaces. Of a retracted
-    record nothing is taken back. If the file cannot be written the log says so, the run is degraded, and
-    the next picture is tried in its turn.
+    record nothing is taken back. If the file cannot be written for a reason that may pass, the log says so, the run is
+    degraded, and the next picture is tried in its turn, unless `on_error` says otherwise.
 
     Args:
         path: The file, with its folder: `.png` or `.svg`; `~` is the user's home.

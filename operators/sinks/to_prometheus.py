@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from annotated_types import MinLen
-from loguru import logger
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
@@ -16,6 +15,7 @@ from reactivex.disposable import CompositeDisposable, Disposable
 from rxpipe.context import Context, current
 from rxpipe.elements import Row
 from rxpipe.errors import ParameterError, ParameterProblem
+from rxpipe.log import logger
 from rxpipe.operator import operator
 from rxpipe.operators.sinks._metrics import Metric, Metrics, problems, write_text
 from rxpipe.operators.sinks._records import records_of
@@ -43,8 +43,8 @@ def to_prometheus(
     the first element, then at most that often, when something came; and when the stream completes, which waits for it.
     The file is replaced as a whole and stays when the run ends. It is private to the user (0600), or has the mode of
     the one that it replaces: let the collector run as the same user, or make the file beforehand. If it cannot be
-    written the log says so, the run is degraded, and it is tried again in its turn. Where none of the three is given
-    nobody sees the metrics, and the log says so.
+    written for a reason that may pass, the log says so, the run is degraded, and it is tried again in its turn, unless
+    `on_error` says otherwise. Where none of the three is given nobody sees the metrics, and the log says so.
 
     Of records a gauge is the last value, a counter the sum since the run began, a histogram the number of values up to
     each bucket. Of a live table all metrics are made anew of its rows each time it comes, so that what is gone from the

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import math
 import os
@@ -13,8 +14,9 @@ from typing import Any
 
 import pytest
 
+import rxpipe
 from rxpipe.elements import Batch
-from rxpipe.errors import MissingExtraError, ParameterError
+from rxpipe.errors import MissingExtraError, ParameterError, RunError
 from rxpipe.language.config import load_text
 from rxpipe.operators.sinks import to_plot as module
 from rxpipe.operators.sinks._figure import Look, _placing, _short, curves, draw
@@ -128,6 +130,52 @@ def test_a_file_that_cannot_be_written_is_tried_again(tmp_path: Path, monkeypatc
     run.context.virtual.advance_by(1)
     assert run.context.details["degraded"]() is None
     assert (tmp_path / "x.png").read_bytes().startswith(PNG)
+
+
+class Denied:
+    """A disk that refuses each file."""
+
+    def __init__(self, number: int = errno.EACCES) -> None:
+        self.number = number
+        self.times = 0
+
+    def __call__(self, *_: object) -> None:
+        self.times += 1
+        raise OSError(self.number, os.strerror(self.number))
+
+
+@pytest.mark.parametrize(
+    ("do", "times", "reasons"),
+    [
+        ("dead_letter", 1, ["PermissionError: [Errno 13] Permission denied"]),
+        ("skip", 1, []),
+        (rxpipe.retry(attempts=3), 3, ["PermissionError: [Errno 13] Permission denied"]),
+        ("retry", 5, []),
+    ],
+    ids=str,
+)
+def test_what_is_told_about_errors_holds(
+    do: Any, times: int, reasons: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denied = Denied()
+    monkeypatch.setattr(os, "replace", denied)
+    run = Running(rxpipe.on_error(to_plot(str(tmp_path / "x.png"), y=["n"], every="1s", width=200, height=200), do))
+    run.push(Batch([{"n": 1}]))
+    run.context.virtual.advance_by(5)
+    assert (denied.times, run.reasons) == (times, reasons)
+    assert [error.path for error in run.context.errors] == [str(tmp_path / "x.png")] * len(reasons)
+
+
+@pytest.mark.parametrize(("do", "number"), [("stop", errno.EACCES), (None, errno.ENAMETOOLONG)])
+def test_what_does_not_pass_or_must_not_ends_the_run(
+    do: Any, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "replace", Denied(number))
+    step = to_plot(str(tmp_path / "x.png"), y=["n"], every="1s", width=200, height=200)
+    run = Running(step if do is None else rxpipe.on_error(step, do))
+    run.push(Batch([{"n": 1}]))
+    with pytest.raises((RunError, OSError), match=os.strerror(number)):
+        run.context.virtual.advance_by(1)
 
 
 def test_lines_by_a_column() -> None:
