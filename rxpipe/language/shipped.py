@@ -53,6 +53,8 @@ def find(source: str | Path) -> Path:
         raise GraphError([Problem(f"no file and no shipped graph is called {source!r}{tail}")])
     if path.is_dir():
         raise GraphError([Problem(f"{path}: must be a graph file; got a folder")])
+    if path.exists():
+        raise GraphError([Problem(f"{path}: must be a graph file; got a pipe, a device or a socket")])
     beside = [found.name for found in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
     guess = nearest(path.name, beside)
     raise GraphError([Problem(f"{path}: no such file{did_you_mean(guess and str(path.parent / guess))}")])

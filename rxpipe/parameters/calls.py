@@ -54,7 +54,8 @@ def _refuse_module(call: str, module: str, error: BaseException) -> NoReturn:
         near = nearest(last, [found.name for found in pkgutil.iter_modules(folders)])
         guess = near and f"{package}{dot}{near}"
         column = len(package + dot)
-    msg = f"{call!r}: module {module!r} must be importable; got {reason}{did_you_mean(guess)}"
+        reason += did_you_mean(guess) or ("" if dot else "; install it, or name its folder in PYTHONPATH")
+    msg = f"{call!r}: module {module!r} must be importable; got {reason}"
     raise FunctionError(msg, column) from error
 
 

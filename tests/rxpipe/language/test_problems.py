@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -456,6 +457,9 @@ def test_files_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         load("latin.yaml")
     with pytest.raises(GraphError, match=r": must be a graph file; got a folder$"):
         load(tmp_path)
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with pytest.raises(GraphError, match=r"pipe\.yaml: must be a graph file; got a pipe, a device or a socket$"):
+        load("pipe.yaml")
 
 
 def test_a_step_without_the_parameter_that_names_its_outputs(found: Found) -> None:
