@@ -28,10 +28,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Args:
         arguments: What stands behind `rxpipe`; that of the process by default.
     """
+    _open_standard_streams()
     try:
         return _run(arguments)
     except KeyboardInterrupt:  # also while modules are loaded
         return INTERRUPTED
+
+
+def _open_standard_streams() -> None:
+    """Where somebody closed a standard stream, have one that leads nowhere.
+
+    A file that is opened later would have its number, and hold what is printed.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115  # for good
 
 
 def _run(arguments: Sequence[str] | None) -> int:

@@ -144,6 +144,15 @@ def test_a_backlog_that_was_interrupted_is_read_on(world: Any, number: int, once
     assert [json.loads(line)["n"] for line in out.read_bytes().splitlines()] == list(range(lines))
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_are_no_place_for_files(world: Any, closed: str) -> None:
+    world.write("w.yaml", WRITE.replace("SINK", "{to_jsonl: out.jsonl}"))
+    world.write("logs/a.jsonl", '{"n": 1}\nbroken\n')
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", *world.command("run", "w.yaml", "--state", "s.db", "--once")]
+    done = subprocess.run(command, env=world.environ, cwd=world.folder, check=False, timeout=20)
+    assert (done.returncode, (world.folder / "out.jsonl").read_text()) == (0, '{"n":1}\n')
+
+
 def test_ctrl_c_while_modules_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt
