@@ -82,8 +82,16 @@ def pack_around(value: Any, parts: Iterable[Any]) -> bytes:
 
 
 def unpack(data: bytes) -> Any:
-    """The value that `pack` made bytes of."""
-    return _decode(data)
+    """The value that `pack` made bytes of.
+
+    Raises:
+        ValueError: They are other bytes.
+    """
+    try:
+        return _decode(data)
+    except (msgspec.DecodeError, KeyError, TypeError, ArithmeticError, RecursionError) as error:
+        msg = f"must be bytes of a packed value; got others: {type(error).__name__}: {error}"
+        raise ValueError(msg) from error
 
 
 def pack_key(key: Any) -> bytes:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
+from msgspec import MsgspecError
 
 from rxpipe.aggregations.packing import pack, unpack
 from rxpipe.elements import Batch, ErrorRecord, FileEvent, FileState, LineDelta, OriginGone, Row, as_dict
@@ -79,7 +80,15 @@ class Letter(msgspec.Struct, frozen=True, omit_defaults=True):
             raise ValueError(msg)
         try:
             return self._element(flow)
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, msgspec.MsgspecError) as error:
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            AttributeError,
+            ArithmeticError,
+            RecursionError,
+            MsgspecError,
+        ) as error:
             told = f"{type(error).__name__}: {error}"
             msg = f"{self.step}: cannot be sent again: its record must be as it was kept, or like it; got {told}"
             raise ValueError(msg) from error

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from rxpipe.errors import StateError
 from rxpipe.sqlitefile import to_look_at
 
@@ -85,5 +83,5 @@ def _decoded(value: bytes) -> Any:
 
     try:
         return unpack(value)
-    except (msgspec.DecodeError, ValueError):
+    except ValueError:
         return value.decode("utf-8", "replace")

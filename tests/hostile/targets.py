@@ -5,26 +5,34 @@ Each is called with bytes by the tests here (Hypothesis), and by `make fuzz` (at
 
 from __future__ import annotations
 
+import base64
 import gzip
 import os
 import re
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import date
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import reactivex as rx
 import zstandard
 
 from rxpipe import operators as ops
+from rxpipe.aggregations.packing import pack
 from rxpipe.context import entered
-from rxpipe.elements import Batch, FileEvent, FileState, LineDelta
+from rxpipe.elements import Batch, FileEvent, FileState, LineDelta, error_record
 from rxpipe.errors import ExpressionError, GraphError, ParameterError, RxpipeError, StateError, UnitError
 from rxpipe.expressions import parse
+from rxpipe.faults.letters import Letter, line_of
+from rxpipe.faults.letters import read as read_letters
 from rxpipe.graph import Param
 from rxpipe.language.config import load_text
 from rxpipe.language.values import TYPES, from_text
+from rxpipe.lease import Flow
 from rxpipe.parameters import units
 from rxpipe.runtime.state import StateFile
 from rxpipe.runtime.statereading import open_readonly, readable
@@ -251,6 +259,26 @@ def state_seed() -> bytes:
         return path.read_bytes()
 
 
+def letters(data: bytes) -> None:
+    """A file of dead letters that somebody changed, and packed values in one."""
+    exact = {"value": base64.b64encode(data).decode()}
+    line = msgspec.json.encode(Letter("a", "a[1] b", "", 0.0, kind="value", exact=exact))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "dead.jsonl")
+        path.write_bytes(data + b"\n" + line + b"\n")
+        for found in read_letters([path]):
+            with suppress(ValueError):
+                found.letter.element(Flow())
+
+
+def letters_seed() -> bytes:
+    """A dead letter of each kind."""
+    row = {"a": [date(2026, 1, 31)], "d": Decimal("1.5"), "n": {1: 2**70, "s": {(1, 2)}}, "t": "text"}
+    event = FileEvent("modify", "/a", FileState(1, 2, 3, 4), FileState(1, 2, 5, 6))
+    kinds = [row, Batch([row, {"b": float("nan")}]), b"line", b"\xff", LineDelta("p", "f", 0, 2, b"a\n"), event, (1, 2)]
+    return b"".join(line_of(error_record("a[1] b", "why", whole, time=1.0)) for whole in kinds)
+
+
 def operators(data: bytes) -> None:
     """Parameters of operators, given as YAML on the command line of life."""
     text = text_of(data)
@@ -289,6 +317,7 @@ TARGETS: dict[str, tuple[Target, list[bytes]]] = {
     "packed": (packed, [gzip.compress(b"one\ntwo\n" * 20, mtime=0), _ZSTD * 2, b"\x50\x2a\x4d\x18\x01\0\0\0x"]),
     "marbles": (marbles, [b"-a-(bc)-|", b"^--1 #"]),
     "state": (state, [state_seed(), b"SQLite format 3\0"]),
+    "letters": (letters, [letters_seed(), pack({"d": [date(2026, 1, 31), Decimal(1)], "s": {1, (2,)}, 2.5: 2**70})]),
     "operators": (operators, [rb"(?P<a>\d+) ", b"*/5 * * * *", b"sum(a)", b"**/[!a]?.log"]),
 }
 """Each with inputs to begin from."""

@@ -80,6 +80,23 @@ def test_what_has_no_form_is_refused(value: Any) -> None:
         pack(value)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\x91",
+        b"\xc1",
+        msgspec.msgpack.encode(msgspec.msgpack.Ext(99, b"x")),
+        b"\xd4\x14x",
+        b"\xd4\x03\x01",
+        b"\x91" * 9999,
+    ],
+)
+def test_other_bytes_are_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="must be bytes of a packed value; got others"):
+        unpack(data)
+
+
 @given(keys, keys)
 def test_equal_keys_have_equal_bytes(one: Any, other: Any) -> None:
     assert (pack_key(one) == pack_key(other)) is (one == other)
