@@ -13,7 +13,6 @@ from typing import Any, Literal
 from uuid import UUID
 
 import msgspec
-from msgspec import MsgspecError
 
 from rxpipe.aggregations.packing import pack, unpack
 from rxpipe.elements import Batch, ErrorRecord, FileEvent, FileState, LineDelta, OriginGone, Row, as_dict
@@ -80,15 +79,7 @@ class Letter(msgspec.Struct, frozen=True, omit_defaults=True):
             raise ValueError(msg)
         try:
             return self._element(flow)
-        except (
-            ValueError,
-            TypeError,
-            KeyError,
-            AttributeError,
-            ArithmeticError,
-            RecursionError,
-            MsgspecError,
-        ) as error:
+        except Exception as error:  # whatever somebody wrote there makes Python raise
             told = f"{type(error).__name__}: {error}"
             msg = f"{self.step}: cannot be sent again: its record must be as it was kept, or like it; got {told}"
             raise ValueError(msg) from error
