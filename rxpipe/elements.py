@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, Protocol
 
 import msgspec
 
+from rxpipe.errors import escaped
 from rxpipe.lease import Lease
 
 Row = Any
@@ -179,8 +180,8 @@ class ErrorRecord(msgspec.Struct, frozen=True, dict=True):
         return "" if self.path is None else f" ({self.path}{span})"
 
     def __str__(self) -> str:
-        """The error as the log tells it."""
-        return f"{self.step}: {self.reason}{self.where}"
+        """The error as the log tells it, on one line."""
+        return escaped(f"{self.step}: {self.reason}{self.where}")
 
 
 def as_dict(row: Row) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def _open_standard_streams() -> None:
 
 def _run(arguments: Sequence[str] | None) -> int:
     parsed = parser().parse_args(arguments)
-    from rxpipe.errors import GraphError, RxpipeError  # noqa: PLC0415  # `--help` needs none of it
+    from rxpipe.errors import GraphError, RxpipeError, escaped  # noqa: PLC0415  # `--help` needs none of it
     from rxpipe.language.hidden import masked  # noqa: PLC0415
 
     command = importlib.import_module(_module(parsed.command))
@@ -67,7 +67,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except RxpipeError as error:
         if isinstance(error.__cause__, BrokenPipeError):
             return _reader_gone()
-        print(masked(f"rxpipe: {error}"), file=sys.stderr)
+        print("\n".join(map(escaped, masked(f"rxpipe: {error}").split("\n"))), file=sys.stderr)
         return FAILED
     finally:
         gc.enable()

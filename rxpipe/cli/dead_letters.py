@@ -112,7 +112,7 @@ def _list(shown: list[Kept], found: list[Kept], *, as_json: bool | None) -> int:
 
 
 def _line(kept: Kept) -> str:
-    from rxpipe.errors import shortened  # noqa: PLC0415
+    from rxpipe.errors import escaped, shortened  # noqa: PLC0415
 
     letter = kept.found.letter
     place = "" if letter.path is None else f"  {letter.path}"
@@ -120,7 +120,7 @@ def _line(kept: Kept) -> str:
     again = "" if kept.sent is None else f"  (sent again {_moment(kept.sent)})"
     lasting = "" if letter.kind is not None else "  (cannot be sent again)"
     reason = shortened(" ".join(letter.reason.split()), WIDTH)
-    return f"{kept.found.id}  {_moment(letter.time)}  {letter.step}: {reason}{place}{again}{lasting}"
+    return escaped(f"{kept.found.id}  {_moment(letter.time)}  {letter.step}: {reason}{place}{again}{lasting}")
 
 
 def _moment(seconds: float) -> str:

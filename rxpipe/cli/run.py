@@ -207,11 +207,12 @@ async def _ended(run: AsyncRun, settings: Settings, duration: float | None) -> N
 def delivered(run: AsyncRun) -> int:
     """The exit code of a run that has ended by itself."""
     from rxpipe.cli import UNDELIVERED  # noqa: PLC0415  # see `execute`
+    from rxpipe.errors import escaped  # noqa: PLC0415
 
     degraded = run.status().degraded
     if degraded is None:
         return 0
-    print(f"rxpipe: the run ended while not all was as it should be: {degraded}", file=sys.stderr)
+    print(escaped(f"rxpipe: the run ended while not all was as it should be: {degraded}"), file=sys.stderr)
     return UNDELIVERED
 
 

@@ -13,12 +13,13 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
+from rxpipe.errors import escaped
 from rxpipe.language.hidden import masked
 
 if TYPE_CHECKING:
-    from loguru import Message
+    from loguru import Message, Record
 
-TEXT = "<dim>{time:HH:mm:ss}</dim> <level>{level: <7}</level> {message}"
+TEXT = "<dim>{time:HH:mm:ss}</dim> <level>{level: <7}</level> {extra[_told]}\n{exception}"
 
 
 def configure(level: str = "INFO", form: Literal["text", "json"] = "text", sink: Any = None) -> None:
@@ -73,7 +74,7 @@ def _set_up(level: str, form: Literal["text", "json"], sink: Any) -> None:
     stream = sys.stderr if sink is None else sink
     terminal = callable(getattr(stream, "isatty", None)) and stream.isatty()
     colour = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    logger.add(_Masked(stream), level=level, format=TEXT, colorize=colour, backtrace=False, diagnose=False)
+    logger.add(_Masked(stream), level=level, format=_text, colorize=colour, backtrace=False, diagnose=False)
 
 
 class _Masked:
@@ -92,6 +93,12 @@ class _Masked:
         flush = getattr(self._stream, "flush", None)
         if flush is not None:
             flush()
+
+
+def _text(record: Record) -> str:
+    """A message on one line: no name of a file, and no text of a record, moves a cursor or looks like another line."""
+    record["extra"]["_told"] = escaped(record["message"])
+    return TEXT
 
 
 def _bare(_: Any) -> str:

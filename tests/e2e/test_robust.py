@@ -153,6 +153,21 @@ def test_closed_standard_streams_are_no_place_for_files(world: Any, closed: str)
     assert (done.returncode, (world.folder / "out.jsonl").read_text()) == (0, '{"n":1}\n')
 
 
+def test_no_name_of_a_file_moves_a_cursor(world: Any) -> None:
+    world.write("w.yaml", WRITE.replace("SINK", "to_stdout") + "  dead: [{from: errors}, {to_dead_letters: d.jsonl}]\n")
+    stops = WRITE.replace("{parse_json: {fields: {n: n}}}", "{parse_json: {}, on_error: stop}")
+    world.write("stop.yaml", stops.replace("SINK", "to_stdout"))
+    world.write("logs/a\x1b[2J\nb.log", "broken\n")
+    shown = [
+        world.run("run", "stop.yaml", "--once", "--state", "t.db"),
+        world.run("run", "w.yaml", "--once", "--state", "s.db"),
+        world.run("dead-letters", "list", "w.yaml", "--state", "s.db"),
+    ]
+    assert "logs/a\\x1b[2J\\nb.log" in shown[0].stderr
+    assert "logs/a\\x1b[2J\\nb.log" in shown[2].stdout
+    assert "\x1b" not in "".join(found.stdout + found.stderr for found in shown)
+
+
 def test_ctrl_c_while_modules_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted() -> None:
         raise KeyboardInterrupt

@@ -38,6 +38,14 @@ def test_text() -> None:
     assert [line[9:] for line in lines] == ["INFO    hello you", "WARNING <red>{braces}</red>"]
 
 
+def test_a_message_is_one_line_and_moves_no_cursor() -> None:
+    out = io.StringIO()
+    configure(sink=out)
+    logger.warning("{} cannot be read", "/logs/a\n00:00:00 INFO    all is well\x1b[2J")
+    (line,) = out.getvalue().splitlines()
+    assert line[9:] == "WARNING /logs/a\\n00:00:00 INFO    all is well\\x1b[2J cannot be read"
+
+
 @pytest.mark.parametrize(
     ("no_color", "term", "coloured"), [("", "xterm", True), ("1", "xterm", False), ("", "dumb", False)]
 )
