@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
@@ -16,7 +17,7 @@ import msgspec
 
 from rxpipe.aggregations.packing import pack, unpack
 from rxpipe.elements import Batch, ErrorRecord, FileEvent, FileState, LineDelta, OriginGone, Row, as_dict
-from rxpipe.errors import shortened
+from rxpipe.errors import RxpipeError, shortened
 from rxpipe.lease import Flow, Lease
 from rxpipe.log import logger
 
@@ -112,12 +113,18 @@ class Found(msgspec.Struct, frozen=True):
     Attributes:
         id: The file's name and the offset of the letter's line in it, as `dead.jsonl:1234`.
         letter: The letter.
+        path: The file.
+        offset: Where its line begins there.
         size: Bytes of its line.
+        digest: Of its line: the same of those that several steps keep of one error.
     """
 
     id: str
     letter: Letter
+    path: Path
+    offset: int
     size: int
+    digest: bytes
 
 
 class Selection(msgspec.Struct, frozen=True):
@@ -174,18 +181,49 @@ def _unicode(text: str | None) -> str | None:
 
 
 def read(paths: Iterable[Path]) -> Iterator[Found]:
-    """The letters in files, in order; a line that is none is told of and passed over."""
-    decode: Callable[[bytes], Letter] = msgspec.json.Decoder(Letter).decode
+    """The letters in files, in order; a line that is none is told of and passed over.
+
+    Raises:
+        RxpipeError: A file cannot be read.
+    """
     for path in paths:
         offset = 0
+        try:
+            with path.open("rb") as file:
+                for line in file:
+                    if line.endswith(b"\n") and (letter := _letter(line, path, offset)) is not None:
+                        digest = blake2b(line, digest_size=16).digest()
+                        yield Found(f"{path.name}:{offset}", letter, path, offset, len(line), digest)
+                    offset += len(line)
+        except OSError as error:
+            msg = f"{path}: must be a file of dead letters that can be read; got {error.strerror}"
+            raise RxpipeError(msg) from error
+
+
+def read_again(path: Path, offset: int, size: int) -> Letter:
+    """A letter that was found before.
+
+    Raises:
+        RxpipeError: The file cannot be read, or holds something else there now.
+    """
+    try:
         with path.open("rb") as file:
-            for line in file:
-                try:
-                    if line.endswith(b"\n"):
-                        yield Found(f"{path.name}:{offset}", decode(line), len(line))
-                except msgspec.DecodeError as error:
-                    logger.warning("{}: byte {}: no dead letter: {}", path, offset, error)
-                offset += len(line)
+            file.seek(offset)
+            return _decode(file.read(size))
+    except (OSError, msgspec.DecodeError) as error:
+        msg = f"{path}: byte {offset}: the letter must still be there; got {error}"
+        raise RxpipeError(msg) from error
+
+
+_decode: Callable[[bytes], Letter] = msgspec.json.Decoder(Letter).decode
+
+
+def _letter(line: bytes, path: Path, offset: int) -> Letter | None:
+    try:
+        return _decode(line)
+    except msgspec.DecodeError as error:
+        logger.warning("{}: byte {}: no dead letter: {}", path, offset, error)
+        return None
 
 
 def _kept(whole: Any) -> dict[str, Any]:

@@ -6,8 +6,9 @@ that keeps it, in the checkpoint that saves what came of it: after a crash eithe
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.context import Change, Context
 from rxpipe.errors import RxpipeError
-from rxpipe.faults.letters import Found, Selection, read
+from rxpipe.faults.letters import Found, Letter, Selection, read, read_again
 from rxpipe.log import logger
 from rxpipe.runtime.statereading import open_readonly
 from rxpipe.scheduling.loop import BEHIND
@@ -90,6 +91,18 @@ def dead_letters(plan: Plan, state: Path | None, selection: Selection | None = N
     return listed
 
 
+@dataclass
+class _Due:
+    """Where a letter is that is to be sent, and the steps that keep it, each with its id there."""
+
+    path: Path
+    offset: int
+    size: int
+    copies: list[tuple[str, str]] = field(default_factory=list)
+    chosen: bool = False
+    sent: bool = False
+
+
 class Replay:
     """The letters of one replay.
 
@@ -136,58 +149,75 @@ class Replay:
             rows_of: The saved state of a step.
             over: Called when all were sent.
         """
-        waiting: deque[tuple[str, Found]] = deque()
-        for keeper, files in keepers(plan).items():
-            done = {key.decode() for key, part, _ in rows_of(keeper) if part == MARK}
-            waiting += [
-                (keeper, found) for found in read(files) if found.id not in done and self._selection.fits(found)
-            ]
+        waiting = deque(self._due(keepers(plan), rows_of))
 
         def pump() -> None:
             if not waiting:
                 over()
                 return
-            keeper, found = waiting[0]
-            context = context_of[keeper]
+            context = context_of[waiting[0].copies[0][0]]
             if not context.flow.open:
                 context.flow.wait(pump)
                 return
-            waiting.popleft()
-            self._send(found, keeper, context_of)
+            self._send(waiting.popleft(), context_of)
             context.scheduler(None).schedule_relative(BEHIND, lambda *_: pump())
 
         pump()
 
-    def _send(self, found: Found, keeper: str, context_of: Mapping[str, Context]) -> None:
-        entry, name = self._way_in(found)
-        if entry is None:
-            self._keep(found, f"{found.letter.step}: the graph has no such step that reads anything")
-            return
-        context = context_of[name]
+    def _due(
+        self, kept: dict[str, list[Path]], rows_of: Callable[[str], Iterator[tuple[bytes, str, bytes]]]
+    ) -> list[_Due]:
+        """The letters to send. What several steps keep of one error is sent once, whichever of them is chosen."""
+        found_of: dict[object, _Due] = {}
+        for keeper, files in kept.items():
+            done = {key.decode() for key, part, _ in rows_of(keeper) if part == MARK}
+            alike: Counter[bytes] = Counter()
+            for found in read(files):
+                chosen, sent = self._selection.fits(found), found.id in done
+                if len(kept) == 1 and (sent or not chosen):
+                    continue  # there may be many of them
+                alike[found.digest] += 1
+                due = found_of.setdefault(
+                    (found.digest, alike[found.digest]), _Due(found.path, found.offset, found.size)
+                )
+                due.copies.append((keeper, found.id))
+                due.chosen |= chosen
+                due.sent |= sent
+        return [due for due in found_of.values() if due.chosen and not due.sent]
+
+    def _send(self, due: _Due, context_of: Mapping[str, Context]) -> None:
+        first = due.copies[0][1]
         try:
-            element = found.letter.element(context.flow)
-        except (ValueError, msgspec.ValidationError) as error:
-            self._keep(found, str(error))
+            letter = read_again(due.path, due.offset, due.size)
+            entry, name = self._way_in(letter)
+            if entry is None:
+                self._keep(first, f"{letter.step}: the graph has no such step that reads anything")
+                return
+            context = context_of[name]
+            element = letter.element(context.flow)
+        except (ValueError, RxpipeError) as error:
+            self._keep(first, str(error))
             return
         now = str(context.now()).encode()
-        self._marks.setdefault(keeper, []).append((found.id.encode(), MARK, now))
+        for keeper, copy in due.copies:
+            self._marks.setdefault(keeper, []).append((copy.encode(), MARK, now))
         self.sent += 1
         entry.feed(element)
 
-    def _keep(self, found: Found, reason: str) -> None:
-        self.kept.append(found.id)
-        logger.warning("{}: not sent: {}", found.id, reason)
+    def _keep(self, kept: str, reason: str) -> None:
+        self.kept.append(kept)
+        logger.warning("{}: not sent: {}", kept, reason)
 
-    def _way_in(self, found: Found) -> tuple[Entry | None, str]:
+    def _way_in(self, letter: Letter) -> tuple[Entry | None, str]:
         """Where a letter enters: at its step, or at the one of its stream that has the same operator, if it moved."""
-        step = found.letter.step
+        step = letter.step
         if step in self._entries:
             return self._entries[step], step
         operator = step.rpartition(" ")[2]
         like = [
             name
             for name in self._entries
-            if name.startswith(f"{found.letter.stream}[") and name.rpartition(" ")[2] == operator
+            if name.startswith(f"{letter.stream}[") and name.rpartition(" ")[2] == operator
         ]
         return (self._entries[like[0]], like[0]) if len(like) == 1 else (None, step)
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 import rxpipe
 from rxpipe import Batch, LineDelta, RxpipeError, Selection, operators, stream
 from rxpipe.elements import FileEvent, FileState, OriginGone, error_record
-from rxpipe.faults.letters import Letter, line_of, read
+from rxpipe.faults.letters import Letter, line_of, read, read_again
 from rxpipe.lease import Flow
 from rxpipe.runtime.replay import dead_letters
 from rxpipe.runtime.state import StateFile
@@ -60,20 +60,18 @@ class Kept:
         self.folder = folder
         self.input, self.out, self.dead = folder / "in.jsonl", folder / "out.jsonl", folder / "dead.jsonl"
         self.state = folder / "state.sqlite"
-        self.graph = rxpipe.Graph(
-            "kept",
-            {
-                "records": [
-                    ops.watch([str(self.input)]),
-                    ops.read_lines(),
-                    ops.parse_json(fields={"n": "n", "at": "at"}),
-                    ops.map_async(dated, ordered=True),
-                    ops.call(check),
-                    ops.aggregate(calls="count()") if letters.pop("counting", False) else ops.to_jsonl(str(self.out)),
-                ],
-                "dead": [stream("errors"), ops.to_dead_letters(str(self.dead), **letters)],
-            },
-        )
+        self.streams: dict[str, Any] = {
+            "records": [
+                ops.watch([str(self.input)]),
+                ops.read_lines(),
+                ops.parse_json(fields={"n": "n", "at": "at"}),
+                ops.map_async(dated, ordered=True),
+                ops.call(check),
+                ops.aggregate(calls="count()") if letters.pop("counting", False) else ops.to_jsonl(str(self.out)),
+            ],
+            "dead": [stream("errors"), ops.to_dead_letters(str(self.dead), **letters)],
+        }
+        self.graph = rxpipe.Graph("kept", self.streams)
 
     def run(self, replay: Selection | None = None) -> Any:
         with VirtualRun(self.graph, once=True, state=self.state, replay=replay) as run:
@@ -219,6 +217,40 @@ def test_letters_of_several_files(tmp_path: Path) -> None:
     assert kept.run(Selection()).sent == 8
     assert kept.written() == [*range(8)]
     assert kept.unsent() == []
+
+
+@pytest.mark.parametrize("chosen", [Selection(), Selection(ids=("dead.jsonl:0",)), Selection(ids=("more.jsonl:0",))])
+def test_what_several_steps_keep_is_sent_once(kept: Kept, chosen: Selection) -> None:
+    more = [stream("errors"), ops.to_dead_letters(str(kept.folder / "more.jsonl"))]
+    kept.graph = rxpipe.Graph("kept", {**kept.streams, "more": more})
+    broken.add(3)
+    kept.run()
+    broken.clear()
+    assert kept.run(chosen).sent == 1
+    assert [entry.sent is None for entry in kept.listed()] == [False, False]
+    assert kept.run(Selection()).sent == 0
+    assert kept.written() == [0, 1, 2, 4, 5, 3]
+
+
+def test_equal_errors_are_each_sent(kept: Kept) -> None:
+    kept.input.write_text('{"n": 1, "at": null}\n' * 3)
+    broken.add(1)
+    kept.run()
+    broken.clear()
+    assert kept.run(Selection()).sent == 3
+    assert kept.written() == [1, 1, 1]
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(RxpipeError, match="must be a file of dead letters that can be read; got Is a directory"):
+        list(read([tmp_path]))
+    path = tmp_path / "dead.jsonl"
+    path.write_bytes(line_of(error_record("a[1] b", "why", {"n": 1}, time=1.0)))
+    (found,) = read([path])
+    assert read_again(path, found.offset, found.size) == found.letter
+    path.write_bytes(b"")
+    with pytest.raises(RxpipeError, match="byte 0: the letter must still be there; got"):
+        read_again(path, found.offset, found.size)
 
 
 def test_a_step_that_moved_is_found_and_one_that_is_gone_is_not(kept: Kept) -> None:
