@@ -1,4 +1,4 @@
-"""Folders and files that are private to the user, whatever the umask, and whose names survive a power loss."""
+"""Folders and files that are private to the user, whatever the umask, and survive a power loss; secrets in files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from uuid import uuid4
 
 FILE, FOLDER = 0o600, 0o700
 """The modes."""
+
+LONGEST_SECRET = 100_000
+"""Bytes of a file that holds a secret."""
 
 _NO_SYNC = (errno.EINVAL, errno.EACCES)
 """What a file system says that knows no sync of folders, and a folder that may be written to but not read."""
@@ -101,3 +104,25 @@ def _beside(path: Path) -> tuple[Path, int]:
         os.close(descriptor)
     part = path.with_name(f".{path.name[:64]}.{uuid4().hex}.part")
     return part, os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE)
+
+
+def secret_in(path: str) -> str:
+    """The secret that a file holds, without white space around it.
+
+    Raises:
+        ValueError: There is no such file, or it is none that holds a secret.
+    """
+    file = Path(path).expanduser()
+    try:
+        if file.exists() and not file.is_file():  # a pipe is waited for, a device may have no end
+            reason = "not a regular file"
+        elif file.stat().st_size > LONGEST_SECRET:
+            reason = f"more than {LONGEST_SECRET:,} bytes"
+        else:
+            return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        reason = error.strerror or str(error)
+    except UnicodeDecodeError:
+        reason = "not a text file"
+    msg = f"cannot read {path!r}: {reason}"
+    raise ValueError(msg)

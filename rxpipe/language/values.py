@@ -15,6 +15,7 @@ from rxpipe.language.hidden import Hidden
 from rxpipe.language.variables import UNSET, Scope, Value
 from rxpipe.language.yamltext import compose, scalar
 from rxpipe.parameters.units import hertz, nbytes, seconds
+from rxpipe.private import secret_in
 
 UNITS: dict[str, Callable[[Any], float]] = {"duration": seconds, "rate": hertz, "size": nbytes}
 TYPES = ("str", "int", "float", "bool", "list", "mapping", "date", *UNITS, "secret")
@@ -227,10 +228,9 @@ def _secret(value: Any, environ: Mapping[str, str]) -> Hidden:
             return Hidden(environ[where], HIDDEN)
         if kind == "file" and isinstance(where, str):
             try:
-                return Hidden(Path(where).expanduser().read_text(encoding="utf-8").strip(), HIDDEN)
-            except (OSError, UnicodeDecodeError) as error:
-                msg = f"cannot read {where!r}: {getattr(error, 'strerror', None) or 'not a text file'}"
-                raise RxpipeError(msg) from error
+                return Hidden(secret_in(where), HIDDEN)
+            except ValueError as error:
+                raise RxpipeError(str(error)) from error
     if isinstance(value, str) and value:
         return Hidden(value, HIDDEN)
     msg = "must be a secret: {env: NAME}, {file: PATH}, or set from outside"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any
 
 from msgspec.structs import replace
@@ -31,6 +30,7 @@ from rxpipe.errors import (
     nearest,
 )
 from rxpipe.language.hidden import Hidden
+from rxpipe.private import secret_in
 
 
 def _secret(value: object) -> SecretStr:
@@ -48,9 +48,9 @@ def _secret(value: object) -> SecretStr:
             return SecretStr(os.environ[place])
         if kind == "file":
             try:
-                return SecretStr(Path(str(place)).expanduser().read_text(encoding="utf-8").strip())
-            except OSError as error:
-                msg = f"secret: cannot read {place!r}: {error.strerror}"
+                return SecretStr(secret_in(str(place)))
+            except ValueError as error:
+                msg = f"secret: {error}"
                 raise ValueError(msg) from error
     msg = "a secret must be a reference, {env: NAME} or {file: PATH}"
     raise ValueError(msg)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rxpipe.private import make_folder, replacing
+from rxpipe.private import LONGEST_SECRET, make_folder, replacing, secret_in
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077], autouse=True)
@@ -106,3 +106,19 @@ def test_a_durable_file_is_synced_before_it_has_its_name(tmp_path: Path, monkeyp
     with replacing(tmp_path / "a.md", durable=True) as file:
         file.write(b"text")
     assert synced == [[".part"], [".md"]], "the file, then the folder"
+
+
+def test_what_holds_no_secret_is_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "large").write_bytes(b"x" * (LONGEST_SECRET + 1))
+    (tmp_path / "latin").write_bytes(b"\xe9")
+    (tmp_path / "good").write_text(" secret\n")
+    for name, reason in {
+        "pipe": "not a regular file",
+        "large": "more than 100,000 bytes",
+        "latin": "not a text file",
+        "none": "No such file or directory",
+    }.items():
+        with pytest.raises(ValueError, match=f"cannot read '.*{name}': {reason}"):
+            secret_in(str(tmp_path / name))
+    assert secret_in(str(tmp_path / "good")) == "secret"

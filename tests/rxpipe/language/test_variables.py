@@ -215,6 +215,7 @@ def test_secret_from_a_file(read: Read, tmp_path: Path) -> None:
         ("in-the-open", "params: key: must be a reference: {env: NAME}, {file: PATH} or ${NAME}"),
         ("{env: NOT_THERE}", "params: key: the environment has no variable 'NOT_THERE'; set it"),
         ("{file: /not/there}", "params: key: cannot read '/not/there': No such file or directory"),
+        ("{file: /dev/zero}", "params: key: cannot read '/dev/zero': not a regular file"),
         ("[in-the-open]", "params: key: must be a secret: {env: NAME}, {file: PATH}, or set from outside"),
     ],
 )
