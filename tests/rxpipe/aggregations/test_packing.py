@@ -74,7 +74,11 @@ def test_what_comes_back_as_something_plain() -> None:
     assert unpack(pack([Point(1, date(2026, 1, 31)), Colour.RED])) == [(1, date(2026, 1, 31)), "red"]
 
 
-@pytest.mark.parametrize("value", [1 + 2j, [object()], {"a": {"b": range(3)}}, {range(3): 1}], ids=["complex", "object", "in dicts", "as a key"])
+@pytest.mark.parametrize(
+    "value",
+    [1 + 2j, [object()], {"a": {"b": range(3)}}, {range(3): 1}],
+    ids=["complex", "object", "in dicts", "as a key"],
+)
 def test_what_has_no_form_is_refused(value: Any) -> None:
     with pytest.raises(TypeError, match=r"a state cannot keep a value of type (complex|object|range): make"):
         pack(value)
