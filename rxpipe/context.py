@@ -344,6 +344,10 @@ class Context:
         """Threads for blocking calls."""
         return _shared_executor()
 
+    def thread(self) -> Executor:
+        """A thread for the calls of this step that must not wait until those of others are over; ask for it once."""
+        return self.executor()
+
 
 def void(_: object) -> None:
     """Drop a result that nobody needs."""

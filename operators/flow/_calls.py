@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
+from collections.abc import Callable
 from concurrent.futures import Future
 from itertools import groupby
 from typing import Any
@@ -184,6 +185,8 @@ class Calls(ABC):
         """Begin what there is room for, emit what is to be emitted, and see whether that was all."""
         turn = self._turn()
         while self._waiting and len(self._running) < self._most and self._begun_calls < 2 * self._most:
+            if not _sure(self._waiting[0], self._go_on):
+                break
             self._begin(self._waiting.popleft())
         self._gate()
         self._emit(turn)
@@ -207,8 +210,12 @@ class Calls(ABC):
 
     def _begin(self, call: Call) -> None:
         self._blocks -= call.last and not _is_task(call.element)
-        self._running.add(call)
-        self._start(call)
+        if _ours(call):
+            self._running.add(call)
+            self._start(call)
+        else:
+            del self._calls[call]
+            call.clear()
 
     def _start(self, call: Call) -> None:
         self._breaker.enter(lambda: self._launch(call))
@@ -232,6 +239,8 @@ class Calls(ABC):
     def _collect(self) -> None:
         self._posted = False
         while self._ended:
+            if not self._closed and not _sure(self._ended[0], self._collect):
+                return
             call = self._ended.popleft()
             self._running.discard(call)
             if call.timer is not None:
@@ -243,7 +252,7 @@ class Calls(ABC):
 
     def _finish(self, call: Call) -> None:
         try:
-            call.made = self._results(call, _result(call))
+            call.made = self._results(call, _result(call)) if _ours(call) else _nothing(call)
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # whatever it raises concerns this call
             if self._retry is not None and self._tries_again(call, error, self._retry):
                 return
@@ -347,6 +356,25 @@ def leases_of(element: Any) -> tuple[Lease, ...]:
     if isinstance(element, LineDelta):
         return () if element.lease is None else (element.lease,)
     return element.leases if isinstance(element, Batch) else ()
+
+
+def _nothing(call: Call) -> list[Any]:
+    """What comes of a call for a task that is no more this process's: nothing, whatever it returned or raised."""
+    if call.future is not None and not call.future.cancelled():
+        call.future.exception()  # it is known
+    return []
+
+
+def _ours(call: Call) -> bool:
+    """Whether anything may come of a call: not where its task was cancelled, or taken over by another process."""
+    attempt = attempt_of(leases_of(call.element))
+    return attempt is None or attempt.ours
+
+
+def _sure(call: Call, then: Callable[[], None]) -> bool:
+    """Whether that is known; if not, `then` is called when it is."""
+    attempt = attempt_of(leases_of(call.element))
+    return attempt is None or attempt.sure(then)
 
 
 def _is_task(element: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from concurrent.futures import Future
 from threading import Lock, get_ident
@@ -22,6 +23,7 @@ from rxpipe.lease import Lease
 from rxpipe.log import logger
 from rxpipe.tasks.attempt import Attempt, Outcome
 from rxpipe.tasks.budget import Budget
+from rxpipe.tasks.holding import Holding
 from rxpipe.tasks.kinds import Policy, kind_of
 from rxpipe.tasks.reading import Worked
 from rxpipe.tasks.store import Claimed, Ended, New, TaskStore
@@ -42,6 +44,7 @@ class Wanted(NamedTuple):
     new: list[New]
     told: list[tuple[Any, ...]]
     ended: list[Ended]
+    strays: list[tuple[float, int]]
     most: int
 
 
@@ -55,6 +58,7 @@ class Noted(NamedTuple):
     delivery: int
     lost: int
     order: str | None
+    held: set[int] | None
 
 
 class Home:
@@ -94,6 +98,7 @@ class Home:
         self._again = again
         self._definition = context.definition
         self._post = context.poster(scheduler)
+        self._thread_of_store = context.thread()
         self._timer = SerialDisposable()
         self._new: list[New] = []
         self._leases: list[Lease] = []
@@ -103,6 +108,8 @@ class Home:
         self._wanted: Wanted | None = None
         self._posted = self._busy = self._completed = self._stopping = self._over = False
         self._beaten = -math.inf
+        self._version: int | None = None
+        self._holding = Holding()
         self._failures = 0
         self.out = 0
         self._noting: Lease | None = None
@@ -171,6 +178,7 @@ class Home:
             self._leases.clear()
             self._writing.clear()
             self._noting = None
+            self._holding.close()
             with self._lock:
                 self._over = True
                 if self._working:
@@ -210,7 +218,13 @@ class Home:
             return
         outcomes = [self._outcomes.popleft() for _ in range(len(self._outcomes))]
         self.out -= len(outcomes)
-        ended = [self._end_of(outcome) for outcome in outcomes]
+        ended, strays = list[Ended](), list[tuple[float, int]]()
+        for outcome in outcomes:
+            made = self._end_of(outcome)
+            if self._holding.end(outcome.task):
+                ended.append(made)
+            elif made.cost:
+                strays.append((made.cost, made.id))
         most = 0 if self._stopping or not self._context.flow.open else self._ahead - self.out
         if self._budget is not None and self._budget.room() < most:
             most = max(0, int(self._budget.room()))
@@ -220,13 +234,13 @@ class Home:
         self._writing, self._leases = self._leases, []
         told, self._told = self._told, []
         self._noting = self._noting or Lease(self._context.flow, 0)
-        self._begin(Wanted(new, told, ended, most))
+        self._begin(Wanted(new, told, ended, strays, most))
 
     def _begin(self, wanted: Wanted) -> None:
         self._busy = True
         self._wanted = wanted
         self._working = True
-        self._context.executor().submit(self._work, wanted).add_done_callback(self._worked)
+        self._thread_of_store.submit(self._work, wanted).add_done_callback(self._worked)
 
     def _worked(self, future: Future[Noted]) -> None:
         """In a thread: a transaction is over, or was not begun."""
@@ -240,20 +254,30 @@ class Home:
 
     def _work(self, wanted: Wanted) -> Noted:
         """In a thread: one transaction."""
-        store = self._store
+        store, at = self._store, time.monotonic()  # a clock that nobody sets
+        beats = at >= self._beaten + BEAT
         with store.transaction():
-            now = self._context.now()
-            if now >= self._beaten + BEAT:
-                self._beaten = now
+            if beats:
                 store.beat()
+            version = store.version()
+            held = None if version == self._version and not beats else store.held()
             store.enqueue(wanted.new, again=self._again)
             store.begin([told for told in wanted.told if len(told) == 2])  # noqa: PLR2004  # as `Attempt.begin` tells
             store.remember([told for told in wanted.told if len(told) == 4])  # noqa: PLR2004  # as `remember` tells
-            lost = store.end(wanted.ended, self._definition, self._line)
+            ended = wanted.ended if held is None else [one for one in wanted.ended if one.id in held]
+            lost = [] if held is None else [(one.cost, one.id) for one in wanted.ended if one.id not in held]
+            store.charge(wanted.strays + lost)
+            missed = store.end(ended, self._definition, self._line)
             order = store.order()
             claimed = store.claim(wanted.most) if wanted.most > 0 and order is None else []
             paid = {task.id: store.recall(task.id) for task in claimed} if claimed and store.remembers() else {}
-            return Noted(claimed, paid, store.open(), store.next_due(), store.delivery, lost, order)
+            noted = Noted(
+                claimed, paid, store.open(), store.next_due(), store.delivery, len(lost) + missed, order, held
+            )
+        self._version = version
+        if beats:
+            self._beaten = at
+        return noted
 
     def _noted(self, future: Future[Noted]) -> None:
         self._busy = False
@@ -271,6 +295,7 @@ class Home:
         self._writing.clear()
         self._delivered = noted.delivery
         self._obey(noted.order)
+        self._holding.renew(self._beaten, noted.held)
         if noted.lost:
             logger.warning(
                 "{}: {} tasks ended that others had taken over, or cancelled, meanwhile", self._context.name, noted.lost
@@ -304,7 +329,8 @@ class Home:
         record["task"] = {"id": task.id, "key": task.key, "attempt": task.attempt}
         if self._budget is not None:
             self._budget.expect(task.id)
-        attempt = Attempt(task, paid, self._tell, self._ended, self._budget)
+        self._holding.give(task)
+        attempt = Attempt(task, paid, self._tell, self._ended, self._budget, self._holding)
         batch = Batch([record], leases=(attempt,))
         del attempt
         self._observer.on_next(batch)
@@ -313,21 +339,21 @@ class Home:
         """What becomes of the task of an attempt that is over."""
         now = self._context.now()
         if self._budget is not None:
-            self._budget.settle(outcome.id, outcome.cost)
-        made = Ended(outcome.id, outcome.attempt, "done", now, outcome.cost)
+            self._budget.settle(outcome.task.id, outcome.cost)
+        made = Ended(outcome.task.id, outcome.task.attempt, "done", now, outcome.cost)
         if outcome.until is not None:
             if outcome.until == math.inf:
                 self._stop(outcome.why)
             due = 0.0 if outcome.until == math.inf else outcome.until
             return made._replace(state="waiting" if due > now else "pending", due=due, counted=False)
         policy = outcome.policy or self._policy
-        if outcome.failed is not None:
-            policy.learn(outcome.failed, succeeded=outcome.failure is None)
+        if outcome.task.failed is not None:
+            policy.learn(outcome.task.failed, succeeded=outcome.failure is None)
         if outcome.failure is None:
             return made
         kind = kind_of(outcome.cause)
         asked = 0.0 if outcome.cause is None else asked_of(outcome.cause, now)
-        wait = policy.wait(kind, outcome.attempt, asked) if outcome.attempt < self._attempts else None
+        wait = policy.wait(kind, outcome.task.attempt, asked) if outcome.task.attempt < self._attempts else None
         if wait is None:
             self._context.emit_error(outcome.failure)
             return made._replace(state="failed", kind=kind, error=outcome.failure.reason)

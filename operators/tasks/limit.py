@@ -152,7 +152,7 @@ class _Limiter:
         self._closings: deque[tuple[float, str]] = deque()
         self._running = 0
         self._why = ""
-        self._posted = self._busy = self._failing = self._completed = self._closed = False
+        self._posted = self._busy = self._asking = self._failing = self._completed = self._closed = False
         context.gauge("queue_depth", lambda: len(self._queue))
         context.gauge("running", lambda: self._running)
         context.gauge("concurrency", lambda: self._room() + self._running)
@@ -179,7 +179,7 @@ class _Limiter:
         self._closed = True
         self._queue.clear()
         self._timer.dispose()
-        if not self._busy:
+        if not self._asking:
             self._ledger.close()
 
     def _weighed(self, batch: Batch) -> tuple[list[Row], list[float]]:
@@ -249,11 +249,18 @@ class _Limiter:
             else:
                 attempt.give_back(self._context.now(), "paused" if paused else "the run drains")
 
+    def _sure(self, then: Callable[[], None]) -> bool:
+        """Whether the first task that waits is known to be this process's; if not, `then` is called when it is."""
+        attempt = attempt_of(self._queue[0].batch.leases) if self._queue else None
+        return attempt is None or attempt.sure(then)
+
     def go_on(self) -> None:
         """Let through what may be."""
-        if self._busy or self._closed:
+        if self._busy or self._closed or not self._sure(self.go_on):
             return
         self._give_back()
+        while self._queue and not _ours(self._queue[0]):
+            self._queue.popleft()
         if not self._queue:
             if self._completed:
                 self._completed = False
@@ -261,7 +268,7 @@ class _Limiter:
             return
         count = min(self._room(), len(self._queue))
         if count:
-            self._busy = True
+            self._busy = self._asking = True
             weights = [waiting.tokens for waiting, _ in zip(self._queue, range(count), strict=False)]
             closings = [self._closings.popleft() for _ in range(len(self._closings))]
             self._aside(lambda: self._take(weights, closings))
@@ -283,10 +290,13 @@ class _Limiter:
         return self._ledger.take(self._context.now(), weights)
 
     def _granted(self, future: Future[Granted]) -> None:
-        self._busy = False
         if self._closed:
             self._ledger.close()
             return
+        self._asking = False
+        if not self._sure(lambda: self._granted(future)):
+            return
+        self._busy = False
         error = future.exception()
         if error is not None:
             self._unwritten(error)
@@ -297,6 +307,8 @@ class _Limiter:
         now = self._context.now()
         for _ in range(granted.number):
             waiting = self._queue.popleft()
+            if not _ours(waiting):
+                continue
             self._running += 1
             slot = Slot(now, self._free, self._heard)
             batch = Batch([waiting.row], leases=(*waiting.batch.leases, slot))
@@ -321,3 +333,9 @@ class _Limiter:
     def _later(self, seconds: float) -> None:
         wait = max(_LEAST_WAIT, seconds)
         self._timer.disposable = self._scheduler.schedule_relative(wait, lambda *_: self.go_on())
+
+
+def _ours(waiting: _Waiting) -> bool:
+    """Whether a record is to go on: not that of a task which was cancelled, or taken over by another process."""
+    attempt = attempt_of(waiting.batch.leases)
+    return attempt is None or attempt.ours

@@ -151,6 +151,7 @@ class Engine:
         self._sources = 0
         self._activity = -1
         self._executor: ThreadPoolExecutor | None = None
+        self._apart: list[ThreadPoolExecutor] = []
 
     def begin(self) -> None:
         """Build and subscribe all streams: readers first, so that a shared stream starts when all of them are there.
@@ -348,8 +349,8 @@ class Engine:
         self._ended(self.failure)
 
     def _shut_down(self) -> None:
-        if self._executor is not None:
-            self._executor.shutdown(wait=False, cancel_futures=True)
+        for threads in self._threads():
+            threads.shutdown(wait=False, cancel_futures=True)
 
     def _close_state(self) -> None:
         if self._options.state is not None:
@@ -375,10 +376,20 @@ class Engine:
             self._executor = ThreadPoolExecutor(thread_name_prefix=f"rxpipe-{self.plan.graph.name}")
         return self._executor
 
+    def thread(self) -> Executor:
+        """A thread for one step alone, whose calls do not wait for those of others."""
+        if self._options.executor is not None:
+            return self._options.executor
+        self._apart.append(ThreadPoolExecutor(1, thread_name_prefix=f"rxpipe-{self.plan.graph.name}-apart"))
+        return self._apart[-1]
+
+    def _threads(self) -> list[ThreadPoolExecutor]:
+        return [*([] if self._executor is None else [self._executor]), *self._apart]
+
     def join(self) -> None:
         """Wait for the blocking calls that were under way when the run ended; not on the dataflow thread."""
-        if self._executor is not None:
-            self._executor.shutdown(wait=True)
+        for threads in self._threads():
+            threads.shutdown(wait=True)
 
     @property
     def state_bytes(self) -> int:
@@ -390,7 +401,7 @@ class Engine:
     @property
     def threaded(self) -> bool:
         """Whether the run has made threads."""
-        return self._executor is not None
+        return bool(self._threads())
 
     def status(self, *, whole: bool = True) -> RunStatus:
         """What the run is doing; see `Monitor.status`."""

@@ -192,6 +192,10 @@ class StepContext(Context):
         """The run's threads."""
         return self._engine.executor()
 
+    def thread(self) -> Executor:
+        """A thread for this step alone."""
+        return self._engine.thread()
+
     def charged(self, call: Callable[[], T]) -> T:
         """Make a call of the step, in its context: its time is the step's, what it raises carries the step's name."""
         started = perf_counter_ns()

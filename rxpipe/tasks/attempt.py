@@ -12,6 +12,7 @@ import orjson
 from rxpipe.elements import ErrorRecord
 from rxpipe.lease import Flow, Lease
 from rxpipe.tasks.budget import Budget
+from rxpipe.tasks.holding import Holding
 from rxpipe.tasks.kinds import Policy
 from rxpipe.tasks.store import Claimed
 
@@ -20,25 +21,22 @@ class Outcome(NamedTuple):
     """What became of an attempt when nobody works on it any more.
 
     Attributes:
-        id, attempt: Which it was.
+        task: Which it was.
         begun: Whether it counts.
         cost: What was paid.
         failure: The error that it ended in, if it did.
         cause: What was raised, if anything was.
         policy: When the task is tried again, where a step says so.
-        failed: The kind of failure that the attempt before ended in.
         until: When to go on with the task, where the attempt was given back and does not count.
         why: Why it was given back.
     """
 
-    id: int
-    attempt: int
+    task: Claimed
     begun: bool
     cost: float
     failure: ErrorRecord | None
     cause: BaseException | None
     policy: Policy | None
-    failed: str | None
     until: float | None
     why: str
 
@@ -54,10 +52,12 @@ class Attempt(Lease):
         tell: Told of steps that begin or were paid for; see `begin` and `remember`.
         ended: Told what became of it, on whatever thread lets go of it last.
         budget: What is spent on, if that is bounded.
+        holding: What still belongs to this process; None if everything does.
     """
 
     __slots__ = (
-        "_budget", "_cause", "_ended", "_failure", "_paid", "_tell", "_until", "_why", "begun", "cost", "policy", "task"
+        "_budget", "_cause", "_ended", "_failure", "_holding", "_paid", "_tell", "_until", "_why", "begun", "cost",
+        "policy", "task"
     )  # fmt: skip
 
     def __init__(
@@ -67,6 +67,7 @@ class Attempt(Lease):
         tell: Callable[[Any], None],
         ended: Callable[[Outcome], None],
         budget: Budget | None = None,
+        holding: Holding | None = None,
     ) -> None:
         super().__init__(_APART, 0)
         self.task = task
@@ -81,12 +82,21 @@ class Attempt(Lease):
         self._tell = tell
         self._ended = ended
         self._budget = budget
+        self._holding = holding
 
     def __del__(self) -> None:
         super().__del__()
-        task, failure = self.task, self._failure
-        about = (task.id, task.attempt, self.begun, self.cost, failure, self._cause)
-        self._ended(Outcome(*about, self.policy, task.failed, self._until, self._why))
+        about = (self.task, self.begun, self.cost, self._failure, self._cause)
+        self._ended(Outcome(*about, self.policy, self._until, self._why))
+
+    @property
+    def ours(self) -> bool:
+        """Whether the task is still this process's; else it was cancelled, or taken over, and nothing must come of it."""
+        return self._holding is None or self._holding.has(self.task)
+
+    def sure(self, then: Callable[[], None]) -> bool:
+        """Whether `ours` can be relied upon; if not, as this process has slept, `then` is called once it can be."""
+        return self._holding is None or self._holding.sure(then)
 
     def reserve(self, estimate: float | None) -> bool:
         """Set money aside for a call; where there is too little, the task is given back, and nothing must be called.

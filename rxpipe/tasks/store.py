@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import socket
 import sqlite3
 import time
@@ -222,17 +223,44 @@ class TaskStore:
     def join(self) -> int:
         """Begin to work on the store; returns how many tasks were taken over from processes that are gone."""
         now = self._clock()
-        cursor = self._db.execute(
-            "INSERT INTO owner (pid, host, joined, beat) VALUES (?, ?, ?, ?)",
-            (os.getpid(), socket.gethostname(), now, now),
+        self.owner = secrets.randbits(62) + 1  # none that another process had: it may only sleep, and go on
+        self._db.execute(
+            "INSERT INTO owner (id, pid, host, joined, beat) VALUES (?, ?, ?, ?, ?)",
+            (self.owner, os.getpid(), socket.gethostname(), now, now),
         )
-        self.owner = cursor.lastrowid or 0
         return self.take_over()
 
     def beat(self) -> int:
-        """Tell that this process is alive; returns how many tasks were taken over from others that are gone."""
-        self._db.execute("UPDATE owner SET beat = ? WHERE id = ?", (self._clock(), self.owner))
+        """Tell that this process is alive; returns how many tasks were taken over from others that are gone.
+
+        If it was itself taken for dead, it joins again; what it had belongs to others, see `held`.
+        """
+        now = self._clock()
+        self._follow(now)
+        if not self._db.execute("UPDATE owner SET beat = ? WHERE id = ?", (now, self.owner)).rowcount:
+            return self.join()
         return self.take_over()
+
+    def _follow(self, now: float) -> None:
+        """Where the clock was set back since somebody beat, have tasks that wait not wait longer for that."""
+        last = self._db.execute("SELECT max(beat) FROM owner").fetchone()[0]
+        if last is not None and last > now:
+            self._db.execute("UPDATE task SET due = due - ? WHERE state = 'waiting'", (last - now,))
+            self._db.execute("UPDATE owner SET beat = ? WHERE beat > ?", (now, now))
+
+    def version(self) -> int:
+        """A number that changes when another process, or another connection of this one, has changed the store."""
+        found: int = self._db.execute("PRAGMA data_version").fetchone()[0]
+        return found
+
+    def held(self) -> set[int]:
+        """The tasks that this process has taken, and that nobody has cancelled or taken over."""
+        found = self._db.execute("SELECT id FROM task WHERE state = 'running' AND owner = ?", (self.owner,))
+        return {task for (task,) in found}
+
+    def charge(self, paid: Iterable[tuple[float, int]]) -> None:
+        """Note what attempts have cost, by cost and task, that are of no other consequence."""
+        self._db.executemany("UPDATE task SET cost = cost + ? WHERE id = ?", paid)
 
     def take_over(self) -> int:
         """Give back what belongs to processes that are gone; what they had begun counts as an attempt."""

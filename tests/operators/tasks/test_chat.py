@@ -107,7 +107,7 @@ def test_a_task_is_asked_about_charged_and_remembered(service: Service, stream: 
         assert next(found for found in again.out if found["word"] == "hello") == row
         for each in (asked, again):
             each.subscription.dispose()
-        costs = {outcome.id: outcome.cost for outcome in again.outcomes}
+        costs = {outcome.task.id: outcome.cost for outcome in again.outcomes}
         assert costs[1] == 0 < costs[2]
 
     run(main)
@@ -416,11 +416,11 @@ def test_whatever_is_cancelled_nothing_is_left_over(provided: Given) -> None:
             assert (asked.context.flow.blocks, asked.context.flow.held) == (0, False)
             assert (asked.context.gauges["calls"](), asked.context.gauges["queue_depth"]()) == (0, 0)
             assert provided.open == []
-            assert sorted(outcome.id for outcome in asked.outcomes) == sorted(tasks)
+            assert sorted(outcome.task.id for outcome in asked.outcomes) == sorted(tasks)
             answered = {row["n"] for row in asked.out}
             for outcome in asked.outcomes:
                 if outcome.until is None and outcome.failure is None:
-                    assert outcome.id in answered
+                    assert outcome.task.id in answered
                     assert outcome.cost == 1.0
 
     gc.disable()

@@ -221,7 +221,7 @@ def test_tasks_that_wait_are_given_back_where_none_is_to_be_begun(drains: bool) 
     else:
         worked.order = "pause"
         limited.end()
-    assert [(one.id, one.until) for one in ended if one.why] == [(3, 0.0), (4, 0.0)]
+    assert [(one.task.id, one.until) for one in ended if one.why] == [(3, 0.0), (4, 0.0)]
     if not drains:
         assert numbers(limited.held) == [2, 5], "what is no task goes on"
         worked.order = None
@@ -236,4 +236,4 @@ def test_a_drain_does_not_wait_for_a_rate() -> None:
     limited.source.on_completed()
     limited.context.drain()
     limited.end()
-    assert [(one.id, one.why) for one in ended] == [(2, "the run drains"), (1, "")]
+    assert [(one.task.id, one.why) for one in ended] == [(2, "the run drains"), (1, "")]

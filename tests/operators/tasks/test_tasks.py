@@ -9,6 +9,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from concurrent.futures import Future
@@ -27,8 +28,10 @@ from rxpipe.elements import Batch
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import Graph, stream
 from rxpipe.lease import Lease
+from rxpipe.operators.tasks import _home
 from rxpipe.tasks.attempt import attempt_of
-from rxpipe.tasks.store import SILENT, New, TaskStore
+from rxpipe.tasks.manage import Tasks
+from rxpipe.tasks.store import SILENT, Ended, New, TaskStore
 from rxpipe.testing import TestContext
 from tests.rxpipe.parts import collect, until
 
@@ -208,6 +211,100 @@ def test_pausing_from_elsewhere(work: Work, tmp_path: Path) -> None:
         made.wait()
     assert work.calls == [1, 2]
     store.close()
+
+
+@pytest.mark.parametrize("limited", [True, False])
+def test_cancelling_reaches_what_waits_for_its_call(work: Work, limited: bool) -> None:
+    go, begun, kept = threading.Event(), list[int](), list[Any]()
+
+    def call(record: dict[str, Any]) -> dict[str, Any]:
+        begun.append(record["n"])
+        go.wait(30)
+        return record
+
+    steps: list[Any] = [
+        rx.of(Batch([{"n": number} for number in range(20)])),
+        ops.tasks("n", store="t.sqlite"),
+        *([ops.limit(concurrency=2)] if limited else []),
+        ops.map_async(call, concurrency=2),
+        ops.to_callback(lambda found: kept.extend(found.rows)),
+    ]
+    with Graph("batch", {"main": steps}).run(once=True, state=False) as made:
+        until(lambda: len(begun) == 2)
+        store = Tasks("t.sqlite")
+        assert store.cancel([str(number) for number in range(1, 19)]) == 18
+        version = noted("t.sqlite")
+        until(lambda: noted("t.sqlite") > version)
+        go.set()
+        made.wait()
+    assert sorted(begun) == [0, 1, 19], "what waited is not called"
+    assert sorted(row["n"] for row in kept) == [0, 19], "what was called is not kept"
+    found = states()
+    assert {key for key, (state, _) in found.items() if state == "done"} == {"0", "19"}
+    assert found["1"][0] == "cancelled"
+
+
+def noted(path: str) -> float:
+    """When a run was alive the last time."""
+    db = sqlite3.connect(path)
+    found: float = db.execute("SELECT max(beat) FROM owner").fetchone()[0]
+    db.close()
+    return found
+
+
+def test_a_run_is_alive_however_busy_its_threads_are(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_home, "BEAT", 0.0)
+    go, begun = threading.Event(), list[int]()
+
+    def call(record: dict[str, Any]) -> dict[str, Any]:
+        begun.append(record["n"])
+        go.wait(30)
+        return record
+
+    source = rx.of(Batch([{"n": number} for number in range(100)]))
+    steps: list[Any] = [source, ops.tasks("n", store="t.sqlite"), ops.map_async(call, concurrency=100)]
+    with Graph("batch", {"main": steps}).run(once=True, state=False) as made:
+        until(lambda: len(begun) >= min(32, (os.cpu_count() or 1) + 4))
+        before = noted("t.sqlite")
+        until(lambda: noted("t.sqlite") > before)
+        go.set()
+        made.wait()
+
+
+def test_a_clock_that_is_set_back_has_nobody_wait_longer(tmp_path: Path) -> None:
+    clock = 1e9
+    store = TaskStore(tmp_path / "t.sqlite", lambda: clock)
+    with store.transaction():
+        store.join()
+        store.enqueue([New("a", 0, b"{}", b"")])
+        [task] = store.claim(1)
+        store.end([Ended(task.id, 1, "waiting", clock, kind="network", error="no", due=clock + 10)], "", None)
+        store.beat()
+    clock -= 86_400
+    with store.transaction():
+        store.beat()
+        assert store.next_due() == clock + 10
+        store.beat()
+        assert store.next_due() == clock + 10
+    clock += 2 * 86_400
+    with store.transaction():
+        store.beat()
+        assert len(store.claim(1)) == 1, "set forward, it is due"
+    store.close()
+
+
+def test_a_run_beats_by_a_clock_that_nobody_sets(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_home, "BEAT", 0.0)
+    context = TestContext()
+    clock = [1e9]
+    monkeypatch.setattr(context, "now", lambda: clock[0])
+    with entered(context):
+        rx.never().pipe(ops.tasks("n", store="t.sqlite")).subscribe(lambda _: None, scheduler=context.virtual)
+    context.virtual.advance_by(2)
+    assert noted("t.sqlite") == 1e9
+    clock[0] -= 3600
+    context.virtual.advance_by(2)
+    assert noted("t.sqlite") == 1e9 - 3600
 
 
 class Held:

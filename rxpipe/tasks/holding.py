@@ -1,0 +1,62 @@
+"""Which of the tasks that were given out still belong to this process: others cancel them, or take them over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+
+from rxpipe.tasks import store
+from rxpipe.tasks.store import Claimed
+
+
+class Holding:
+    """What one subscription of `tasks` has given out.
+
+    A process that sleeps, or is stopped, is taken for dead by the others in the end. When it goes on, it does not know
+    that; so what was told a while ago is not sure any more, until the store has been asked again.
+    """
+
+    def __init__(self) -> None:
+        self._given: dict[int, Claimed] = {}
+        self._renewed = time.monotonic()
+        self._waiting: dict[Callable[[], None], None] = {}
+
+    def give(self, task: Claimed) -> None:
+        """A task is given out; what is still done for it from before is no more this process's."""
+        self._given[task.id] = task
+
+    def end(self, task: Claimed) -> bool:
+        """Nobody works on a task any more; whether it was still this process's."""
+        ours = self.has(task)
+        if ours:
+            del self._given[task.id]
+        return ours
+
+    def has(self, task: Claimed) -> bool:
+        """Whether a task still is this process's, as far as is known."""
+        return self._given.get(task.id) is task
+
+    def sure(self, then: Callable[[], None]) -> bool:
+        """Whether nobody can have taken a task over meanwhile; if not, `then` is called once the store was asked."""
+        if time.monotonic() - self._renewed < store.SILENT / 2:  # the other half is for what is begun now
+            return True
+        self._waiting[then] = None
+        return False
+
+    def renew(self, at: float, held: Collection[int] | None) -> None:
+        """The store was asked.
+
+        Args:
+            at: When it was told last that this process is alive, by the clock that nobody sets.
+            held: Which tasks are this process's; None where nothing has changed.
+        """
+        if held is not None:
+            self._given = {task: given for task, given in self._given.items() if task in held}
+        self._renewed = at
+        waiting, self._waiting = self._waiting, {}
+        for call in waiting:
+            call()
+
+    def close(self) -> None:
+        """Nobody is called any more."""
+        self._waiting.clear()
