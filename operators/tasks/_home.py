@@ -26,7 +26,7 @@ from rxpipe.tasks.budget import Budget
 from rxpipe.tasks.holding import Holding
 from rxpipe.tasks.kinds import Policy, kind_of
 from rxpipe.tasks.reading import Worked
-from rxpipe.tasks.store import Claimed, Ended, New, TaskStore
+from rxpipe.tasks.store import Claimed, Ended, New, TaskStore, used
 
 BEAT = 5.0
 """Seconds between two heartbeats."""
@@ -125,8 +125,12 @@ class Home:
         self._delivered = self._kept = delivery
 
     def start(self) -> DisposableBase:
-        """Join those who work on the store, in a turn of its own; returns what ends it all."""
-        with self._store.transaction():
+        """Join those who work on the store, in a turn of its own; returns what ends it all.
+
+        Raises:
+            StateError: The store cannot be written.
+        """
+        with used(self._store.path), self._store.transaction():
             taken = self._store.join()
             again = 0 if self._line is None else self._store.deliver_again(self._line, self._delivered)
             spent = self._store.spent()

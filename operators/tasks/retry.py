@@ -32,9 +32,9 @@ def retry(source: Observable[Batch], kinds: dict[str, WaitSpec] = {}) -> Observa
     A task that fails waits in its store, never in a worker: for a random time up to a limit that doubles with each
     attempt (exponential backoff with full jitter), on top of what the service asks for. Which failures pass, how often
     they are tried and how long the waits are depends on their kind: `network` (6 attempts, the first wait up to 1 s),
-    `timeout` (4, 2 s), `rate limit` (10, 5 s), `quota` (10, 1 min), `server` (5, 2 s), `interrupted` (4, none); waits
-    are at most 5 min, for `quota` an hour. Those of any other kind (`permission`, `invalid input`, `other`) do not
-    pass. Where fewer than a twentieth of at least 20 further attempts after a kind of failure succeeded, tasks that
+    `timeout` (4, 2 s), `rate limit` (10, 5 s), `quota` (10, 1 min), `server` (5, 2 s), `machine` (6, 5 s: a full
+    disk, a locked database, too many open files), `interrupted` (4, none); waits are at most 5 min, for `quota` an
+    hour. Those of any other kind (`permission`, `invalid input`, `other`) do not pass. Where fewer than a twentieth of at least 20 further attempts after a kind of failure succeeded, tasks that
     fail so are given up at once.
 
     The kind is what an error says of itself by `kind`, or follows from its HTTP status or its class. Completion and

@@ -91,7 +91,7 @@ class Attempt(Lease):
 
     @property
     def ours(self) -> bool:
-        """Whether the task is still this process's; else it was cancelled, or taken over, and nothing must come of it."""
+        """Whether the task is still this process's; else it was cancelled, or taken over: nothing must come of it."""
         return self._holding is None or self._holding.has(self.task)
 
     def sure(self, then: Callable[[], None]) -> bool:

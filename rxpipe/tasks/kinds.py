@@ -8,8 +8,10 @@ from typing import Literal, get_args
 
 import msgspec
 
+from rxpipe.faults.transient import transient
+
 Kind = Literal[
-    "network", "timeout", "rate limit", "quota", "server", "permission", "invalid input", "interrupted", "other"
+    "network", "timeout", "rate limit", "quota", "server", "machine", "permission", "invalid input", "interrupted", "other"
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -59,6 +61,7 @@ DEFAULT: Mapping[Kind, Waits] = {
     "rate limit": Waits(10, 5.0),
     "quota": Waits(10, 60.0, 3600.0),
     "server": Waits(5, 2.0),
+    "machine": Waits(6, 5.0),
     "interrupted": Waits(4, 0.0),
 }
 """Kinds of reasons that pass; after any other a task is not tried again."""
@@ -122,7 +125,9 @@ def _by_class(error: BaseException | None) -> Kind:
         return "permission"
     if isinstance(error, ConnectionError) or names & {"httpx:TransportError", "socket:gaierror"}:
         return "network"
-    return "invalid input" if isinstance(error, (ValueError, FileNotFoundError, IsADirectoryError)) else "other"
+    if isinstance(error, (ValueError, FileNotFoundError, IsADirectoryError)):
+        return "invalid input"
+    return "machine" if error is not None and transient(error) else "other"
 
 
 def status_of(error: BaseException | None) -> int | None:

@@ -12,7 +12,7 @@ import secrets
 import socket
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -44,6 +44,9 @@ FORMAT = 1
 
 SILENT = 30.0
 """Seconds without a heartbeat after which a process is taken for dead, where nothing else tells."""
+
+PATIENCE = 5.0
+"""Seconds that a transaction waits for one of another process to end."""
 
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS task (
@@ -173,18 +176,15 @@ class TaskStore:
         self.delivery = 0
         self._beats: dict[int, tuple[float, float]] = {}
         """The last heartbeat of each process, and since when it was the last."""
-        try:
+        with used(path):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
-            self._db = sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+            self._db = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
             try:
                 self._prepare()
             except BaseException:
                 self._db.close()
                 raise
-        except (sqlite3.Error, OSError) as error:
-            msg = f"task store {path}: cannot be used: {error}; name another file with 'store'"
-            raise StateError(msg) from error
 
     def _prepare(self) -> None:
         db = self._db
@@ -432,6 +432,22 @@ class TaskStore:
         cursor = self._db.execute(sql, values)
         names = [column[0] for column in cursor.description]
         return [dict(zip(names, row, strict=True)) for row in cursor]
+
+
+@contextlib.contextmanager
+def used(path: Path) -> Generator[None]:
+    """Tell of a store that cannot be used what may be done.
+
+    Raises:
+        StateError: It cannot.
+    """
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        locked = getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+        advice = "try again when the program that holds it is done" if locked else "name another file with 'store'"
+        msg = f"task store {path}: cannot be used: {error}; {advice}"
+        raise StateError(msg) from error
 
 
 def count_states(db: sqlite3.Connection) -> dict[State, int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import socket
+import sqlite3
 from typing import Any
 
 import httpx
@@ -40,6 +42,8 @@ class Told(Exception):  # noqa: N818  # a stand-in
         (PermissionError(), "permission"),
         (FileNotFoundError(), "invalid input"),
         (ValueError(), "invalid input"),
+        (OSError(errno.ENOSPC, "No space left on device"), "machine"),
+        (sqlite3.OperationalError("database is locked"), "machine"),
         (ZeroDivisionError(), "other"),
         (Told(kind="quota"), "quota"),
         (Told(kind="nonsense"), "other"),
