@@ -25,6 +25,7 @@ from rxpipe.tasks.attempt import Attempt, Outcome
 from rxpipe.tasks.budget import Budget
 from rxpipe.tasks.holding import Holding
 from rxpipe.tasks.kinds import Policy, kind_of
+from rxpipe.tasks.outage import Outage, came_through
 from rxpipe.tasks.reading import Worked
 from rxpipe.tasks.store import Claimed, Ended, New, TaskStore, used
 
@@ -36,6 +37,10 @@ _LONGEST = 30.0
 
 _LOOK = 1.0
 """Seconds until the store is asked again whether other processes are done with their tasks."""
+
+
+_SOON = 0.001
+"""Seconds of a wait at least: a clock of floats does not go on by less."""
 
 
 class Wanted(NamedTuple):
@@ -95,6 +100,9 @@ class Home:
         self._ahead = ahead
         self._attempts = math.inf if attempts is None else attempts
         self._policy = Policy()
+        self._outage = Outage()
+        self._down = False
+        self._order: str | None = None
         self._again = again
         self._definition = context.definition
         self._post = context.poster(scheduler)
@@ -234,6 +242,9 @@ class Home:
             most = max(0, int(self._budget.room()))
             if most == self.out == 0:
                 self._stop(f"the budget of {self._budget.most:g} USD would be passed")
+        if self._down:
+            most = min(most, 1) if self.out == 0 and self._context.now() >= self._outage.tried else 0
+        self._tell_order()
         new, self._new = self._new, []
         self._writing, self._leases = self._leases, []
         told, self._told = self._told, []
@@ -273,11 +284,11 @@ class Home:
             store.charge(wanted.strays + lost)
             missed = store.end(ended, self._definition, self._line)
             order = store.order()
-            claimed = store.claim(wanted.most) if wanted.most > 0 and order is None else []
+            takes = wanted.most > 0 and order is None
+            claimed = store.claim(wanted.most) if takes else []
             paid = {task.id: store.recall(task.id) for task in claimed} if claimed and store.remembers() else {}
-            noted = Noted(
-                claimed, paid, store.open(), store.next_due(), store.delivery, len(lost) + missed, order, held
-            )
+            due = store.next_due() if takes else None  # else there is no hurry
+            noted = Noted(claimed, paid, store.open(), due, store.delivery, len(lost) + missed, order, held)
         self._version = version
         if beats:
             self._beaten = at
@@ -310,11 +321,23 @@ class Home:
         self._go_on(noted)
 
     def _obey(self, order: str | None) -> None:
-        """Tell the steps behind what is wanted of all who work on the store."""
-        if order != self._notice.order:
+        """Take note of what is wanted of all who work on the store."""
+        if order != self._order:
             told = "tasks may be begun again" if order is None else "no task is begun until `rxpipe tasks resume`"
             logger.info("{}: {}", self._context.name, told)
-        self._notice.order = order
+        self._order = order
+        self._tell_order()
+
+    def _tell_order(self) -> None:
+        """Tell the steps behind: while the service is down what waits for it comes back, but for the one task tried."""
+        self._notice.order = self._order or ("the service is down" if self._down and self.out > 1 else None)
+
+    @property
+    def degraded(self) -> str | None:
+        """What is wrong, if anything is."""
+        if self._failures:
+            return f"{self._store.path} cannot be written"
+        return "the service is down" if self._down else None
 
     def _go_on(self, noted: Noted) -> None:
         if self._outcomes or self._told or self._new:
@@ -325,7 +348,7 @@ class Home:
             self.close()
             self._observer.on_completed()
             return
-        wait = _LOOK if noted.next_due is None else max(0.0, min(_LOOK, noted.next_due - self._context.now()))
+        wait = _LOOK if noted.next_due is None else max(_SOON, min(_LOOK, noted.next_due - self._context.now()))
         self._timer.disposable = self._scheduler.schedule_relative(wait, lambda *_: self._note())
 
     def _give_out(self, task: Claimed, paid: dict[str, tuple[bytes, bytes]]) -> None:
@@ -351,17 +374,40 @@ class Home:
             due = 0.0 if outcome.until == math.inf else outcome.until
             return made._replace(state="waiting" if due > now else "pending", due=due, counted=False)
         policy = outcome.policy or self._policy
-        if outcome.task.failed is not None:
+        kind = kind_of(outcome.cause)
+        away = outcome.failure is not None and not came_through(kind, outcome.cause)
+        self._hear(outcome, policy, away=away)
+        if outcome.task.failed is not None and not self._down:
             policy.learn(outcome.task.failed, succeeded=outcome.failure is None)
         if outcome.failure is None:
             return made
-        kind = kind_of(outcome.cause)
+        if away and self._down:
+            due = max(now, self._outage.tried)
+            return made._replace(state="waiting", kind=kind, error=outcome.failure.reason, due=due, counted=False)
         asked = 0.0 if outcome.cause is None else asked_of(outcome.cause, now)
-        wait = policy.wait(kind, outcome.task.attempt, asked) if outcome.task.attempt < self._attempts else None
+        attempt = outcome.task.attempt
+        wait = policy.wait(kind, attempt, asked) if attempt < self._attempts else None
         if wait is None:
             self._context.emit_error(outcome.failure)
             return made._replace(state="failed", kind=kind, error=outcome.failure.reason)
         return made._replace(state="waiting", kind=kind, error=outcome.failure.reason, due=now + wait)
+
+    def _hear(self, outcome: Outcome, policy: Policy, *, away: bool) -> None:
+        """An attempt tells whether the service is there."""
+        now = self._context.now()
+        if policy.outage is not None:
+            self._outage.longest = policy.outage
+        if away:
+            self._outage.failed(outcome.task.id, now)
+        else:
+            self._outage.answered()
+        before, self._down = self._down, self._outage.down(now)
+        if self._down and not before:
+            told = "{}: the service is down: {}; a task is tried now and then, which does not count"
+            logger.warning(told, self._context.name, outcome.failure.reason if outcome.failure else "")
+        elif before and not self._down:
+            told = "waited for no more" if away else "there again"
+            logger.info("{}: the service is {}", self._context.name, told)
 
     def _stop(self, why: str) -> None:
         """Give out no more."""

@@ -236,10 +236,10 @@ class _Limiter:
             self._closings.append((remaining.reset, "the service says that nothing is left"))
 
     def _give_back(self) -> None:
-        """Give back the tasks that wait, where none is to be begun: the run drains, or somebody has paused them."""
-        ordered = [told for told in self._context.board.values() if isinstance(told, Worked) and told.order]
-        paused = any(told.stream == self._context.stream for told in ordered)
-        if not paused and not self._context.draining:
+        """Give back the tasks that wait, where none is to be begun: the run drains, or they are paused, say."""
+        told = [told.order for told in self._context.board.values() if _orders(told, self._context.stream)]
+        why = next(iter(told), "the run drains" if self._context.draining else None)
+        if why is None:
             return
         waiting, self._queue = self._queue, deque()
         for one in waiting:
@@ -247,7 +247,7 @@ class _Limiter:
             if attempt is None:
                 self._queue.append(one)
             else:
-                attempt.give_back(self._context.now(), "paused" if paused else "the run drains")
+                attempt.give_back(self._context.now(), why)
 
     def _sure(self, then: Callable[[], None]) -> bool:
         """Whether the first task that waits is known to be this process's; if not, `then` is called when it is."""
@@ -333,6 +333,11 @@ class _Limiter:
     def _later(self, seconds: float) -> None:
         wait = max(_LEAST_WAIT, seconds)
         self._timer.disposable = self._scheduler.schedule_relative(wait, lambda *_: self.go_on())
+
+
+def _orders(told: object, stream: str) -> bool:
+    """Whether what is on the run's board says that no task of a stream is to be begun."""
+    return isinstance(told, Worked) and told.order is not None and told.stream == stream
 
 
 def _ours(waiting: _Waiting) -> bool:

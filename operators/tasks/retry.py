@@ -26,16 +26,25 @@ class WaitSpec(TypedDict, total=False):
 
 
 @operator
-def retry(source: Observable[Batch], kinds: dict[str, WaitSpec] = {}) -> Observable[Batch]:  # noqa: B006  # never changed
+def retry(
+    source: Observable[Batch],
+    kinds: dict[str, WaitSpec] = {},  # noqa: B006  # never changed
+    outage: Duration = "6h",
+) -> Observable[Batch]:
     """Say when tasks are tried again that fail in the steps behind; all elements pass.
 
     A task that fails waits in its store, never in a worker: for a random time up to a limit that doubles with each
     attempt (exponential backoff with full jitter), on top of what the service asks for. Which failures pass, how often
     they are tried and how long the waits are depends on their kind: `network` (6 attempts, the first wait up to 1 s),
-    `timeout` (4, 2 s), `rate limit` (10, 5 s), `quota` (10, 1 min), `server` (5, 2 s), `machine` (6, 5 s: a full
-    disk, a locked database, too many open files), `interrupted` (4, none); waits are at most 5 min, for `quota` an
-    hour. Those of any other kind (`permission`, `invalid input`, `other`) do not pass. Where fewer than a twentieth of at least 20 further attempts after a kind of failure succeeded, tasks that
-    fail so are given up at once.
+    `timeout` (4, 2 s), `rate limit` (10, 5 s), `quota` (10, 1 min), `server` (5, 2 s), `machine` (6, 5 s: a full disk,
+    a locked database, too many open files), `interrupted` (4, none); waits are at most 5 min, for `quota` an hour.
+    Those of any other kind (`permission`, `invalid input`, `other`) do not pass. Where fewer than a twentieth of at
+    least 20 further attempts after a kind of failure succeeded, tasks that fail so are given up at once.
+
+    Where eight calls in a row, of three tasks or more, do not come through (`network`, or a 502, 503 or 504), it is the
+    service that is down: what waits for `limit` is given back, one task alone is tried now and then, at last every
+    5 min, and none of these attempts counts. Once one comes through all go on. What is down for longer than `outage`
+    is waited for no more.
 
     The kind is what an error says of itself by `kind`, or follows from its HTTP status or its class. Completion and
     errors pass through; nothing is held back. Records that are no tasks pass; for those `on_error` has `retry`.
@@ -57,7 +66,7 @@ def retry(source: Observable[Batch], kinds: dict[str, WaitSpec] = {}) -> Observa
     waits = dict(DEFAULT) | {_kind(name): _changed(name, given) for name, given in kinds.items()}
 
     def subscribe(observer: ObserverBase[Batch], scheduler: SchedulerBase | None = None) -> DisposableBase:
-        policy = Policy(waits)
+        policy = Policy(waits, seconds(outage))
         current().describe("learned", lambda: dict(policy.learned))
 
         def on_next(element: Any) -> None:

@@ -94,6 +94,7 @@ def tasks(
         home = Home(observer, context, timers, opened, ahead, max_attempts, again=not skip_existing)
         reading = Reading(context, key, priority, content)
         context.describe("tasks", lambda: str(path))
+        context.describe("degraded", lambda: home.degraded)
         context.gauge("queue_depth", lambda: home.out)
 
         def on_next(element: Any) -> None:

@@ -11,7 +11,16 @@ import msgspec
 from rxpipe.faults.transient import transient
 
 Kind = Literal[
-    "network", "timeout", "rate limit", "quota", "server", "machine", "permission", "invalid input", "interrupted", "other"
+    "network",
+    "timeout",
+    "rate limit",
+    "quota",
+    "server",
+    "machine",
+    "permission",
+    "invalid input",
+    "interrupted",
+    "other",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
@@ -72,10 +81,12 @@ class Policy:
 
     Args:
         waits: For each kind of reason that passes.
+        outage: Seconds that the service may be down; None for what is usual.
     """
 
-    def __init__(self, waits: Mapping[Kind, Waits] = DEFAULT) -> None:
+    def __init__(self, waits: Mapping[Kind, Waits] = DEFAULT, outage: float | None = None) -> None:
         self._waits = waits
+        self.outage = outage
         self.learned: dict[str, tuple[int, int]] = {}
         """By kind: how many attempts followed such a failure, and how many of them succeeded."""
 

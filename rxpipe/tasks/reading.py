@@ -27,7 +27,7 @@ class Worked:
     Attributes:
         stream: Its stream.
         store: Its store.
-        order: What is wanted of all who work on that: `pause`, or nothing.
+        order: Why no task is to be begun now, such as `pause`; None where they are.
     """
 
     stream: str

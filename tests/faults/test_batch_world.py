@@ -43,9 +43,12 @@ streams:
     - map_async: {function: "shared:work", concurrency: 8}
     - to_jsonl: "${who}.jsonl"
 """
-WRITING = SHARED.replace("    - to_jsonl", """    - write_file: {to: "out/{stem}.md", content: name}
+WRITING = SHARED.replace(
+    "    - to_jsonl",
+    """    - write_file: {to: "out/{stem}.md", content: name}
       on_error: {retry: {rest: 100ms}}
-    - to_jsonl""")
+    - to_jsonl""",
+)
 WORK = """
 import asyncio, contextlib
 from pathlib import Path
@@ -96,7 +99,7 @@ def test_a_disk_that_is_full_or_a_store_that_is_locked_for_a_while(tmp_path: Pat
     told: list[str] = []
     run = _start(tmp_path, "--state", "a.db")
     assert run.stderr is not None
-    reader = Thread(target=lambda pipe: told.extend(pipe), args=(run.stderr,))
+    reader = Thread(target=told.extend, args=(run.stderr,))
     reader.start()
     until(lambda: len(_lines(tmp_path / "calls.txt")) > 20 or run.poll() is not None)
     with _full(run.pid) if fault == "full" else _locked(tmp_path / "tasks.sqlite"):
