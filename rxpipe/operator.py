@@ -22,7 +22,7 @@ if typing.TYPE_CHECKING:
     from pydantic import BaseModel
 
     from rxpipe.expressions.known import KnownFields
-    from rxpipe.promises import LintRule, OrderRule, PromiseRule
+    from rxpipe.promises import CostRule, LintRule, OrderRule, PromiseRule
 
 FieldsRule = Callable[..., "KnownFields"]
 """From the fields of the records that come, and all parameters by name, to those of the records that go."""
@@ -70,6 +70,7 @@ class Operator:
         self.promise_rule: PromiseRule | None = None
         self.order_rule: OrderRule | None = None
         self.lint_rule: LintRule | None = None
+        self.cost_rule: CostRule | None = None
         self.partial: Callable[..., Observable[Any]] | None = None
 
     def __repr__(self) -> str:

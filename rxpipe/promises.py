@@ -1,4 +1,4 @@
-"""What operators declare of themselves to the check of a graph: what becomes of data after a crash, its order, lints.
+"""What operators declare of themselves to the check of a graph: what becomes of data after a crash, order, lints, cost.
 
 Each is a function put beside the operator, called with what flows in and with all parameters. What an operator promises
 is told by its docstring, and by a function only where it depends on the parameters.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -81,6 +81,7 @@ def pattern_lint(pattern: str, *path: str | int) -> Iterable[Lint]:
 PromiseRule = Callable[..., Promise | None]
 OrderRule = Callable[..., str | None]
 LintRule = Callable[..., Iterable[Lint]]
+CostRule = Callable[..., Callable[[dict[str, Any]], Awaitable[float | None]]]
 
 
 def promise_of(function: Callable[..., Any]) -> Callable[[PromiseRule], PromiseRule]:
@@ -119,6 +120,20 @@ def lints_of(function: Callable[..., Any]) -> Callable[[LintRule], LintRule]:
 
     def declare(rule: LintRule) -> LintRule:
         made.lint_rule = rule
+        return rule
+
+    return declare
+
+
+def cost_of(function: Callable[..., Any]) -> Callable[[CostRule], CostRule]:
+    """Say what an operator will have to pay: put this before a rule `(context, /, **parameters)`.
+
+    The rule gives an async function from a record to dollars, None where nobody knows, which calls nothing.
+    """
+    made = operator_of(function)
+
+    def declare(rule: CostRule) -> CostRule:
+        made.cost_rule = rule
         return rule
 
     return declare

@@ -120,11 +120,9 @@ class Chat:
         self._questions = questions
         self._corrections = corrections
         self._stream = stream
-        address, model = base_url or os.environ.get("OPENAI_BASE_URL") or ADDRESS, questions.model
+        address, model = address_of(base_url), questions.model
+        self._price = price_for(context, address, model, prices)
         stand_in = NAME in (address, model)
-        self._price = FREE if stand_in else None
-        if prices:
-            self._price = price_of(model, read_prices(find_file(prices, context.folder)))
         self._provider = StandIn(self._price or FREE) if stand_in else service(context, address, key, self._price)
 
     async def do(self, record: dict[str, Any], ticket: Ticket) -> dict[str, Any] | None:
@@ -184,6 +182,22 @@ class Chat:
     async def close(self) -> None:
         """Close the connections."""
         await self._provider.close()
+
+
+def address_of(base_url: str | None) -> str:
+    """Where the service is."""
+    return base_url or os.environ.get("OPENAI_BASE_URL") or ADDRESS
+
+
+def price_for(context: Context, address: str, model: str, prices: str | None) -> Price | None:
+    """What a model costs; None where nobody says.
+
+    Raises:
+        RxpipeError: There is no price for the model.
+    """
+    if prices:
+        return price_of(model, read_prices(find_file(prices, context.folder)))
+    return FREE if NAME in (address, model) else None
 
 
 def service(context: Context, address: str, key: str | None, price: Price | None) -> Provider:

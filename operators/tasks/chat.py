@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any
 
 from reactivex import Observable
 
@@ -12,11 +12,12 @@ from rxpipe.elements import Batch
 from rxpipe.expressions.known import KnownFields
 from rxpipe.operator import Outputs, fields_of, operator
 from rxpipe.operators.tasks._asking import Work, asking
-from rxpipe.operators.tasks._chat import Chat, Questions
+from rxpipe.operators.tasks._chat import Chat, Questions, address_of, price_for
 from rxpipe.operators.tasks._template import FileName, TextOrFile
 from rxpipe.parameters.types import Expr, Ge, Gt, Secret
 from rxpipe.parameters.units import Duration, seconds
-from rxpipe.promises import Inflow, order_of
+from rxpipe.promises import Inflow, cost_of, order_of
+from rxpipe.providers.prices import estimate
 
 
 @operator
@@ -109,3 +110,26 @@ def _fields(known: KnownFields, /, attach: str | None, schema: object, **_: obje
 @order_of(chat)
 def _order(_: Inflow, /, **__: object) -> str:
     return "records come as they are answered"
+
+
+@cost_of(chat)
+def _cost(
+    context: Context,
+    /,
+    model: str,
+    prompt: str,
+    system: str | None,
+    attach: str | None,
+    schema: str | Mapping[str, object] | None,
+    options: Mapping[str, object],
+    base_url: str | None,
+    prices: str | None,
+    **_: object,
+) -> Callable[[dict[str, Any]], Awaitable[float | None]]:
+    price = price_for(context, address_of(base_url), model, prices)
+    questions = Questions(context, model, prompt, system, attach, schema, options)
+
+    async def cost(record: dict[str, Any]) -> float | None:
+        return None if price is None else estimate(await questions.of(record), price)
+
+    return cost

@@ -29,11 +29,10 @@ from rxpipe.runtime.statepath import state_folder
 from rxpipe.tasks.adaptive import Adaptive
 from rxpipe.tasks.attempt import attempt_of
 from rxpipe.tasks.kinds import kind_of
-from rxpipe.tasks.ledger import Granted, Ledger, Limit
+from rxpipe.tasks.ledger import DAY, Granted, Ledger, Limit
 from rxpipe.tasks.pressure import Pressure
 from rxpipe.tasks.reading import Worked
 
-DAY = 86_400.0
 _LOOK = 1.0
 """Seconds until a ledger that cannot be written is asked again."""
 

@@ -25,14 +25,16 @@ def told(found: DryRun) -> str:
         lines.append(f"{found.errors:,} records could not be made tasks")
     if found.seconds is None:
         lines.append("time: not known, no task is done yet")
+    elif found.seconds_each is None:
+        lines.append(f"time: {rounded(found.seconds)} at least, as the limits have it; no task is done yet")
     else:
-        each = f"{found.seconds_each:.3g}s each" if found.seconds_each is not None else "as the limits have it"
-        at_once = f", {found.workers:,} at a time" if found.workers else ", one after the other"
-        lines.append(f"time: about {rounded(found.seconds)} ({each}{at_once if found.seconds_each else ''})")
+        at_once = f"{found.workers:,} at a time" if found.workers else "one after the other"
+        lines.append(f"time: about {rounded(found.seconds)} ({found.seconds_each:.3g}s each, {at_once})")
     if found.cost is None or found.cost_each is None:
-        lines.append("cost: not known, nothing was paid yet")
+        lines.append("cost: not known, nothing was paid yet, and no step says what it will cost")
     else:
-        lines.append(f"cost: about {money(found.cost)} ({money(found.cost_each)} each), as tasks did before")
+        how = "as tasks did before" if found.cost_by == "before" else "by the price table, with answers of full length"
+        lines.append(f"cost: about {money(found.cost)} ({money(found.cost_each)} each), {how}")
     if found.budget is not None:
         left = max(0.0, found.budget - found.spent)
         short = "; it does not last" if found.cost is not None and found.cost > left else ""

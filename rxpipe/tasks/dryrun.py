@@ -6,13 +6,18 @@ The steps before `tasks` are run, without sinks, and what comes of them is compa
 
 from __future__ import annotations
 
+import random
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
+from zoneinfo import ZoneInfo
 
 import msgspec
+import orjson
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
@@ -21,6 +26,8 @@ from rxpipe.elements import Batch
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import stream_of
 from rxpipe.language.plan import Plan, PlannedStep, PlannedStream, definition_of, reads_of
+from rxpipe.tasks.foretold import SAMPLE, foretold
+from rxpipe.tasks.ledger import DAY, next_day
 from rxpipe.tasks.reading import TaskReader, Worked, reading, store_of
 from rxpipe.tasks.records import Reading
 from rxpipe.tasks.store import OPEN, New, Redo, State
@@ -47,7 +54,8 @@ class DryRun(msgspec.Struct, frozen=True):
         workers: How many would be worked on at a time; None where the graph does not say.
         seconds_each: How long tasks took before; None where none is done.
         seconds: How long all of it would take at least; None where nothing is known.
-        cost_each: What tasks cost before; None where that is not known.
+        cost_each: What a task costs; None where that is not known.
+        cost_by: How that is known: from what tasks cost `before`, or by the `prices` of what they will ask for.
         cost: What all of it would cost; None where that is not known.
         budget: What the graph may spend; None where it does not say.
         spent: What was spent before.
@@ -61,10 +69,27 @@ class DryRun(msgspec.Struct, frozen=True):
     seconds_each: float | None
     seconds: float | None
     cost_each: float | None
+    cost_by: Literal["before", "prices"] | None
     cost: float | None
     budget: float | None
     spent: float
     errors: int
+
+
+class _Found:
+    """What the store would be told of; the records of some tasks are kept, each as probable as any other."""
+
+    def __init__(self) -> None:
+        self.tasks: list[New] = []
+        self.sample: list[New] = []
+        self._chance = random.Random(0)  # noqa: S311  # the same each time
+
+    def add(self, task: New) -> None:
+        """Add a task."""
+        place = len(self.tasks) if len(self.tasks) < SAMPLE else self._chance.randrange(len(self.tasks) + 1)
+        if place < SAMPLE:
+            self.sample[place : place + 1] = [task]
+        self.tasks.append(task._replace(input=b""))
 
 
 class _Place(NamedTuple):
@@ -100,13 +125,19 @@ async def dry_run(plan: Plan, of: str = "", redo: Redo | None = None) -> DryRun:
     from rxpipe.runtime.asyncrun import AsyncRun  # noqa: PLC0415  # which knows all operators
 
     place = _place(plan, of)
-    found: list[New] = []
+    found = _Found()
     async with AsyncRun(_before(plan, place, found), state=False, once=True) as run:
         await run.wait()
-    return _found(place, found, redo, run.status().errors)
+    made, records = _looked_up(place, found, redo, run.status().errors)
+    if made.cost is not None:
+        return made
+    each = await foretold(place.behind, records, plan.graph.folder)
+    if each is None:
+        return made
+    return msgspec.structs.replace(made, cost_each=each, cost_by="prices", cost=each * len(made.due))
 
 
-def _found(place: _Place, found: list[New], redo: Redo | None, errors: int) -> DryRun:
+def _looked_up(place: _Place, found: _Found, redo: Redo | None, errors: int) -> tuple[DryRun, list[dict[str, Any]]]:
     path = Path(place.parameters["store"]).expanduser()
     if not path.is_file():
         return _compared(place, found, None, redo, errors)
@@ -137,7 +168,7 @@ def _place(plan: Plan, of: str) -> _Place:
     return next(place for place in _places(plan) if of in ("", place.stream.name))
 
 
-def _before(plan: Plan, place: _Place, found: list[New]) -> Plan:
+def _before(plan: Plan, place: _Place, found: _Found) -> Plan:
     """The plan as far as the tasks, without sinks; instead of becoming tasks, records are found.
 
     Raises:
@@ -181,7 +212,7 @@ def _require_harmless(stream: PlannedStream) -> None:
             raise RxpipeError(msg)
 
 
-def _finding(place: _Place, found: list[New]) -> Callable[[Observable[Any]], Observable[Any]]:
+def _finding(place: _Place, found: _Found) -> Callable[[Observable[Any]], Observable[Any]]:
     """A step that keeps what the store would be told of records, and emits nothing."""
     wanted = place.parameters
 
@@ -191,7 +222,8 @@ def _finding(place: _Place, found: list[New]) -> Callable[[Observable[Any]], Obs
 
             def on_next(element: Any) -> None:
                 if isinstance(element, Batch):
-                    found.extend(task._replace(input=b"") for task in reader.tasks(element))
+                    for task in reader.tasks(element):
+                        found.add(task)
 
             return source.subscribe(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
 
@@ -200,11 +232,14 @@ def _finding(place: _Place, found: list[New]) -> Callable[[Observable[Any]], Obs
     return apply
 
 
-def _compared(place: _Place, found: list[New], reader: TaskReader | None, redo: Redo | None, errors: int) -> DryRun:
+def _compared(
+    place: _Place, found: _Found, reader: TaskReader | None, redo: Redo | None, errors: int
+) -> tuple[DryRun, list[dict[str, Any]]]:
+    """What would be done, compared with the store, and the records of some of it."""
     known = {} if reader is None else reader.known()
     again, definition = not place.parameters["skip_existing"], definition_of(place.behind)
     whys: dict[str, Why] = {}
-    for task in sorted(found, key=lambda task: task.priority):
+    for task in sorted(found.tasks, key=lambda task: task.priority):
         told = known.get(task.key)
         if told is None:
             whys[task.key] = "new"
@@ -218,22 +253,33 @@ def _compared(place: _Place, found: list[New], reader: TaskReader | None, redo: 
         elif key not in whys and _redone(state, made, redo, definition):
             whys[key] = "again"
     seconds, cost, spent = (None, None, 0.0) if reader is None else _before_now(reader)
-    workers, slowest = _limits(place)
     count = len(whys)
+    workers, least = _limits(place, count)
     work = [count * seconds / (workers or 1)] if seconds is not None else []
-    return DryRun(
+    made = DryRun(
         store=place.parameters["store"],
         due=[Due(key, why) for key, why in whys.items()],
         left=len(known) - sum(key in whys for key in known),
         workers=workers,
         seconds_each=seconds,
-        seconds=max([*work, *([count * slowest] if slowest else [])], default=None),
+        seconds=max([*work, *([least] if least else [])], default=None),
         cost_each=cost,
+        cost_by=None if cost is None else "before",
         cost=None if cost is None else count * cost,
         budget=_budget(place),
         spent=spent,
         errors=errors,
     )
+    return made, [] if cost is not None else _records(found, whys, reader)
+
+
+def _records(found: _Found, due: Mapping[str, Why], reader: TaskReader | None) -> list[dict[str, Any]]:
+    """The records of some tasks: of those that are due, if any of these is at hand."""
+    told = [task for task in found.sample if task.key in due] or found.sample
+    records = [(task.key, orjson.loads(task.input)) for task in told]
+    if not records and reader is not None:
+        records = [(key, reader.task(key)["record"]) for key in islice(due, SAMPLE)]
+    return [record | {"task": {"id": 0, "key": key, "attempt": 1}} for key, record in records]
 
 
 def _redone(state: State, made: str | None, redo: Redo | None, definition: str) -> bool:
@@ -250,9 +296,9 @@ def _before_now(reader: TaskReader) -> tuple[float | None, float | None, float]:
     return fmean(seconds) if seconds else None, spent / tried if tried and spent else None, spent
 
 
-def _limits(place: _Place) -> tuple[int | None, float]:
-    """How many tasks are worked on at a time, as far as the graph says, and the seconds between two at least."""
-    workers, slowest = None, 0.0
+def _limits(place: _Place, count: int) -> tuple[int | None, float]:
+    """How many tasks are worked on at a time, as far as the graph says, and the seconds that so many take at least."""
+    workers, least, now = None, 0.0, time.time()
     for step in place.behind:
         if step.operator is None or step.operator.name != "limit":
             continue
@@ -260,9 +306,12 @@ def _limits(place: _Place) -> tuple[int | None, float]:
         if isinstance(limits["concurrency"], int):
             workers = min(workers or limits["concurrency"], limits["concurrency"])
         rates = limits["rate"] if isinstance(limits["rate"], list) else [limits["rate"]]
-        quota = [limits["quota"]] if limits["quota"] is not None else []
-        slowest = max([slowest, *(each.period / each.number for each in [*rates, *quota])])
-    return workers, slowest
+        for rate in rates:  # the first of them may all be at once
+            least = max(least, (max(0, count - 1) // rate.number) * rate.period)
+        days = max(0, count - 1) // limits["quota"].number if limits["quota"] is not None else 0
+        if days:
+            least = max(least, next_day(now, ZoneInfo(limits["zone"])) - now + (days - 1) * DAY)
+    return workers, least
 
 
 def _budget(place: _Place) -> float | None:

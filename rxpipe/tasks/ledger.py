@@ -17,6 +17,8 @@ from rxpipe.errors import StateError
 from rxpipe.private import FILE, make_folder
 from rxpipe.tasks.transaction import transaction
 
+DAY = 86_400.0
+
 _SLACK = 0.05
 _MOST_SLACK = 1.0
 """A period is taken for longer by a twentieth, at most a second: a request arrives later than it was charged, and the
@@ -134,8 +136,7 @@ class Ledger:
 
     def next_day(self, now: float) -> float:
         """When the quota's next day begins, in seconds since the epoch."""
-        local = datetime.fromtimestamp(now, self._zone)
-        return datetime.combine(local.date() + timedelta(days=1), datetime.min.time(), self._zone).timestamp()
+        return next_day(now, self._zone)
 
     def close(self) -> None:
         """Let go of the file."""
@@ -156,6 +157,12 @@ class Ledger:
 
     def _day(self, now: float) -> str:
         return datetime.fromtimestamp(now, self._zone).date().isoformat()
+
+
+def next_day(now: float, zone: ZoneInfo) -> float:
+    """When the next day begins in a zone, in seconds since the epoch."""
+    local = datetime.fromtimestamp(now, zone)
+    return datetime.combine(local.date() + timedelta(days=1), datetime.min.time(), zone).timestamp()
 
 
 def _fitting(

@@ -85,7 +85,8 @@ def test_all_is_new(folder: Path) -> None:
     assert digests(folder) == before, "nothing is called, and nothing is written"
     assert [due.key for due in found.due] == [f"{n}.md" for n in range(9, -1, -1)], "smaller first"
     assert {due.why for due in found.due} == {"new"}
-    assert (found.workers, found.seconds_each, found.seconds) == (4, None, 10.0)
+    assert (found.workers, found.seconds_each, found.seconds) == (4, None, None), "60 in a minute may all be at once"
+    assert tried(GRAPH.replace("60/min", "[60/min, 3/min]")).seconds == 180.0
     assert (found.cost, found.budget, found.left) == (None, 2.0, 0)
 
 
@@ -102,7 +103,10 @@ def test_what_was_done_before_tells_time_and_cost(folder: Path) -> None:
 
 def test_the_rate_may_take_longer_than_the_work() -> None:
     worked(4, seconds=0.1)
-    assert tried().seconds == 6.0
+    assert tried(GRAPH.replace("60/min", "5/min")).seconds == 60.0
+    found = tried(GRAPH.replace("60/min", "60/min, quota: 2/day, zone: Europe/Berlin")).seconds
+    assert found is not None
+    assert 86_400 <= found <= 2 * 86_400 + 3600
 
 
 def test_what_changed_what_is_open_and_what_is_done_again(folder: Path) -> None:
@@ -163,3 +167,55 @@ def test_the_command(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
     (folder / "lessons.yaml").write_text("graph: g\nstreams:\n  a: [{list_files: [docs]}]\n")
     assert main(["run", "lessons.yaml", "--dry-run"]) == FAILED
     assert "must have a step 'tasks'" in capsys.readouterr().err
+
+
+ASKING = """
+graph: asking
+streams:
+  results:
+    - list_files: {paths: [docs]}
+    - tasks: {key: name}
+    - chat:
+        model: small
+        base_url: "http://127.0.0.1:9"
+        prompt: "Say {{ PROMPT }}."
+        attach: path
+        prices: prices.json
+        options: {max_tokens: 100}
+"""
+
+
+def test_prices_tell_what_it_will_cost_before_anything_was_paid(
+    capsys: pytest.CaptureFixture[str], folder: Path
+) -> None:
+    (folder / "prices.json").write_text('{"small": {"input": 10000, "output": 20000}}')
+    text = ASKING.replace("PROMPT", "name")
+    before = digests(folder)
+    found = tried(text)
+    assert digests(folder) == before
+    from rxpipe.providers.prices import Price, estimate
+    from rxpipe.providers.provider import Request
+
+    price, costs = Price(1e4, 2e4), []
+    for n in range(10):
+        parts = [{"type": "text", "text": told} for told in (f"Say {n}.md.", f"{n}.md:\n\n{'x' * (10 - n)}")]
+        costs.append(estimate(Request("small", [{"role": "user", "content": parts}], {"max_tokens": 100}), price))
+    assert found.cost_by == "prices"
+    assert found.cost == pytest.approx(sum(costs))
+    assert found.cost_each == pytest.approx(sum(costs) / 10)
+    (folder / "asking.yaml").write_text(text)
+    assert main(["run", "asking.yaml", "--dry-run"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert told[1] == "time: not known, no task is done yet"
+    assert told[2].startswith("cost: about $21.")
+    assert told[2].endswith("each), by the price table, with answers of full length")
+    worked(2, cost=0.5)
+    assert (tried(text).cost_by, tried(text).cost) == ("before", 4.0)
+
+
+def test_what_steps_before_add_is_not_known_to_an_estimate(folder: Path) -> None:
+    (folder / "prices.json").write_text('{"small": {"input": 10000, "output": 20000}}')
+    assert tried(ASKING.replace("PROMPT", "summary")).cost is None
+    assert tried(ASKING.replace("PROMPT", "name").replace("        prices: prices.json\n", "")).cost is None
+    with pytest.raises(RxpipeError, match="prices: must have the model 'other'"):
+        tried(ASKING.replace("PROMPT", "name").replace("model: small", "model: other"))
