@@ -80,6 +80,7 @@ class Home:
 
     Attributes:
         out: How many tasks are given out.
+        coming: How many batches are on their way here.
     """
 
     def __init__(
@@ -119,7 +120,7 @@ class Home:
         self._version: int | None = None
         self._holding = Holding()
         self._failures = 0
-        self.out = 0
+        self.out = self.coming = 0
         self._noting: Lease | None = None
         self._thread = get_ident()
         self._lock = Lock()
@@ -344,7 +345,7 @@ class Home:
             self._note()
             return
         self._noting = None
-        if self.out == 0 and (self._stopping or (self._completed and not noted.open)):
+        if self.out == self.coming == 0 and (self._stopping or (self._completed and not noted.open)):
             self.close()
             self._observer.on_completed()
             return

@@ -7,13 +7,14 @@ from typing import Annotated, Any
 
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
-from reactivex.disposable import CompositeDisposable
+from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxpipe.context import current
 from rxpipe.elements import Batch
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.expressions.known import KnownFields
 from rxpipe.operator import fields_of, operator
+from rxpipe.operators.tasks._enrolling import Enrolling
 from rxpipe.operators.tasks._home import Home
 from rxpipe.parameters.types import Expr, Ge
 from rxpipe.tasks.records import Reading
@@ -92,20 +93,20 @@ def tasks(
         opened = TaskStore(path, context.now)
         timers = context.scheduler(scheduler)
         home = Home(observer, context, timers, opened, ahead, max_attempts, again=not skip_existing)
-        reading = Reading(context, key, priority, content)
+        enrolling = Enrolling(context, scheduler, Reading(context, key, priority, content), home)
         context.describe("tasks", lambda: str(path))
         context.describe("degraded", lambda: home.degraded)
         context.gauge("queue_depth", lambda: home.out)
 
         def on_next(element: Any) -> None:
             if isinstance(element, Batch):
-                home.take(list(reading.tasks(element)), element.leases)
+                enrolling.take(element)
             else:
                 observer.on_next(element)
 
         ending = home.start()
-        upstream = source.subscribe(on_next, home.fail, home.complete, scheduler=scheduler)
-        return CompositeDisposable(upstream, ending)
+        upstream = source.subscribe(on_next, home.fail, enrolling.complete, scheduler=scheduler)
+        return CompositeDisposable(upstream, Disposable(enrolling.close), ending)
 
     return Observable(subscribe)
 

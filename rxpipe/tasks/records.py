@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from hashlib import blake2b
+from typing import NamedTuple
 
 import orjson
 
@@ -13,6 +14,14 @@ from rxpipe.elements import Batch, Row, as_dict
 from rxpipe.expressions import parse
 from rxpipe.fusion.rows import compile_values
 from rxpipe.tasks.store import New
+
+
+class Draft(NamedTuple):
+    """A task, with what it depends on in the place of the digest of that, and the file that may be what is meant."""
+
+    row: Row
+    new: New
+    path: str | None
 
 
 class Reading:
@@ -32,17 +41,48 @@ class Reading:
         self._values = compile_values([parse(text) for text in texts], tuples=True)
 
     def tasks(self, batch: Batch) -> Iterator[New]:
-        """The tasks of a batch's records."""
+        """The tasks of a batch's records; files that they depend on are read here."""
+        drafts = self.drafts(batch)
+        yield from self.whole(drafts, [digest(draft) for draft in drafts], batch)
+
+    def drafts(self, batch: Batch) -> list[Draft]:
+        """The tasks of a batch's records, but for what is in files."""
 
         def reject(row: Row, error: Exception) -> None:
             self._context.reject(f"{type(error).__name__}: {error}", row, leases=batch.leases)
 
+        made = []
         for row, (key, priority, *content) in zip(*self._values(batch.rows, reject), strict=True):
             try:
-                record = orjson.dumps(as_dict(row))
-                yield New(_name(key), _place(priority), record, _digest(record, row, *content))
-            except (ValueError, TypeError, OSError) as error:
+                named = as_dict(row)
+                record = orjson.dumps(named)
+                told = orjson.dumps(content[0]) if content else record
+                path = content[0] if content else named.get("path")
+                new = New(_name(key), _place(priority), record, told)
+                made.append(Draft(row, new, path if isinstance(path, str) else None))
+            except (ValueError, TypeError) as error:
                 reject(row, error)
+        return made
+
+    def whole(self, drafts: list[Draft], digests: list[bytes | Exception], batch: Batch) -> list[New]:
+        """The tasks, with the digests of what they depend on; those whose files cannot be read are rejected."""
+        made = []
+        for draft, content in zip(drafts, digests, strict=True):
+            if isinstance(content, Exception):
+                self._context.reject(f"{type(content).__name__}: {content}", draft.row, leases=batch.leases)
+            else:
+                made.append(draft.new._replace(content=content))
+        return made
+
+
+def digest(draft: Draft) -> bytes | Exception:
+    """A digest of what a task depends on: of a file where a path is named, else of the value or the whole record."""
+    try:
+        if draft.path is not None and os.path.isfile(draft.path):
+            return _of_file(draft.path)
+    except (OSError, ValueError) as error:
+        return error
+    return blake2b(draft.new.content, digest_size=16).digest()
 
 
 def _name(key: object) -> str:
@@ -57,14 +97,6 @@ def _place(priority: object) -> float:
         msg = f"priority: must be a number; got {priority!r}"
         raise ValueError(msg)
     return float(priority)
-
-
-def _digest(record: bytes, row: Row, content: object = None) -> bytes:
-    """A digest of what a task depends on: of a file where a path is named, else of the value or the whole record."""
-    path = content if content is not None else as_dict(row).get("path")
-    if isinstance(path, str) and os.path.isfile(path):
-        return _of_file(path)
-    return blake2b(record if content is None else orjson.dumps(content), digest_size=16).digest()
 
 
 def _of_file(path: str) -> bytes:

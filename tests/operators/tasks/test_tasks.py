@@ -29,6 +29,7 @@ from rxpipe.errors import RxpipeError
 from rxpipe.graph import Graph, stream
 from rxpipe.lease import Lease
 from rxpipe.operators.tasks import _home
+from rxpipe.tasks import records
 from rxpipe.tasks.attempt import attempt_of
 from rxpipe.tasks.manage import Tasks
 from rxpipe.tasks.store import SILENT, Ended, New, TaskStore
@@ -349,6 +350,68 @@ def test_a_record_holds_its_lease_until_it_is_in_the_store(work: Work, monkeypat
     held.go_on()
     context.virtual.advance_by(0)
     assert (list(states()), context.flow.in_flight) == (["1", "2"], 0)
+
+
+def test_files_are_read_aside_and_the_order_is_kept(
+    work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    threads, go = list[int](), threading.Event()
+    really = records._of_file
+
+    def slow(path: str) -> bytes:
+        threads.append(threading.get_ident())
+        go.wait(30)
+        return really(path)
+
+    monkeypatch.setattr(records, "_of_file", slow)
+    ticks: list[int] = []
+    source = rx.of(*(Batch([{"n": n} | ({"path": "a.txt"} if n == 1 else {})]) for n in range(4)))
+    with Graph(
+        "files",
+        {
+            "main": [source, ops.tasks("n", store="t.sqlite"), ops.call(work.do)],
+            "ticks": [ops.interval("1ms"), rxo.map(lambda _: ticks.append(threading.get_ident()))],
+        },
+    ).run(state=False) as made:
+        until(lambda: threads)
+        seen = len(ticks)
+        until(lambda: len(ticks) > seen + 10)  # the loop goes on
+        assert states() in ({}, {"0": ("done", 1)})
+        go.set()
+        until(lambda: len(work.calls) == 4)
+        made.drain()
+    assert set(threads) & set(ticks) == set()
+    assert work.calls == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("ends", ["completes", "drains", "stops"])
+def test_who_ends_while_a_file_is_read(work: Work, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: str) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    begun, go = threading.Event(), threading.Event()
+    really = records._of_file
+
+    def slow(path: str) -> bytes:
+        begun.set()
+        go.wait(30)
+        return really(path)
+
+    monkeypatch.setattr(records, "_of_file", slow)
+    source = rx.of(Batch([{"n": 1, "path": "a.txt"}, {"n": 2, "path": "missing.txt"}]))
+    if ends != "completes":
+        source = rx.concat(source, rx.never())
+    steps = [source, ops.tasks("n", store="t.sqlite"), ops.call(work.do)]
+    with Graph("files", {"main": steps}).run(once=ends == "completes", state=False) as made:
+        until(begun.is_set)
+        threading.Timer(0.01, go.set).start()
+        if ends == "completes":
+            made.wait()
+        elif ends == "drains":
+            made.drain()
+        else:
+            made.stop()
+    if ends != "stops":
+        assert set(states()) == {"1", "2"}
 
 
 def test_results_behind_the_last_checkpoint_are_delivered_again_and_nothing_is_paid_again(
