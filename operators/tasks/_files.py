@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import Future, wait
 from itertools import count
 from pathlib import Path
@@ -75,6 +76,7 @@ class Writes(Calls):
         self._prepared: list[Call] = []
         self._last: dict[Path, Future[Any]] = {}
         self._whose: dict[int, int] = {}
+        self._made: dict[Path, int] = {}
 
     def take(self, element: Any) -> None:
         """Write the records of an element; it ends here if none of them can be."""
@@ -130,10 +132,30 @@ class Writes(Calls):
 
     def _begun(self, call: Call) -> AnyFuture:
         job: _Job = call.row
-        begun = self._context.executor().submit(_written, job, self._names.folder, self._last.get(job.path))
+        begun = self._context.executor().submit(self._write, job, self._last.get(job.path))
         self._last[job.path] = begun
         self._context.written.add(job.path)
         return begun
+
+    def _write(self, job: _Job, before: Future[Any] | None) -> Path:
+        """In a thread: write a file."""
+        path = _written(job, self._names.folder, before, self._made_before)
+        if self._exists == "number" and job.attempt is not None:
+            self._made[path] = job.attempt.task.id
+        return path
+
+    def _made_before(self, job: _Job, path: Path) -> bool:
+        """In a thread: whether a numbered file was made for the same task before a kill, which nobody could note then.
+
+        It has the same content, and is no other task's.
+        """
+        attempt = job.attempt
+        if attempt is None or not path.is_file() or path.stat().st_size != len(job.data):
+            return False
+        whose = self._made.get(path, attempt.task.id)
+        if whose != attempt.task.id or path.read_bytes() != job.data:
+            return False
+        return not attempt.others_have(self._context.name, str(path))
 
     def _results(self, call: Call, result: Path) -> list[Any]:
         job: _Job = call.row
@@ -155,8 +177,15 @@ class Writes(Calls):
         self._context.reject(error, call.row.record, leases=call.element.leases)
 
 
-def _written(job: _Job, folder: Path, before: Future[Any] | None) -> Path:
-    """In a thread: write a file, behind what is written to it already; where it is."""
+def _written(job: _Job, folder: Path, before: Future[Any] | None, made: Callable[[_Job, Path], bool]) -> Path:
+    """In a thread: write a file, behind what is written to it already; where it is.
+
+    Args:
+        job: What to write.
+        folder: Where it must be.
+        before: What is written to the same path.
+        made: Whether a file that is there was made for the same task.
+    """
     if before is not None:
         wait([before])  # which was begun earlier, and waits for nobody that comes later
     require_inside(job.path, folder)
@@ -175,6 +204,6 @@ def _written(job: _Job, folder: Path, before: Future[Any] | None) -> Path:
                 pass
             else:
                 return path
-        if job.exists == "keep":
+        if job.exists == "keep" or made(job, path):
             return path
     raise AssertionError

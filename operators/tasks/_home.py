@@ -118,7 +118,7 @@ class Home:
         self._posted = self._busy = self._completed = self._stopping = self._over = False
         self._beaten = -math.inf
         self._version: int | None = None
-        self._holding = Holding()
+        self._holding = Holding(store.path)
         self._failures = 0
         self.out = self.coming = 0
         self._noting: Lease | None = None

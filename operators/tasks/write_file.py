@@ -38,7 +38,8 @@ def write_file(
     it is tried again, as with any sink, and the sources are held.
 
     Four files are written at a time; records are passed on in their order, and of those for one file the last one
-    stays. A task that is delivered again comes to the same file, also on another day. Completion waits for all
+    stays. A task that is delivered again comes to the same file, also on another day, and with `on_exists: number` to
+    the one that was written for it just before a kill, too, if what is written is the same. Completion waits for all
     files; an error passes at once.
 
         source                                  -a-|
@@ -60,8 +61,8 @@ def write_file(
         >>> pathlib.Path("out/x.md").read_text()
         'hello'
 
-    Delivery: idempotent: what is written again replaces what was there; with 'on_exists: number' a task that was
-        written just before a crash may leave a second file.
+    Delivery: idempotent: what is written again replaces what was there; with 'on_exists: number' that holds for tasks,
+        any other record that is delivered again leaves a second file.
     """
     names = Names(to)
 

@@ -139,6 +139,10 @@ class Attempt(Lease):
         digest, answer = self._paid.get(step, (b"", b""))
         return orjson.loads(answer) if digest and digest == digest_of(request) else None
 
+    def others_have(self, step: str, answer: object) -> bool:
+        """Whether another task remembers the same answer; may be asked on any thread."""
+        return self._holding is not None and self._holding.others_have(self.task, step, answer)
+
     def remember(self, step: str, request: object, answer: object) -> None:
         """Keep an answer that was paid for, in a form that JSON has; it outlasts the process."""
         self._tell((self.task.id, step, digest_of(request), orjson.dumps(answer)))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from pathlib import Path
 
 from rxpipe.tasks import store
+from rxpipe.tasks.reading import reading
 from rxpipe.tasks.store import Claimed
 
 
@@ -14,9 +16,13 @@ class Holding:
 
     A process that sleeps, or is stopped, is taken for dead by the others in the end. When it goes on, it does not know
     that; so what was told a while ago is not sure any more, until the store has been asked again.
+
+    Args:
+        path: The store.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._given: dict[int, Claimed] = {}
         self._renewed = time.monotonic()
         self._waiting: dict[Callable[[], None], None] = {}
@@ -35,6 +41,11 @@ class Holding:
     def has(self, task: Claimed) -> bool:
         """Whether a task still is this process's, as far as is known."""
         return self._given.get(task.id) is task
+
+    def others_have(self, task: Claimed, step: str, answer: object) -> bool:
+        """Whether another task remembers the same answer of a step; asks the store, on any thread."""
+        with reading(self._path) as reader:
+            return reader.others_have(task.id, step, answer)
 
     def sure(self, then: Callable[[], None]) -> bool:
         """Whether nobody can have taken a task over meanwhile; if not, `then` is called once the store was asked."""

@@ -219,6 +219,11 @@ class TaskReader:
         )
         return {step: orjson.loads(answer) for step, answer in found}
 
+    def others_have(self, task: int, step: str, answer: object) -> bool:
+        """Whether another task remembers the same answer of a step."""
+        sql = "SELECT 1 FROM paid WHERE step = ? AND answer = ? AND task <> ? LIMIT 1"
+        return self._db.execute(sql, (step, orjson.dumps(answer), task)).fetchone() is not None
+
     def known(self) -> dict[str, tuple[State, bytes, str | None]]:
         """Of all tasks, by key: the state, the digest of what they depend on, and that of what was made of them."""
         found = self._db.execute("SELECT key, state, content, definition FROM task ORDER BY attempts, priority, id")

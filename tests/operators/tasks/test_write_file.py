@@ -13,14 +13,17 @@ from hypothesis import strategies as st
 from loguru import logger
 from reactivex.subject import Subject
 
+from rxpipe import operators as ops
 from rxpipe.context import entered
 from rxpipe.elements import Batch
 from rxpipe.errors import RxpipeError
+from rxpipe.graph import Graph
 from rxpipe.operators.tasks import _files
 from rxpipe.operators.tasks._names import NameOfFileError, Names, safe
 from rxpipe.operators.tasks.write_file import write_file
 from rxpipe.private import replacing as replacing_really
 from rxpipe.tasks.attempt import Attempt
+from rxpipe.tasks.manage import Tasks
 from rxpipe.tasks.store import Claimed
 from rxpipe.testing import TestContext
 
@@ -204,6 +207,33 @@ def test_a_task_that_is_delivered_again_comes_to_the_same_file(parameters: dict[
     changed = Remembering(1, {step: (request, answer)})
     write({"text": "other"}, leases=(changed,), **parameters)
     assert len(changed.told) == 1
+
+
+def test_a_numbered_file_that_was_written_just_before_a_kill_is_found_again(folder: Path) -> None:
+    numbered: dict[str, Any] = {"to": "a.md", "on_exists": "number"}
+    (folder / "a.md").write_text("of somebody else")
+    [row], _ = write({"text": "x"}, leases=(Remembering(1, {}),), **numbered)  # and nobody could remember it
+    [again], _ = write({"text": "x"}, leases=(Remembering(1, {}),), **numbered)
+    assert (row["written"], again["written"]) == ("a-2.md", "a-2.md")
+    [changed], _ = write({"text": "y"}, leases=(Remembering(1, {}),), **numbered)
+    assert changed["written"] == "a-3.md"
+    record, _ = write({"text": "x"}, **numbered)
+    assert record[0]["written"] == "a-4.md", "what is no task has no file of its own"
+
+
+def test_tasks_of_the_same_content_have_each_its_own_numbered_file(tmp_path: Path) -> None:
+    def run(*numbers: int) -> None:
+        source = rx.of(Batch([{"n": number, "text": "same"} for number in numbers]))
+        steps = [source, ops.tasks("n", store="t.sqlite"), write_file("out/a.md", on_exists="number")]
+        with Graph("numbered", {"main": steps}).run(once=True, state=False) as made:
+            made.wait()
+
+    run(1, 2)
+    run(3)
+    assert sorted(os.listdir("out")) == ["a-2.md", "a-3.md", "a.md"]
+    Tasks("t.sqlite").requeue(["1", "2", "3"])
+    run(1)
+    assert sorted(os.listdir("out")) == ["a-2.md", "a-3.md", "a.md"]
 
 
 def test_two_tasks_with_one_file_are_told_of() -> None:
