@@ -48,7 +48,7 @@ class Enrolling:
             self._home.take(self._reading.whole(drafts, list(map(digest, drafts)), batch), batch.leases)
             return
         self._coming.append(_Coming(batch, drafts, Lease(self._context.flow, 0)))
-        self._home.coming = len(self._coming)
+        self._home.expect(self._home.coming + 1 + len(drafts))
         if len(self._coming) == 1:
             self._begin()
 
@@ -71,7 +71,7 @@ class Enrolling:
         if not self._coming or done.cancelled():
             return
         batch, drafts, hold = self._coming.popleft()
-        self._home.coming = len(self._coming)
+        self._home.expect(self._home.coming - 1 - len(drafts))
         self._home.take(self._reading.whole(drafts, done.result(), batch), batch.leases)
         del batch, drafts, hold
         if self._coming:

@@ -39,6 +39,9 @@ _LOOK = 1.0
 """Seconds until the store is asked again whether other processes are done with their tasks."""
 
 
+_MOST_NEW = 4096
+"""New tasks that wait for the store, at most, but for those of one block."""
+
 _SOON = 0.001
 """Seconds of a wait at least: a clock of floats does not go on by less."""
 
@@ -80,7 +83,7 @@ class Home:
 
     Attributes:
         out: How many tasks are given out.
-        coming: How many batches are on their way here.
+        coming: How many batches and records are on their way here.
     """
 
     def __init__(
@@ -102,7 +105,7 @@ class Home:
         self._attempts = math.inf if attempts is None else attempts
         self._policy = Policy()
         self._outage = Outage()
-        self._down = False
+        self._down = self._held = False
         self._order: str | None = None
         self._again = again
         self._definition = context.definition
@@ -167,7 +170,23 @@ class Home:
         """Add tasks; the leases are let go of when they are in the store."""
         self._new += tasks
         self._leases += leases
+        self._balance()
         self._note()
+
+    def expect(self, coming: int) -> None:
+        """So many batches and records are on their way."""
+        self.coming = coming
+        self._balance()
+
+    def _balance(self) -> None:
+        """Hold the sources while more waits than the store takes at a time."""
+        held = not self._over and len(self._new) + self.coming > _MOST_NEW
+        if held != self._held:
+            self._held = held
+            if held:
+                self._context.flow.hold()
+            else:
+                self._context.flow.release()
 
     def complete(self) -> None:
         """No more tasks will come."""
@@ -194,6 +213,7 @@ class Home:
             self._holding.close()
             with self._lock:
                 self._over = True
+                self._balance()
                 if self._working:
                     return  # whoever works on the store closes it
             self._store.close()
@@ -238,7 +258,7 @@ class Home:
                 ended.append(made)
             elif made.cost:
                 strays.append((made.cost, made.id))
-        most = 0 if self._stopping or not self._context.flow.open else self._ahead - self.out
+        most = 0 if self._stopping or not (self._context.flow.open or self._held) else self._ahead - self.out
         if self._budget is not None and self._budget.room() < most:
             most = max(0, int(self._budget.room()))
             if most == self.out == 0:
@@ -248,6 +268,7 @@ class Home:
         self._tell_order()
         new, self._new = self._new, []
         self._writing, self._leases = self._leases, []
+        self._balance()
         told, self._told = self._told, []
         self._noting = self._noting or Lease(self._context.flow, 0)
         self._begin(Wanted(new, told, ended, strays, most))

@@ -1,4 +1,4 @@
-"""Where cost grows faster than the work: more watched files, more steps, more groups.
+"""Where cost grows faster than the work: more watched files, more steps, more groups, more tasks.
 
 Usage: `scale.py FOLDER RUNS`.
 """
@@ -23,9 +23,12 @@ from rxpipe import Batch, Graph, operators
 from rxpipe.runtime.asyncrun import AsyncRun
 from rxpipe.runtime.logs import configure
 from rxpipe.runtime.memory import tune
+from rxpipe.tasks.manage import Tasks
+from rxpipe.tasks.store import Ended, New, TaskStore
 
 FILES = (10, 100, 1_000, 10_000)
 STEPS = (1, 2, 5, 10, 20, 50)
+TASKS = (1_000, 10_000, 100_000)
 GROUPS = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
 BENT = 1.5
 """The cost bends where one unit costs this many times the least of the smaller sizes."""
@@ -61,6 +64,17 @@ def main() -> None:
     row("steps: a block through one that does nothing", "ns", STEPS, through, runs)
     row("steps: a record through a fused `derive`", "ns", STEPS, fused, runs)
     row("groups: a record aggregated", "ns", GROUPS, grouped, runs)
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        stores = {tasks: _stored(Path(made, f"{tasks}.sqlite"), tasks) for tasks in TASKS}
+        row("tasks, half of them done: one of them enqueued", "us", TASKS, lambda tasks: enqueued(made, tasks), runs)
+        row(
+            "tasks, half of them done: a look at all, as a screen does, for each",
+            "ns",
+            TASKS,
+            lambda tasks: looked(stores[tasks]),
+            runs,
+        )
+        row("tasks, half of them done: one of them listed", "us", TASKS, lambda tasks: listed(stores[tasks]), runs)
 
 
 def row(what: str, unit: str, sizes: tuple[int, ...], cost: Callable[[int], float], runs: int) -> None:
@@ -156,6 +170,41 @@ def grouped(groups: int) -> float:
 
     table = operators.aggregate(by=["key"], n="count()", total="sum(value)", most="max(value)")
     return spent(Graph("groups", {"s": [rx.from_iterable(batches()), table]})) / RECORDS
+
+
+def _stored(path: Path, tasks: int) -> Path:
+    """A store with so many tasks, half of them done."""
+    path.unlink(missing_ok=True)
+    store = TaskStore(path, time.time)
+    with store.transaction():
+        store.join()
+        store.enqueue(New(f"document {n}", n, b'{"name": "document"}', b"x" * 16) for n in range(tasks))
+    with store.transaction():
+        store.end((Ended(task.id, 1, "done", time.time()) for task in store.claim(tasks // 2)), "", None)
+    store.close()
+    return path
+
+
+def enqueued(folder: str, tasks: int) -> float:
+    """CPU seconds for each task of a new store."""
+    started = time.process_time()
+    _stored(Path(folder, "new.sqlite"), tasks)
+    return (time.process_time() - started) / tasks
+
+
+def looked(store: Path) -> float:
+    """CPU seconds for each task of a look at how far they are."""
+    tasks = Tasks(store)
+    started = time.process_time()
+    total = tasks.progress().total
+    return (time.process_time() - started) / total
+
+
+def listed(store: Path) -> float:
+    """CPU seconds for each task of a list of all."""
+    started = time.process_time()
+    count = sum(1 for _ in Tasks(store).select())
+    return (time.process_time() - started) / count
 
 
 if __name__ == "__main__":
