@@ -16,7 +16,7 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable
 
 from rxpipe.context import Change, Context
-from rxpipe.elements import Batch
+from rxpipe.elements import Batch, ErrorRecord
 from rxpipe.errors import RxpipeError
 from rxpipe.faults.transient import asked_of, transient
 from rxpipe.lease import Lease
@@ -27,7 +27,7 @@ from rxpipe.tasks.holding import Holding
 from rxpipe.tasks.kinds import Policy, kind_of
 from rxpipe.tasks.outage import Outage, came_through
 from rxpipe.tasks.reading import Worked
-from rxpipe.tasks.store import Claimed, Ended, New, TaskStore, used
+from rxpipe.tasks.store import Claimed, Ended, New, State, TaskStore, used
 
 BEAT = 5.0
 """Seconds between two heartbeats."""
@@ -252,8 +252,9 @@ class Home:
         outcomes = [self._outcomes.popleft() for _ in range(len(self._outcomes))]
         self.out -= len(outcomes)
         ended, strays = list[Ended](), list[tuple[float, int]]()
+        now = self._context.now()
         for outcome in outcomes:
-            made = self._end_of(outcome)
+            made = self._end_of(outcome, now)
             if self._holding.end(outcome.task):
                 ended.append(made)
             elif made.cost:
@@ -264,7 +265,7 @@ class Home:
             if most == self.out == 0:
                 self._stop(f"the budget of {self._budget.most:g} USD would be passed")
         if self._down:
-            most = min(most, 1) if self.out == 0 and self._context.now() >= self._outage.tried else 0
+            most = min(most, 1) if self.out == 0 and now >= self._outage.tried else 0
         self._tell_order()
         new, self._new = self._new, []
         self._writing, self._leases = self._leases, []
@@ -384,52 +385,62 @@ class Home:
         del attempt
         self._observer.on_next(batch)
 
-    def _end_of(self, outcome: Outcome) -> Ended:
+    def _end_of(self, outcome: Outcome, now: float) -> Ended:
         """What becomes of the task of an attempt that is over."""
-        now = self._context.now()
+        task = outcome.task
         if self._budget is not None:
-            self._budget.settle(outcome.task.id, outcome.cost)
-        made = Ended(outcome.task.id, outcome.task.attempt, "done", now, outcome.cost)
+            self._budget.settle(task.id, outcome.cost)
         if outcome.until is not None:
-            if outcome.until == math.inf:
-                self._stop(outcome.why)
-            due = 0.0 if outcome.until == math.inf else outcome.until
-            return made._replace(state="waiting" if due > now else "pending", due=due, counted=False)
+            return self._given_back(outcome, outcome.until, now)
         policy = outcome.policy or self._policy
-        kind = kind_of(outcome.cause)
-        away = outcome.failure is not None and not came_through(kind, outcome.cause)
-        self._hear(outcome, policy, away=away)
-        if outcome.task.failed is not None and not self._down:
-            policy.learn(outcome.task.failed, succeeded=outcome.failure is None)
-        if outcome.failure is None:
-            return made
-        if away and self._down:
-            due = max(now, self._outage.tried)
-            return made._replace(state="waiting", kind=kind, error=outcome.failure.reason, due=due, counted=False)
-        asked = 0.0 if outcome.cause is None else asked_of(outcome.cause, now)
-        attempt = outcome.task.attempt
-        wait = policy.wait(kind, attempt, asked) if attempt < self._attempts else None
-        if wait is None:
-            self._context.emit_error(outcome.failure)
-            return made._replace(state="failed", kind=kind, error=outcome.failure.reason)
-        return made._replace(state="waiting", kind=kind, error=outcome.failure.reason, due=now + wait)
+        if outcome.failure is not None:
+            return self._failure_of(outcome, outcome.failure, policy, now)
+        self._hear(None, None, policy, now)
+        if task.failed is not None and not self._down:
+            policy.learn(task.failed, succeeded=True)
+        return Ended(task.id, task.attempt, "done", now, outcome.cost)
 
-    def _hear(self, outcome: Outcome, policy: Policy, *, away: bool) -> None:
-        """An attempt tells whether the service is there."""
-        now = self._context.now()
-        if policy.outage is not None:
-            self._outage.longest = policy.outage
-        if away:
-            self._outage.failed(outcome.task.id, now)
-        else:
+    def _given_back(self, outcome: Outcome, until: float, now: float) -> Ended:
+        """The attempt does not count, and the task goes on later; in the next run, if that is for ever."""
+        if until == math.inf:
+            self._stop(outcome.why)
+            until = 0.0
+        state: State = "waiting" if until > now else "pending"
+        return Ended(outcome.task.id, outcome.task.attempt, state, now, outcome.cost, due=until, counted=False)
+
+    def _failure_of(self, outcome: Outcome, failure: ErrorRecord, policy: Policy, now: float) -> Ended:
+        """The attempt failed: there is another one, or the task has failed for good."""
+        task, cause = outcome.task, outcome.cause
+        kind = kind_of(cause)
+        away = not came_through(kind, cause)
+        self._hear(task.id if away else None, failure.reason, policy, now)
+        if task.failed is not None and not self._down:
+            policy.learn(task.failed, succeeded=False)
+        made = Ended(task.id, task.attempt, "waiting", now, outcome.cost, kind, failure.reason)
+        if away and self._down:
+            return made._replace(due=max(now, self._outage.tried), counted=False)
+        asked = 0.0 if cause is None else asked_of(cause, now)
+        wait = policy.wait(kind, task.attempt, asked) if task.attempt < self._attempts else None
+        if wait is None:
+            self._context.emit_error(failure)
+            return made._replace(state="failed")
+        return made._replace(due=now + wait)
+
+    def _hear(self, away: int | None, reason: str | None, policy: Policy, now: float) -> None:
+        """An attempt tells whether the service is there; `away` is the task whose call did not come through."""
+        if away is None:
             self._outage.answered()
+        else:
+            self._outage.longest = self._outage.longest if policy.outage is None else policy.outage
+            self._outage.failed(away, now)
+        if away is None and not self._down:
+            return
         before, self._down = self._down, self._outage.down(now)
         if self._down and not before:
             told = "{}: the service is down: {}; a task is tried now and then, which does not count"
-            logger.warning(told, self._context.name, outcome.failure.reason if outcome.failure else "")
+            logger.warning(told, self._context.name, reason)
         elif before and not self._down:
-            told = "waited for no more" if away else "there again"
-            logger.info("{}: the service is {}", self._context.name, told)
+            logger.info("{}: the service is {}", self._context.name, "waited for no more" if away else "there again")
 
     def _stop(self, why: str) -> None:
         """Give out no more."""

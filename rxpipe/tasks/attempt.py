@@ -68,8 +68,10 @@ class Attempt(Lease):
         ended: Callable[[Outcome], None],
         budget: Budget | None = None,
         holding: Holding | None = None,
-    ) -> None:
-        super().__init__(_APART, 0)
+    ) -> None:  # not the base class's: nothing is counted
+        self._flow = _APART
+        self.nbytes = self.start = self.end = 0
+        self.path = ""
         self.task = task
         self.begun = False
         self.cost = 0.0
@@ -85,9 +87,9 @@ class Attempt(Lease):
         self._holding = holding
 
     def __del__(self) -> None:
-        super().__del__()
-        about = (self.task, self.begun, self.cost, self._failure, self._cause)
-        self._ended(Outcome(*about, self.policy, self._until, self._why))
+        self._ended(
+            Outcome(self.task, self.begun, self.cost, self._failure, self._cause, self.policy, self._until, self._why)
+        )
 
     @property
     def ours(self) -> bool:
@@ -149,7 +151,7 @@ class Attempt(Lease):
 
 
 _APART = Flow()
-"""Where attempts are counted: no checkpoint waits for work that takes long."""
+"""Where attempts would be counted: no checkpoint waits for work that takes long."""
 
 
 def digest_of(value: object) -> bytes:

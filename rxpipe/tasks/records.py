@@ -71,7 +71,8 @@ class Reading:
             if isinstance(content, Exception):
                 self._context.reject(f"{type(content).__name__}: {content}", draft.row, leases=batch.leases)
             else:
-                made.append(draft.new._replace(content=content))
+                key, place, record, _ = draft.new
+                made.append(New(key, place, record, content))
         return made
 
 

@@ -131,7 +131,7 @@ def test_what_waits_to_be_kept_is_bounded(tmp_path: Path, monkeypatch: pytest.Mo
             source.on_next(Batch([{"n": n} | more for n in range(start, start + 500)]))
             context.virtual.schedule(give)
         else:
-            context.flow.wait(lambda: give())
+            context.flow.wait(give)
 
     source = rx.subject.Subject[Any]()
     with entered(context):
