@@ -197,6 +197,11 @@ class Context:
         call()
 
     @property
+    def role(self) -> str:
+        """What the step is known by though others come before it: its stream and operator, and which of these it is."""
+        return self.name
+
+    @property
     def draining(self) -> bool:
         """Whether the run is being stopped: what is saved, the next run goes on with."""
         return False

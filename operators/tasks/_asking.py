@@ -23,7 +23,7 @@ class Ticket:
     """What a call tells of itself to the task that its record is; of a record that is none, nobody is told.
 
     Args:
-        step: The name of the step, under which its answers are remembered.
+        step: What the step is known by, under which its answers are remembered.
         leases: Those of the record.
         tell: Takes the parts of its answer.
     """
@@ -53,12 +53,15 @@ class Ticket:
 
     def recall(self, request: object, number: int = 0) -> Any | None:
         """What was answered before to the same request of this step; `number` tells its requests apart."""
-        return None if self._attempt is None else self._attempt.recall(f"{self._step} {number}", request)
+        return None if self._attempt is None else self._attempt.recall(self._key(number), request)
 
     def remember(self, request: object, answer: object, number: int = 0) -> None:
         """Keep an answer that was paid for; None forgets it."""
         if self._attempt is not None:
-            self._attempt.remember(f"{self._step} {number}", request, answer)
+            self._attempt.remember(self._key(number), request, answer)
+
+    def _key(self, number: int) -> str:
+        return f"{self._step} #{number + 1}" if number else self._step
 
     def hears(self, remaining: Remaining | None) -> None:
         """Pass on what a service says is left to the limits before."""
@@ -127,7 +130,7 @@ class Asking(Calls):
 
     def _begun(self, call: Call) -> AnyFuture:
         record = as_dict(call.row)
-        ticket = Ticket(self._context.name, leases_of(call.element), lambda text: self._tell_part(record, text))
+        ticket = Ticket(self._context.role, leases_of(call.element), lambda text: self._tell_part(record, text))
         if self._loop is not None and self._work is not None:
             return self._loop.create_task(_done(self._work, record, ticket))
         return self._context.executor().submit(asyncio.run, self._alone(record, ticket))

@@ -118,7 +118,7 @@ class Writes(Calls):
             path.name if self._exists == "number" else "",
             digest_of(content.hex() if isinstance(content, bytes) else content).hex(),
         ]
-        before = attempt.recall(self._context.name, request)
+        before = attempt.recall(self._context.role, request)
         if before is None:
             return _Job(record, path, data, self._exists, request, attempt)
         return _Job(record, Path(before), data, "replace", None, attempt)
@@ -155,13 +155,13 @@ class Writes(Calls):
         whose = self._made.get(path, attempt.task.id)
         if whose != attempt.task.id or path.read_bytes() != job.data:
             return False
-        return not attempt.others_have(self._context.name, str(path))
+        return not attempt.others_have(self._context.role, str(path))
 
     def _results(self, call: Call, result: Path) -> list[Any]:
         job: _Job = call.row
         self._forget(call)
         if job.request is not None and job.attempt is not None:
-            job.attempt.remember(self._context.name, job.request, str(result))
+            job.attempt.remember(self._context.role, job.request, str(result))
         return [job.record | {"written": str(result)}]
 
     def _forget(self, call: Call) -> None:

@@ -144,6 +144,17 @@ def definition_of(steps: Sequence[PlannedStep]) -> str:
     return hashlib.blake2b("\n".join(step.fingerprint for step in steps).encode(), digest_size=8).hexdigest()
 
 
+def role_of(stream: PlannedStream, place: int) -> str:
+    """What a step is known by though others come before it: its stream and operator, and which of these it is.
+
+    Example:
+        `results.chat`, and `results.chat 2` for the second one.
+    """
+    names = [step.operator.name if step.operator is not None else "python" for step in stream.steps[: place + 1]]
+    same = names.count(names[-1])
+    return f"{stream.name}.{names[-1]}" + (f" {same}" if same > 1 else "")
+
+
 def step_fingerprint(operator: str, shown: Any) -> str:
     """A step's operator and parameters, as they may be shown, as one text."""
     options = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS

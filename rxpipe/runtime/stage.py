@@ -38,6 +38,7 @@ class StepContext(Context):
         handles_errors: Whether the step reads `errors`, itself or through the steps before it: what it rejects is
             counted and logged, and not sent there again.
         definition: A digest of what the steps behind it in its stream do.
+        role: What it is known by, see `rxpipe.context.Context.role`.
 
     Attributes:
         meter: What is measured of the step.
@@ -46,7 +47,14 @@ class StepContext(Context):
     """
 
     def __init__(
-        self, engine: Engine, name: str, stream: str, *, handles_errors: bool = False, definition: str = ""
+        self,
+        engine: Engine,
+        name: str,
+        stream: str,
+        *,
+        handles_errors: bool = False,
+        definition: str = "",
+        role: str = "",
     ) -> None:
         super().__init__(engine.flow)
         self._engine = engine
@@ -54,6 +62,7 @@ class StepContext(Context):
         self.name = name
         self.stream = stream
         self.definition = definition
+        self._role = role or name
         self.once = engine.once
         self.clock = engine.clock
         self.folder = engine.plan.graph.folder
@@ -187,6 +196,11 @@ class StepContext(Context):
     def endpoint(self) -> Any:
         """Where the run's metrics are."""
         return self._engine.endpoint
+
+    @property
+    def role(self) -> str:
+        """What the step is known by though others come before it."""
+        return self._role
 
     def executor(self) -> Executor:
         """The run's threads."""

@@ -9,7 +9,7 @@ from reactivex import Observable, never
 from rxpipe.errors import RxpipeError
 from rxpipe.faults.retrying import OnError
 from rxpipe.graph import ERRORS, stream_of
-from rxpipe.language.plan import definition_of, reads_of
+from rxpipe.language.plan import definition_of, reads_of, role_of
 from rxpipe.runtime.meter import Meter, blame
 from rxpipe.runtime.stage import Ending, Inlet, StepContext, staged
 
@@ -65,9 +65,13 @@ class Wiring:
                 observable = self._shared[step.reads]
                 self._last[stream.name] = self._last[step.reads]
                 continue
-            behind = definition_of(stream.steps[index + 1 :])
             context = StepContext(
-                self._engine, step.name, stream.name, handles_errors=handles_errors, definition=behind
+                self._engine,
+                step.name,
+                stream.name,
+                handles_errors=handles_errors,
+                definition=definition_of(stream.steps[index + 1 :]),
+                role=role_of(stream, index),
             )
             if step.on_error is not None:
                 observable = _handling(observable, context, step.on_error)

@@ -14,8 +14,10 @@ import pytest
 import reactivex as rx
 from reactivex import operators as rxo
 
+from rxpipe import operators as ops
 from rxpipe.elements import Batch
 from rxpipe.errors import GraphError, MissingExtraError, RxpipeError
+from rxpipe.graph import Graph
 from rxpipe.language.config import load_text
 from rxpipe.lease import Lease
 from rxpipe.operators.tasks import _chat
@@ -26,6 +28,7 @@ from rxpipe.providers.provider import CallError, Remaining, Request, Result, Usa
 from rxpipe.providers.standin import StandIn
 from rxpipe.tasks.budget import Budget
 from rxpipe.tasks.kinds import kind_of
+from rxpipe.tasks.manage import Tasks
 from rxpipe.testing.service import Behaviour, Service
 from tests.operators.tasks.asked import Asked, gone, run
 
@@ -520,3 +523,23 @@ def test_the_stand_in_keeps_to_the_protocol() -> None:
         assert parts[-1] == await StandIn().ask(request)
 
     run(main)
+
+
+def test_steps_that_come_before_make_nothing_be_paid_again(folder: Path, service: Service) -> None:
+    def run(*before: Any) -> None:
+        steps = [
+            rx.of(Batch([{"n": 1}, {"n": 2}])),
+            ops.tasks("n", store="t.sqlite"),
+            *before,
+            ops.chat("small", "Say {{ n }}."),
+            ops.chat("small", "Say {{ n }}, and {{ text }}."),
+        ]
+        with Graph("paid", {"main": steps}).run(once=True, state=False) as made:
+            made.wait()
+
+    run()
+    assert service.stats()["asked"] == 4
+    Tasks("t.sqlite").requeue(["1", "2"])
+    run(ops.derive(more="n + 1"), ops.where("n > 0"))
+    assert service.stats()["asked"] == 4
+    assert sorted(Tasks("t.sqlite").show("1")["answers"]) == ["main.chat", "main.chat 2"]
