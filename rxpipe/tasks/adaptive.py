@@ -71,12 +71,12 @@ class Adaptive:
             overload: Whether it failed because there is too much to do: 429, 5xx, a timeout.
             pressure: Whether this machine is short of processor time or memory.
         """
-        if self._began is None:
-            self._began = now - seconds
+        if self._began is None or now < self._began:  # the clock was set back
+            self._began = now - max(0.0, seconds)
         self._ended += 1
         self._errors += overload
         self._full |= running >= self.limit
-        if not overload:
+        if not overload and seconds >= 0:
             self._latencies.append(seconds)
         if self._ended >= self.limit and now - self._began >= _LEAST_WINDOW:
             self._decide(pressure=pressure)

@@ -104,8 +104,11 @@ class Ledger:
         """
         with transaction(self._db) as db:
             longest = max((limit.window for limit in self._limits), default=0.0)
-            db.execute("UPDATE charge SET at = ? WHERE name = ? AND at > ?", (now, self._name, now))  # set back
-            db.execute("DELETE FROM charge WHERE name = ? AND at <= ?", (self._name, now - longest))
+            last = db.execute("SELECT max(at) FROM charge WHERE name = ?", (self._name,)).fetchone()[0]
+            if last is not None and last > now:
+                self._set_back(db, now, last - now)
+            old = (self._name, now - longest, last)  # the last one tells of a clock that is set back
+            db.execute("DELETE FROM charge WHERE name = ? AND at <= ? AND at < ?", old)
             closed = db.execute("SELECT until, why FROM closed WHERE name = ?", (self._name,)).fetchone()
             if closed is not None and closed[0] > now:
                 return Granted(0, closed[0] - now, closed[1])
@@ -118,6 +121,11 @@ class Ledger:
                     (self._name, self._day(now), count),
                 )
             return Granted(count, wait, why)
+
+    def _set_back(self, db: sqlite3.Connection, now: float, by: float) -> None:
+        """The clock was set back: nobody waits longer for that, but for a day that is longer by it."""
+        db.execute("UPDATE charge SET at = ? WHERE name = ? AND at > ?", (now, self._name, now))
+        db.execute("UPDATE closed SET until = until - ? WHERE name = ?", (by, self._name))
 
     def close_until(self, until: float, why: str) -> None:
         """Grant nothing until a time: the service asked for that."""

@@ -129,3 +129,20 @@ def test_it_never_exceeds_the_most_nor_falls_below_one() -> None:
     for number in range(100, 400):
         adaptive.ended(number * 1.0, 0.5, adaptive.limit, overload=True)
         assert adaptive.limit >= 1
+
+
+@pytest.mark.parametrize("by", [-7200.0, 7200.0])
+def test_a_clock_that_is_set_changes_nothing_for_long(by: float) -> None:
+    service = Service(1.0, refuses=False, seed=3)
+    ended, shift = service.adaptive.ended, [0.0]
+
+    def told(now: float, seconds: float, running: int, **more: bool) -> None:
+        shift[0] = by if now > 60 else 0.0
+        over = now - seconds < 60 < now  # begun before the clock was set
+        ended(now + shift[0], seconds + (by if over else 0.0), running, **more)
+
+    service.adaptive.ended = told  # type: ignore[method-assign]
+    moments = service.run()
+    late = [moment.limit for moment in moments if 90 < moment.time < 100]
+    assert late
+    assert all(15 <= limit <= 27 for limit in late), "as without that, about 20"

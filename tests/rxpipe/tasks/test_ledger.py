@@ -101,6 +101,27 @@ def test_a_clock_that_is_set_back_does_not_close_it_for_long() -> None:
     ledger.close()
 
 
+@pytest.mark.parametrize("back", [10.0, 3600.0, 86_400.0 * 3])
+def test_what_the_service_asked_for_is_not_longer_when_the_clock_is_set_back(back: float) -> None:
+    ledger = Ledger(None, "service", [Limit(10, 1.0)])
+    assert granted(ledger, NOON, 1) == 1
+    ledger.close_until(NOON + 30, "the service asked to wait")
+    assert granted(ledger, NOON + 5, 1) == 0, "and what was charged is old by now"
+    wait = ledger.take(NOON + 5 - back, [0.0]).wait
+    assert 25 - back - 5 <= wait <= 30
+    assert granted(ledger, NOON + 5 - back + wait, 1) == 1
+    ledger.close()
+
+
+def test_a_quota_counts_for_its_day_however_the_clock_is_set() -> None:
+    ledger = Ledger(None, "service", [], quota=5)
+    assert granted(ledger, NOON, 4) == 4
+    assert granted(ledger, NOON + 86_400, 2) == 2, "set forward, it is another day"
+    assert granted(ledger, NOON + 60, 2) == 1, "set back, what was used of this one is used"
+    assert ledger.take(NOON + 60, [0.0]).wait == 12 * 3600 - 60
+    ledger.close()
+
+
 def test_a_record_of_more_tokens_than_allowed_takes_all_of_a_window() -> None:
     ledger = Ledger(None, "service", [Limit(100, 60.0, "tokens")])
     assert granted(ledger, NOON, 1, 500) == 1
