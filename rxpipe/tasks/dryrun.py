@@ -256,7 +256,7 @@ def _compared(
     count = len(whys)
     workers, least = _limits(place, count)
     work = [count * seconds / (workers or 1)] if seconds is not None else []
-    made = DryRun(
+    whole = DryRun(
         store=place.parameters["store"],
         due=[Due(key, why) for key, why in whys.items()],
         left=len(known) - sum(key in whys for key in known),
@@ -270,7 +270,7 @@ def _compared(
         spent=spent,
         errors=errors,
     )
-    return made, [] if cost is not None else _records(found, whys, reader)
+    return whole, [] if cost is not None else _records(found, whys, reader)
 
 
 def _records(found: _Found, due: Mapping[str, Why], reader: TaskReader | None) -> list[dict[str, Any]]:

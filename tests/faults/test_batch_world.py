@@ -103,7 +103,9 @@ def test_a_disk_that_is_full_or_a_store_that_is_locked_for_a_while(tmp_path: Pat
     reader.start()
     until(lambda: len(_lines(tmp_path / "calls.txt")) > 20 or run.poll() is not None)
     with _full(run.pid) if fault == "full" else _locked(tmp_path / "tasks.sqlite"):
-        until(lambda: any("tasks.sqlite: " in line and "trying again" in line for line in told) or run.poll())
+        until(
+            lambda: any("tasks.sqlite: " in line and "trying again" in line for line in told) or run.poll() is not None
+        )
         assert run.poll() is None, told
     assert run.wait(60) == 0, told
     reader.join()

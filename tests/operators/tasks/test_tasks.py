@@ -374,7 +374,7 @@ def test_files_are_read_aside_and_the_order_is_kept(
             "ticks": [ops.interval("1ms"), rxo.map(lambda _: ticks.append(threading.get_ident()))],
         },
     ).run(state=False) as made:
-        until(lambda: threads)
+        until(lambda: len(threads) > 0)
         seen = len(ticks)
         until(lambda: len(ticks) > seen + 10)  # the loop goes on
         assert states() in ({}, {"0": ("done", 1)})
