@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import deque
 from concurrent.futures import Future
 from threading import Lock, get_ident
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -16,21 +15,18 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable, SerialDisposable
 
 from rxpipe.context import Change, Context
-from rxpipe.elements import Batch, ErrorRecord
+from rxpipe.elements import Batch
 from rxpipe.errors import RxpipeError
-from rxpipe.faults.transient import asked_of, transient
+from rxpipe.faults.transient import transient
 from rxpipe.lease import Lease
 from rxpipe.log import logger
+from rxpipe.operators.tasks._noting import Noted, Noting, Wanted
+from rxpipe.operators.tasks._verdicts import Verdicts
 from rxpipe.tasks.attempt import Attempt, Outcome
 from rxpipe.tasks.budget import Budget
 from rxpipe.tasks.holding import Holding
-from rxpipe.tasks.kinds import Policy, kind_of
-from rxpipe.tasks.outage import Outage, came_through
 from rxpipe.tasks.reading import Worked
-from rxpipe.tasks.store import Claimed, Ended, New, State, TaskStore, used
-
-BEAT = 5.0
-"""Seconds between two heartbeats."""
+from rxpipe.tasks.store import Claimed, Ended, New, TaskStore, used
 
 _LONGEST = 30.0
 """Seconds that a store which cannot be written is left alone, at most."""
@@ -44,29 +40,6 @@ _MOST_NEW = 4096
 
 _SOON = 0.001
 """Seconds of a wait at least: a clock of floats does not go on by less."""
-
-
-class Wanted(NamedTuple):
-    """What is to be noted in the store, in one transaction."""
-
-    new: list[New]
-    told: list[tuple[Any, ...]]
-    ended: list[Ended]
-    strays: list[tuple[float, int]]
-    most: int
-
-
-class Noted(NamedTuple):
-    """What came of it."""
-
-    claimed: list[Claimed]
-    paid: dict[int, dict[str, tuple[bytes, bytes]]]
-    open: bool
-    next_due: float | None
-    delivery: int
-    lost: int
-    order: str | None
-    held: set[int] | None
 
 
 class Home:
@@ -102,15 +75,12 @@ class Home:
         self._scheduler = scheduler
         self._store = store
         self._ahead = ahead
-        self._attempts = math.inf if attempts is None else attempts
-        self._policy = Policy()
-        self._outage = Outage()
-        self._down = self._held = False
+        self._verdicts = Verdicts(context, attempts)
+        self._held = False
         self._order: str | None = None
-        self._again = again
         self._definition = context.definition
         self._post = context.poster(scheduler)
-        self._thread_of_store = context.thread()
+        self._aside = context.thread()
         self._timer = SerialDisposable()
         self._new: list[New] = []
         self._leases: list[Lease] = []
@@ -119,8 +89,6 @@ class Home:
         self._outcomes: deque[Outcome] = deque()
         self._wanted: Wanted | None = None
         self._posted = self._busy = self._completed = self._stopping = self._over = False
-        self._beaten = -math.inf
-        self._version: int | None = None
         self._holding = Holding(store.path)
         self._failures = 0
         self.out = self.coming = 0
@@ -134,6 +102,7 @@ class Home:
         found = {key: value for key, _, value in saved.items()}
         line, delivery = msgspec.msgpack.decode(found[b""]) if found else (uuid4().hex, 0)
         self._line: str | None = line if saved.persistent else None
+        self._notes = Noting(store, self._definition, self._line, again=again)
         self._delivered = self._kept = delivery
 
     def start(self) -> DisposableBase:
@@ -254,18 +223,21 @@ class Home:
         ended, strays = list[Ended](), list[tuple[float, int]]()
         now = self._context.now()
         for outcome in outcomes:
-            made = self._end_of(outcome, now)
+            if self._budget is not None:
+                self._budget.settle(outcome.task.id, outcome.cost)
             if self._holding.end(outcome.task):
-                ended.append(made)
-            elif made.cost:
-                strays.append((made.cost, made.id))
+                ended.append(self._verdicts.of(outcome, now))
+                if outcome.until == math.inf:
+                    self._stop(outcome.why)
+            elif outcome.cost:
+                strays.append((outcome.cost, outcome.task.id))
         most = 0 if self._stopping or not (self._context.flow.open or self._held) else self._ahead - self.out
         if self._budget is not None and self._budget.room() < most:
             most = max(0, int(self._budget.room()))
             if most == self.out == 0:
                 self._stop(f"the budget of {self._budget.most:g} USD would be passed")
-        if self._down:
-            most = min(most, 1) if self.out == 0 and now >= self._outage.tried else 0
+        if self._verdicts.down:
+            most = min(most, 1) if self.out == 0 and now >= self._verdicts.tried else 0
         self._tell_order()
         new, self._new = self._new, []
         self._writing, self._leases = self._leases, []
@@ -278,7 +250,7 @@ class Home:
         self._busy = True
         self._wanted = wanted
         self._working = True
-        self._thread_of_store.submit(self._work, wanted).add_done_callback(self._worked)
+        self._aside.submit(self._notes.note, wanted).add_done_callback(self._worked)
 
     def _worked(self, future: Future[Noted]) -> None:
         """In a thread: a transaction is over, or was not begun."""
@@ -289,33 +261,6 @@ class Home:
             self._store.close()
         else:
             self._post(lambda: self._noted(future))
-
-    def _work(self, wanted: Wanted) -> Noted:
-        """In a thread: one transaction."""
-        store, at = self._store, time.monotonic()  # a clock that nobody sets
-        beats = at >= self._beaten + BEAT
-        with store.transaction():
-            if beats:
-                store.beat()
-            version = store.version()
-            held = None if version == self._version and not beats else store.held()
-            store.enqueue(wanted.new, again=self._again)
-            store.begin([told for told in wanted.told if len(told) == 2])  # noqa: PLR2004  # as `Attempt.begin` tells
-            store.remember([told for told in wanted.told if len(told) == 4])  # noqa: PLR2004  # as `remember` tells
-            ended = wanted.ended if held is None else [one for one in wanted.ended if one.id in held]
-            lost = [] if held is None else [(one.cost, one.id) for one in wanted.ended if one.id not in held]
-            store.charge(wanted.strays + lost)
-            missed = store.end(ended, self._definition, self._line)
-            order = store.order()
-            takes = wanted.most > 0 and order is None
-            claimed = store.claim(wanted.most) if takes else []
-            paid = {task.id: store.recall(task.id) for task in claimed} if claimed and store.remembers() else {}
-            due = store.next_due() if takes else None  # else there is no hurry
-            noted = Noted(claimed, paid, store.open(), due, store.delivery, len(lost) + missed, order, held)
-        self._version = version
-        if beats:
-            self._beaten = at
-        return noted
 
     def _noted(self, future: Future[Noted]) -> None:
         self._busy = False
@@ -333,7 +278,7 @@ class Home:
         self._writing.clear()
         self._delivered = noted.delivery
         self._obey(noted.order)
-        self._holding.renew(self._beaten, noted.held)
+        self._holding.renew(self._notes.beaten, noted.held)
         if noted.lost:
             logger.warning(
                 "{}: {} tasks ended that others had taken over, or cancelled, meanwhile", self._context.name, noted.lost
@@ -353,14 +298,14 @@ class Home:
 
     def _tell_order(self) -> None:
         """Tell the steps behind: while the service is down what waits for it comes back, but for the one task tried."""
-        self._notice.order = self._order or ("the service is down" if self._down and self.out > 1 else None)
+        self._notice.order = self._order or ("the service is down" if self._verdicts.down and self.out > 1 else None)
 
     @property
     def degraded(self) -> str | None:
         """What is wrong, if anything is."""
         if self._failures:
             return f"{self._store.path} cannot be written"
-        return "the service is down" if self._down else None
+        return "the service is down" if self._verdicts.down else None
 
     def _go_on(self, noted: Noted) -> None:
         if self._outcomes or self._told or self._new:
@@ -384,63 +329,6 @@ class Home:
         batch = Batch([record], leases=(attempt,))
         del attempt
         self._observer.on_next(batch)
-
-    def _end_of(self, outcome: Outcome, now: float) -> Ended:
-        """What becomes of the task of an attempt that is over."""
-        task = outcome.task
-        if self._budget is not None:
-            self._budget.settle(task.id, outcome.cost)
-        if outcome.until is not None:
-            return self._given_back(outcome, outcome.until, now)
-        policy = outcome.policy or self._policy
-        if outcome.failure is not None:
-            return self._failure_of(outcome, outcome.failure, policy, now)
-        self._hear(None, None, policy, now)
-        if task.failed is not None and not self._down:
-            policy.learn(task.failed, succeeded=True)
-        return Ended(task.id, task.attempt, "done", now, outcome.cost)
-
-    def _given_back(self, outcome: Outcome, until: float, now: float) -> Ended:
-        """The attempt does not count, and the task goes on later; in the next run, if that is for ever."""
-        if until == math.inf:
-            self._stop(outcome.why)
-            until = 0.0
-        state: State = "waiting" if until > now else "pending"
-        return Ended(outcome.task.id, outcome.task.attempt, state, now, outcome.cost, due=until, counted=False)
-
-    def _failure_of(self, outcome: Outcome, failure: ErrorRecord, policy: Policy, now: float) -> Ended:
-        """The attempt failed: there is another one, or the task has failed for good."""
-        task, cause = outcome.task, outcome.cause
-        kind = kind_of(cause)
-        away = not came_through(kind, cause)
-        self._hear(task.id if away else None, failure.reason, policy, now)
-        if task.failed is not None and not self._down:
-            policy.learn(task.failed, succeeded=False)
-        made = Ended(task.id, task.attempt, "waiting", now, outcome.cost, kind, failure.reason)
-        if away and self._down:
-            return made._replace(due=max(now, self._outage.tried), counted=False)
-        asked = 0.0 if cause is None else asked_of(cause, now)
-        wait = policy.wait(kind, task.attempt, asked) if task.attempt < self._attempts else None
-        if wait is None:
-            self._context.emit_error(failure)
-            return made._replace(state="failed")
-        return made._replace(due=now + wait)
-
-    def _hear(self, away: int | None, reason: str | None, policy: Policy, now: float) -> None:
-        """An attempt tells whether the service is there; `away` is the task whose call did not come through."""
-        if away is None:
-            self._outage.answered()
-        else:
-            self._outage.longest = self._outage.longest if policy.outage is None else policy.outage
-            self._outage.failed(away, now)
-        if away is None and not self._down:
-            return
-        before, self._down = self._down, self._outage.down(now)
-        if self._down and not before:
-            told = "{}: the service is down: {}; a task is tried now and then, which does not count"
-            logger.warning(told, self._context.name, reason)
-        elif before and not self._down:
-            logger.info("{}: the service is {}", self._context.name, "waited for no more" if away else "there again")
 
     def _stop(self, why: str) -> None:
         """Give out no more."""

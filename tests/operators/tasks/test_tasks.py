@@ -28,7 +28,7 @@ from rxpipe.elements import Batch
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import Graph, stream
 from rxpipe.lease import Lease
-from rxpipe.operators.tasks import _home
+from rxpipe.operators.tasks import _noting
 from rxpipe.tasks import records
 from rxpipe.tasks.attempt import attempt_of
 from rxpipe.tasks.manage import Tasks
@@ -254,7 +254,7 @@ def noted(path: str) -> float:
 
 
 def test_a_run_is_alive_however_busy_its_threads_are(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_home, "BEAT", 0.0)
+    monkeypatch.setattr(_noting, "BEAT", 0.0)
     go, begun = threading.Event(), list[int]()
 
     def call(record: dict[str, Any]) -> dict[str, Any]:
@@ -295,7 +295,7 @@ def test_a_clock_that_is_set_back_has_nobody_wait_longer(tmp_path: Path) -> None
 
 
 def test_a_run_beats_by_a_clock_that_nobody_sets(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_home, "BEAT", 0.0)
+    monkeypatch.setattr(_noting, "BEAT", 0.0)
     context = TestContext()
     clock = [1e9]
     monkeypatch.setattr(context, "now", lambda: clock[0])
