@@ -47,7 +47,13 @@ def tasks(
 
     Several processes may work on one store. A process tells every 5 s that it is alive; what belongs to one that is
     gone is taken over at once where its process id tells, else after 30 s, and counts as an attempt if its call had
-    begun.
+    begun. A process that was only stopped for so long, and goes on, makes nothing of what others have taken over: no
+    call is begun, and no result passes on. The same holds for what `rxpipe tasks cancel` cancels: what waits is not
+    called, and a call under way ends without a result. Only what had passed its last call before may be there twice.
+    The system's clock may be set while it runs.
+
+    While the store cannot be written, as the disk is full or another program holds it, what was given out ends, and
+    waits to be noted. Files that tasks depend on are read in a thread.
 
     A graph that does something else now leaves what is done as it is, and says how many tasks that are; `rxpipe run
     --redo changed` has them done again, `--redo failed` those that failed, `--redo all` all.

@@ -33,7 +33,9 @@ class Estimate(msgspec.Struct, frozen=True):
         rate: Tasks per second.
         mean: Seconds that a task takes.
         left: Seconds until all is done.
-        low, high: Between which `left` is in nine of ten cases, if all goes on as it does.
+        low, high: Between which `left` is in nine of ten cases, if all goes on as it does. Where some tasks take many
+            times as long as most, in about three of four; and it is told too short as long as none of these has ended,
+            or been worked on for long: nobody knows of them.
     """
 
     rate: float
