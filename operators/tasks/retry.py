@@ -55,6 +55,7 @@ def retry(
     Args:
         kinds: What is different for a kind: `{server: {attempts: 3, first: 10s}}`; with one attempt it is not tried
             again.
+        outage: How long the service may be down without the attempts counting; `0s` has each of them count.
 
     Example:
         >>> rx.of(Batch([{"n": 1}])).pipe(retry({"server": {"attempts": 3, "first": "10s"}})).run()
