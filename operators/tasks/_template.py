@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from rxpipe.errors import MissingExtraError, RxpipeError
 from rxpipe.extras import extra
-from rxpipe.language.datafiles import find_file, known_folder
+from rxpipe.language.datafiles import Counts, find_file, known_folder
 from rxpipe.operators.tasks._jinja import EXTRA, environment
 from rxpipe.parameters.plain import Checked, kept
 
@@ -97,7 +97,7 @@ def _looked_for(name: str) -> Path | None:
         raise ValueError(str(error)) from error  # which is told with its place in the graph
 
 
-TextOrFile = Annotated[str, Checked(kept(_check))]
+TextOrFile = Annotated[str, Checked(kept(_check)), Counts()]
 """A template: a text, or the name of a file with one, which ends in `.md`, `.txt`, `.j2`, `.jinja` or `.prompt`."""
 
 TemplateText = Annotated[str, Checked(kept(_check_template))]
@@ -105,3 +105,6 @@ TemplateText = Annotated[str, Checked(kept(_check_template))]
 
 FileName = Annotated[str, Checked(kept(_looked_for))]
 """A file that must be there when the graph is checked; saved state is as good with another content."""
+
+CountingFile = Annotated[str, Checked(kept(_looked_for)), Counts()]
+"""The same, whose content is part of what is made of a task."""

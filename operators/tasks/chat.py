@@ -13,7 +13,7 @@ from rxpipe.expressions.known import KnownFields
 from rxpipe.operator import Outputs, fields_of, operator
 from rxpipe.operators.tasks._asking import Work, asking
 from rxpipe.operators.tasks._chat import Chat, Questions, address_of, price_for
-from rxpipe.operators.tasks._template import FileName, TextOrFile
+from rxpipe.operators.tasks._template import CountingFile, FileName, TextOrFile
 from rxpipe.parameters.types import Expr, Ge, Gt, Secret
 from rxpipe.parameters.units import Duration, seconds
 from rxpipe.promises import Inflow, cost_of, order_of
@@ -27,7 +27,7 @@ def chat(
     prompt: TextOrFile,
     system: TextOrFile | None = None,
     attach: Expr | None = None,
-    schema: FileName | Mapping[str, object] | None = None,
+    schema: CountingFile | Mapping[str, object] | None = None,
     corrections: Annotated[int, Ge(0)] = 2,
     options: Mapping[str, object] = {},
     stream: bool = False,

@@ -55,8 +55,9 @@ def tasks(
     While the store cannot be written, as the disk is full or another program holds it, what was given out ends, and
     waits to be noted. Files that tasks depend on are read in a thread.
 
-    A graph that does something else now leaves what is done as it is, and says how many tasks that are; `rxpipe run
-    --redo changed` has them done again, `--redo failed` those that failed, `--redo all` all.
+    A graph that does something else now, with what is in its prompts and templates, leaves what is done as it is, and
+    says how many tasks that are; `rxpipe run --redo changed` has them done again, `--redo failed` those that failed,
+    `--redo all` all.
 
     Completes when the source has and no task is open; when the run drains, as soon as what was given out is over. A
     checkpoint does not wait for tasks. It knows which results were delivered: after a crash those behind it are

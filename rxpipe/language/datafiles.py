@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler
     from pydantic_core import CoreSchema
 
+_LONGEST = 255
+"""Characters of a name; longer ones are texts."""
+
 _folder: ContextVar[Path | None] = ContextVar("rxpipe_folder", default=None)
 
 
@@ -97,6 +100,20 @@ def data_files(hint: Any, value: Any) -> list[str]:
         return []
     names = [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else []
     return [name for name in names if isinstance(name, str) and name]
+
+
+class Counts:
+    """Marks a parameter that may name a file, whose content is part of what a step makes of a task.
+
+    `DataFile` is for what saved state depends on; a task that is done keeps its result, and is only told of.
+    """
+
+
+def counting_files(hint: Any, value: Any) -> list[str]:
+    """The names in a parameter's value that may be those of files whose content counts for tasks."""
+    if isinstance(value, str) and any(isinstance(found, Counts) for found in _metadata(hint)):
+        return [value] if value and len(value) <= _LONGEST and not set(value) & set("{}\n") else []
+    return data_files(hint, value)
 
 
 def digest(names: list[str], folder: Path) -> str:

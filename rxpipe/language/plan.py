@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from reactivex import Observable
 from rxpipe.errors import Place
 from rxpipe.faults.retrying import OnError
 from rxpipe.graph import ERRORS, Graph, stream_of
-from rxpipe.language.datafiles import data_files, digest
+from rxpipe.language.datafiles import counting_files, data_files, digest
 from rxpipe.language.lineage import as_type, what_it_does
 from rxpipe.operator import Operator
 
@@ -139,9 +140,24 @@ def error_handlers(plan: Plan) -> set[str]:
     return found
 
 
-def definition_of(steps: Sequence[PlannedStep]) -> str:
-    """A digest of what some steps do with a record."""
-    return hashlib.blake2b("\n".join(step.fingerprint for step in steps).encode(), digest_size=8).hexdigest()
+def definition_of(steps: Sequence[PlannedStep], folder: Path) -> str:
+    """A digest of what some steps do with a record, with what is in the files that say it.
+
+    Args:
+        steps: The steps.
+        folder: The graph's.
+    """
+    text = "\n".join(step.fingerprint for step in steps)
+    files = [
+        name
+        for step in steps
+        if step.operator is not None
+        for key, value in step.parameters.items()
+        for name in counting_files(step.operator.hints.get(key), value)
+    ]
+    if files:
+        text += digest(files, folder)
+    return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
 def role_of(stream: PlannedStream, place: int) -> str:

@@ -70,7 +70,7 @@ class Wiring:
                 step.name,
                 stream.name,
                 handles_errors=handles_errors,
-                definition=definition_of(stream.steps[index + 1 :]),
+                definition=definition_of(stream.steps[index + 1 :], self._engine.plan.graph.folder),
                 role=role_of(stream, index),
             )
             if step.on_error is not None:

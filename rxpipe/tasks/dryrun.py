@@ -97,6 +97,7 @@ class _Place(NamedTuple):
 
     stream: PlannedStream
     place: int
+    folder: Path
 
     @property
     def step(self) -> PlannedStep:
@@ -153,7 +154,7 @@ def places(plan: Plan) -> dict[str, Worked]:
 
 def _places(plan: Plan) -> list[_Place]:
     return [
-        _Place(stream, index)
+        _Place(stream, index, plan.graph.folder)
         for stream in plan.streams.values()
         for index, step in enumerate(stream.steps)
         if step.operator is not None and step.operator.name == "tasks"
@@ -237,7 +238,7 @@ def _compared(
 ) -> tuple[DryRun, list[dict[str, Any]]]:
     """What would be done, compared with the store, and the records of some of it."""
     known = {} if reader is None else reader.known()
-    again, definition = not place.parameters["skip_existing"], definition_of(place.behind)
+    again, definition = not place.parameters["skip_existing"], definition_of(place.behind, place.folder)
     whys: dict[str, Why] = {}
     for task in sorted(found.tasks, key=lambda task: task.priority):
         told = known.get(task.key)

@@ -219,3 +219,31 @@ def test_what_steps_before_add_is_not_known_to_an_estimate(folder: Path) -> None
     assert tried(ASKING.replace("PROMPT", "name").replace("        prices: prices.json\n", "")).cost is None
     with pytest.raises(RxpipeError, match="prices: must have the model 'other'"):
         tried(ASKING.replace("PROMPT", "name").replace("model: small", "model: other"))
+
+
+def test_what_is_in_a_prompt_is_part_of_what_is_done(folder: Path) -> None:
+    graph = """
+graph: prompted
+streams:
+  results:
+    - list_files: {paths: [docs]}
+    - tasks: {key: name}
+    - chat: {model: stand-in, prompt: lesson.md, schema: schema.json, prices: prices.json}
+"""
+
+    def run(**options: Any) -> None:
+        with rxpipe.load_text(graph).run(once=True, state=False, **options) as made:
+            made.wait()
+
+    (folder / "lesson.md").write_text("Teach {{ name }}.")
+    (folder / "schema.json").write_text('{"const": 1}')
+    (folder / "prices.json").write_text('{"stand-in": {"input": 1, "output": 1}}')
+    run()
+    (folder / "prices.json").write_text('{"stand-in": {"input": 2, "output": 2}}')
+    assert tried(graph, redo="changed").due == []
+    for name, text in (("lesson.md", "Explain {{ name }}."), ("schema.json", '{"const": 2}')):
+        (folder / name).write_text(text)
+        assert tried(graph).due == []
+        assert len(tried(graph, redo="changed").due) == 10
+        run(redo="changed")
+        assert tried(graph, redo="changed").due == []
