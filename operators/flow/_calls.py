@@ -18,7 +18,7 @@ from rxpipe.faults.retrying import Breaker, Retry
 from rxpipe.faults.transient import asked_of, transient
 from rxpipe.lease import Lease
 from rxpipe.log import logger
-from rxpipe.tasks.attempt import attempt_of
+from rxpipe.tasks.attempt import Attempt, attempt_of
 
 AnyFuture = Future[Any] | asyncio.Future[Any]
 
@@ -37,10 +37,12 @@ class Call:
         tried: How often it was tried and failed.
         late: Why it was cancelled, if it is to be tried again.
         hold: Holds a checkpoint where the element has no leases, which would.
+        attempt: The attempt at a task that the record is of, if it is of one.
     """
 
     __slots__ = (
-        "done", "element", "future", "hold", "last", "late", "made", "passes", "retracts", "row", "timer", "tried"
+        "attempt", "done", "element", "future", "hold", "last", "late", "made", "passes", "retracts", "row", "timer",
+        "tried"
     )  # fmt: skip
 
     def __init__(self, element: Any, row: Row = None, *, retracts: bool = False, passes: bool = False) -> None:
@@ -56,10 +58,11 @@ class Call:
         self.tried = 0
         self.late: TimeoutError | None = None
         self.hold: Lease | None = None
+        self.attempt: Attempt | None = None
 
     def clear(self) -> None:
         """Let go of the record and its leases, whoever still knows the call, as a timer may."""
-        self.element = self.row = self.hold = self.future = None
+        self.element = self.row = self.hold = self.future = self.attempt = None
         self.made = []
 
 
@@ -138,17 +141,21 @@ class Calls(ABC):
     def take(self, element: Any) -> None:
         """Begin the calls for an element, as soon as there is room."""
         made = self._made_of(element)
+        attempt = attempt_of(leases_of(element))
         if made:
             made[-1].last = True
-            self._blocks += not _is_task(element)
+            self._blocks += attempt is None  # as many tasks wait as their store gives out: they hold no source
         else:
             made = [Call(element, passes=True)]
             self._passing += 1
-        if not _is_task(element) and not any(lease.holds(self._context.flow) for lease in leases_of(element)):
+        if attempt is None and not any(lease.holds(self._context.flow) for lease in leases_of(element)):
             hold = Lease(self._context.flow, 0)  # an element without leases must hold a checkpoint too
             for call in made:
                 call.hold = hold
             del hold
+        for call in made:
+            call.attempt = attempt
+        del attempt
         self._waiting += [call for call in made if not call.passes]
         self._calls.update(dict.fromkeys(made))
         self._go_on()
@@ -167,9 +174,8 @@ class Calls(ABC):
         """Cancel what runs, drop what waits; a task is not done then, and goes on later."""
         self._closed = True
         for call in self._calls:
-            attempt = attempt_of(leases_of(call.element))
-            if attempt is not None:
-                attempt.give_back(0.0, "its call was cancelled")
+            if call.attempt is not None:
+                call.attempt.give_back(0.0, "its call was cancelled")
         self._waiting.clear()
         self._breaker.close()
         self._failing.clear()
@@ -209,7 +215,7 @@ class Calls(ABC):
                 self._context.flow.release()
 
     def _begin(self, call: Call) -> None:
-        self._blocks -= call.last and not _is_task(call.element)
+        self._blocks -= call.last and call.attempt is None
         if _ours(call):
             self._running.add(call)
             self._start(call)
@@ -367,19 +373,12 @@ def _nothing(call: Call) -> list[Any]:
 
 def _ours(call: Call) -> bool:
     """Whether anything may come of a call: not where its task was cancelled, or taken over by another process."""
-    attempt = attempt_of(leases_of(call.element))
-    return attempt is None or attempt.ours
+    return call.attempt is None or call.attempt.ours
 
 
 def _sure(call: Call, then: Callable[[], None]) -> bool:
     """Whether that is known; if not, `then` is called when it is."""
-    attempt = attempt_of(leases_of(call.element))
-    return attempt is None or attempt.sure(then)
-
-
-def _is_task(element: Any) -> bool:
-    """Whether an element is the record of a task: as many wait as their store gives out, and it holds no source."""
-    return attempt_of(leases_of(element)) is not None
+    return call.attempt is None or call.attempt.sure(then)
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

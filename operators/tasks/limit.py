@@ -27,7 +27,7 @@ from rxpipe.parameters.units import Allowance, per
 from rxpipe.providers.provider import Remaining
 from rxpipe.runtime.statepath import state_folder
 from rxpipe.tasks.adaptive import Adaptive
-from rxpipe.tasks.attempt import attempt_of
+from rxpipe.tasks.attempt import Attempt, attempt_of
 from rxpipe.tasks.kinds import kind_of
 from rxpipe.tasks.ledger import DAY, Granted, Ledger, Limit
 from rxpipe.tasks.pressure import Pressure
@@ -120,6 +120,7 @@ class _Waiting(NamedTuple):
     row: Row
     batch: Batch
     tokens: float
+    attempt: Attempt | None
 
 
 class _Limiter:
@@ -165,7 +166,9 @@ class _Limiter:
         if element.retracted:
             self._observer.on_next(element.replace([], element.retracted))
         rows, weights = self._weighed(element)
-        self._queue += [_Waiting(row, element, weight) for row, weight in zip(rows, weights, strict=True)]
+        attempt = attempt_of(element.leases)
+        self._queue += [_Waiting(row, element, weight, attempt) for row, weight in zip(rows, weights, strict=True)]
+        del attempt
         self.go_on()
 
     def complete(self) -> None:
@@ -242,15 +245,14 @@ class _Limiter:
             return
         waiting, self._queue = self._queue, deque()
         for one in waiting:
-            attempt = attempt_of(one.batch.leases)
-            if attempt is None:
+            if one.attempt is None:
                 self._queue.append(one)
             else:
-                attempt.give_back(self._context.now(), why)
+                one.attempt.give_back(self._context.now(), why)
 
     def _sure(self, then: Callable[[], None]) -> bool:
         """Whether the first task that waits is known to be this process's; if not, `then` is called when it is."""
-        attempt = attempt_of(self._queue[0].batch.leases) if self._queue else None
+        attempt = self._queue[0].attempt if self._queue else None
         return attempt is None or attempt.sure(then)
 
     def go_on(self) -> None:
@@ -341,5 +343,4 @@ def _orders(told: object, stream: str) -> bool:
 
 def _ours(waiting: _Waiting) -> bool:
     """Whether a record is to go on: not that of a task which was cancelled, or taken over by another process."""
-    attempt = attempt_of(waiting.batch.leases)
-    return attempt is None or attempt.ours
+    return waiting.attempt is None or waiting.attempt.ours
