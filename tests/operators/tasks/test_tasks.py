@@ -245,6 +245,30 @@ def test_cancelling_reaches_what_waits_for_its_call(work: Work, limited: bool) -
     assert found["1"][0] == "cancelled"
 
 
+def test_what_a_cancelled_task_has_cost_is_kept_and_its_failure_is_nobodys(work: Work) -> None:
+    context, given = TestContext(), list[Batch]()
+    with entered(context):
+        source = rx.concat(rx.of(Batch([{"n": 1}, {"n": 2}])), rx.never())
+        source.pipe(ops.tasks("n", store="t.sqlite")).subscribe(given.append, scheduler=context.virtual)
+    context.virtual.advance_by(1)
+    assert len(given) == 2
+    Tasks("t.sqlite").cancel(["1", "2"])
+    context.virtual.advance_by(2)
+    for batch in given:
+        attempt = attempt_of(batch.leases)
+        assert attempt is not None
+        attempt.charge(0.5)
+        context.reject(ValueError("no"), batch.rows[0], leases=batch.leases)
+        del attempt
+    given.clear()
+    del batch
+    context.virtual.advance_by(3)
+    db = sqlite3.connect("t.sqlite")
+    assert db.execute("SELECT state, cost FROM task").fetchall() == [("cancelled", 0.5)] * 2
+    assert context.errors == []
+    db.close()
+
+
 def noted(path: str) -> float:
     """When a run was alive the last time."""
     db = sqlite3.connect(path)
