@@ -320,10 +320,10 @@ def step_of(name: str) -> Any:
     return Step(operator, example_parameters(operator))
 
 
-OUTSIDE = {"chat", "http", "shell"}
-"""Steps that ask others, whose time is not virtual; `map_async` has the same queues."""
+APART = {"chat", "http", "shell", "to_progress", "report"}
+"""Steps that ask others, whose time is not virtual (`map_async` has the same queues), and that need a step `tasks`."""
 
-NAMES = [*OWN, *(name for name in taking_batches() if name not in OWN and name not in OUTSIDE)]
+NAMES = [*OWN, *(name for name in taking_batches() if name not in OWN and name not in APART)]
 
 
 class Rows:
