@@ -153,7 +153,10 @@ class Tail:
         return not self.head or self.head.is_of(os.pread(fd, SAMPLE, 0))
 
     def same_at(self, path: str) -> bool:
-        """Whether the file at a path with this one's device and inode is this one: nobody took over its inode."""
+        """Whether the file at a path with this one's device and inode is this one: nobody took over its inode.
+
+        Where the path is another file's by now, this one was renamed: its content is looked at when it is read.
+        """
         if self.fd >= 0 or self.offset == 0:
             return True
         try:
@@ -162,9 +165,9 @@ class Tail:
             return True
         try:
             found = os.fstat(fd)
-            return (
-                (found.st_dev, found.st_ino) == self.identity and found.st_size >= self.offset and self.same_content(fd)
-            )
+            if (found.st_dev, found.st_ino) != self.identity:
+                return True
+            return found.st_size >= self.offset and self.same_content(fd)
         finally:
             os.close(fd)
 

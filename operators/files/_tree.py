@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from rxpipe.elements import FileEvent, FileState
-from rxpipe.operators.files._codecs import SUFFIXES
+from rxpipe.operators.files._codecs import ENDINGS
 from rxpipe.operators.files._rotation import generation
 
 Identity = tuple[int, int]
 Found = dict[str, FileState | None]
 """What was seen at paths: the state of a regular file, or None where there is none."""
+
+_COMING = frozenset({"delete", "rename", "create"})
+"""The kinds of events that say where a file is."""
 
 T = TypeVar("T")
 
@@ -176,8 +179,8 @@ class Tree:
 def _events(files: dict[str, FileState], changed: Found, moved: dict[str, str]) -> list[FileEvent]:
     """The events that lead from what was known to what was found: removals, renames, then the rest, each by path.
 
-    Of the rest the files of a log that is rotated come in the order of their last change. The removal of a file that
-    seems to have been compressed comes last, behind what it became.
+    Of the rest the files of a log that is rotated come in the order of their last change. Where a file seems to have
+    been compressed, what happened to compressed files comes first: what it became is there before it is gone.
     """
     came_from = {to: path for path, to in moved.items()}
     removed: list[FileEvent] = []
@@ -197,9 +200,22 @@ def _events(files: dict[str, FileState], changed: Found, moved: dict[str, str]) 
             rest.append(FileEvent("create", path, None, new))
     if len(rest) > 1:
         rest.sort(key=_turn)
-    compressed = [event for event in removed if any(event.path + suffix in changed for suffix in SUFFIXES)]
-    kept = [event for event in removed if event not in compressed] if compressed else removed
-    return kept + _renames(files, changed, moved, came_from) + rest + compressed
+    renames = _renames(files, changed, moved, came_from)
+    if not _compressing(removed, renames, rest):
+        return removed + renames + rest
+    packed = [event for event in removed + renames + rest if _is_packed(event.path) and event.kind in _COMING]
+    return packed + [event for event in removed + renames + rest if event not in packed]
+
+
+def _compressing(removed: list[FileEvent], renames: list[FileEvent], rest: list[FileEvent]) -> bool:
+    """Whether a removed file may have been compressed, and no compressed one needs room that others make."""
+    logs = {generation(event.path).log for event in rest if event.kind == "create" and _is_packed(event.path)}
+    compressed = any(generation(event.path).log in logs and not _is_packed(event.path) for event in removed)
+    return compressed and all(_is_packed(event.path) for event in renames if _is_packed(event.old_path or ""))
+
+
+def _is_packed(path: str) -> bool:
+    return path.endswith(ENDINGS)
 
 
 def _turn(event: FileEvent) -> tuple[str, int, int, str]:
