@@ -32,12 +32,19 @@ class Copies:
         self._compression = compression
         self._waiting: dict[Tail, tuple[Tail, str]] = {}
 
-    def waits(self, copy: Tail, fd: int) -> bool:
-        """Whether a compressed file, of which nothing was read, has to wait for the file it was made of."""
+    def waits(self, copy: Tail, fd: int, *, completing: bool) -> bool:
+        """Whether a compressed file, of which nothing was read, has to wait for the file it was made of.
+
+        It also waits while too little of it is written to tell, unless the run ends.
+        """
         if copy.packed is None:
             return False
         kind = copy.packed.kind
-        original = self._known.original(copy, beginning(fd, kind))
+        begins, whole = beginning(fd, kind)
+        if not whole and not completing and self._known.has_plain(copy.log):
+            copy.packed = None
+            return True
+        original = self._known.original(copy, begins)
         if original is None:
             return False
         copy.packed = None
@@ -75,13 +82,16 @@ class Copies:
             return None
         try:
             packed = packed_as(self._compression, tail.path, fd)
-            return packed.kind if packed is not None and original.begins(beginning(fd, packed.kind)) else None
+            return packed.kind if packed is not None and original.begins(beginning(fd, packed.kind)[0]) else None
         finally:
             os.close(fd)
 
 
-def beginning(fd: int, kind: str) -> bytes:
-    """The first bytes of what is compressed in a file, as many as a sample has; fewer where it has no more."""
+def beginning(fd: int, kind: str) -> tuple[bytes, bool]:
+    """The first bytes of what is compressed in a file, as many as a sample has, and whether there will be no more.
+
+    There are fewer where it has no more, where the rest is not written yet, and where it is corrupt.
+    """
     found = b""
     at = 0
     try:
@@ -89,9 +99,9 @@ def beginning(fd: int, kind: str) -> bytes:
         while len(found) < SAMPLE and not inner.over:
             piece, used = inner.feed(os.pread(fd, inner.window, at), SAMPLE)
             if not piece and not used:
-                break
+                return found, False
             at += used
             found += piece
     except CorruptError:  # told of when it is read
         pass
-    return found[:SAMPLE]
+    return found[:SAMPLE], True

@@ -138,6 +138,12 @@ class Known:
                 return tail
         return None
 
+    def has_plain(self, log: str) -> bool:
+        """Whether a file of a log is known that is not compressed."""
+        return bool(self._plain.get(log)) or any(
+            path.startswith(log) and generation(path).log == log for path in self.saved
+        )
+
     def done(self, tail: Tail) -> Tail | None:
         """A file that is gone is done with; returns the file whose way is free now."""
         if self.leaving.get(tail.path) is not tail:

@@ -223,7 +223,7 @@ class Reader:
             return False
         if tail.offset == 0 and tail.scanned < MAGIC and tail.packed is None:
             tail.packed = packed_as(self.compression, tail.path, fd)
-            if self.copies is not None and self.copies.waits(tail, fd):
+            if self.copies is not None and self.copies.waits(tail, fd, completing=self.completing):
                 self._idle(tail)
                 return False
         if tail.from_end:

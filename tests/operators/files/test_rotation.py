@@ -208,6 +208,36 @@ def test_what_is_to_be_read_anew_is_read_compressed_too(start: Any, logs: Path) 
     assert sorted(session.lines(5), key=str) == [("x.log", None), ("x.log.gz", b"1")]
 
 
+def test_what_is_rotated_and_compressed_between_two_looks_is_not_read_again(start: Any, logs: Path) -> None:
+    put(logs / "x.log.1", numbers(0, 300), 10)
+    put(logs / "x.log", numbers(300, 600), 20)
+    session = start(read={})
+    assert read(session) == numbers(0, 600)
+    for number in range(600, 1500, 300):
+        for old in sorted(logs.glob("x.log.*.gz"), reverse=True):
+            old.rename(logs / f"x.log.{int(old.name.split('.')[2]) + 1}.gz")
+        (logs / "x.log.1").rename(logs / "x.log.2")
+        compress(logs / "x.log.2")
+        (logs / "x.log").rename(logs / "x.log.1")
+        put(logs / "x.log", numbers(number, number + 300), number)
+        assert read(session) == numbers(number, number + 300)
+
+
+@pytest.mark.parametrize("written", [0, 5, 30])
+def test_a_compressed_file_of_which_too_little_is_written_waits(start: Any, logs: Path, written: int) -> None:
+    put(logs / "x.log.1", numbers(0, 300), 10)
+    session = start(read={})
+    assert read(session) == numbers(0, 300)
+    whole = gzip.compress(numbers(0, 300))
+    (logs / "x.log.1.gz").write_bytes(whole[:written])
+    assert read(session) == b""
+    (logs / "x.log.1.gz").write_bytes(whole)
+    assert read(session) == b""
+    (logs / "x.log.1").unlink()
+    put(logs / "x.log", numbers(300, 310), 20)
+    assert read(session) == numbers(300, 310)
+
+
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_many_files_of_a_log_take_no_more_than_many_of_many(start: Any, logs: Path, ending: str) -> None:
     calls = []
