@@ -35,10 +35,11 @@ def aggregate(
     After a restart with groups it is emitted at once, to be seen; a sink that has written it does not write it again.
     An error passes through. All other elements end here: of a table nothing is known of origins.
 
-    Values that are null are left out; `count()` counts records, `count(x)` the values that are not null. A sum of
-    numbers with fractions is exact up to rounding, which depends on the order of arrival; variance and stddev, those of
-    a sample, are sound also where the numbers are large and near each other. A quantile is at most 1 % off (that of `q`
-    is the value with the rank `q * (n - 1)`, rounded down, counted from 0), and retractions leave nothing behind in it.
+    Values that are null are left out; `count()` counts records, `count(x)` the values that are not null. NaN makes
+    a sum and a mean NaN for good, and is neither least nor largest. A sum of numbers with fractions is exact up to
+    rounding, which depends on the order of arrival; variance and stddev, those of a sample, are sound also where the
+    numbers are large and near each other. A quantile is at most 1 % off (that of `q` is the value with the rank
+    `q * (n - 1)`, rounded down, counted from 0), and retractions leave nothing behind in it.
     A record for which an expression fails, whose value does not fit the function (a text in a sum, a list in distinct),
     or whose key is a list or an object, goes to `errors` and changes nothing.
 

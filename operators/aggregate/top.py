@@ -10,6 +10,7 @@ from rxpipe.context import Context
 from rxpipe.elements import Row
 from rxpipe.expressions import parse
 from rxpipe.expressions.known import KnownFields
+from rxpipe.expressions.rowview import nowhere
 from rxpipe.fusion.lift import Reject, RowsFunction, lift
 from rxpipe.fusion.rows import compile_values
 from rxpipe.operator import fields_of, operator
@@ -21,9 +22,9 @@ from rxpipe.table import Table
 def top(source: Observable[Table], count: Annotated[int, Ge(1)], by: Expr, least: bool = False) -> Observable[Table]:
     """Keep the rows of a table with the largest values, largest first.
 
-    They are chosen when the table is read. Rows of equal value keep their order. Rows whose value is null come last.
-    Values of several types that cannot be compared are grouped by type. A row for which the expression fails goes to
-    `errors`. Completion and errors pass through; nothing is held back.
+    They are chosen when the table is read. Rows of equal value keep their order. Rows whose value is null or NaN come
+    last. Values of several types that cannot be compared are grouped by type. A row for which the expression fails goes
+    to `errors`. Completion and errors pass through; nothing is held back.
 
     Args:
         count: How many rows to keep.
@@ -41,12 +42,12 @@ def top(source: Observable[Table], count: Annotated[int, Ge(1)], by: Expr, least
     def make(_: Context) -> RowsFunction:
         def choose(rows: list[Row], reject: Reject) -> list[Row]:
             kept, values = values_of(rows, reject)
-            known = [pair for pair in zip(kept, values, strict=True) if pair[1] is not None]
+            known = [pair for pair in zip(kept, values, strict=True) if not nowhere(pair[1])]
             try:
                 known.sort(key=_value, reverse=not least)
             except TypeError:
                 known.sort(key=_by_type, reverse=not least)
-            unknown = [row for row, value in zip(kept, values, strict=True) if value is None]
+            unknown = [row for row, value in zip(kept, values, strict=True) if nowhere(value)]
             return ([row for row, _ in known] + unknown)[:count]
 
         return choose

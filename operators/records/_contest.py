@@ -65,15 +65,19 @@ def _larger(new: Candidate, old: Candidate) -> bool:
 
 
 def _above(value: Any, other: Any) -> bool:
-    """Whether a value is larger; null is least, also inside a tuple."""
+    """Whether a value is larger; null is least, and so is NaN, also inside a tuple."""
     try:
-        return bool(value > other)
+        if value > other:
+            return True
+        if value < other:
+            return False
     except TypeError:
-        return bool(_nulls_least(value) > _nulls_least(other))
+        pass
+    return bool(_nulls_least(value) > _nulls_least(other))
 
 
 def _nulls_least(value: Any) -> tuple[Any, ...]:
-    if value is None:
+    if value is None or value != value:  # noqa: PLR0124  # NaN alone
         return (False,)
     return (True, tuple(map(_nulls_least, value)) if isinstance(value, tuple) else value)
 

@@ -33,8 +33,8 @@ def dedupe(
     """Let one record of each key through; where a later one wins, take the earlier one back.
 
     `first` keeps the first to arrive. `last` keeps the latest. `largest` keeps the one with the largest `by` (compared
-    one after the other, null is least); of equal ones the one with the smallest `ties` (null comes last), then the
-    first to arrive: where `ties` tells all equal ones apart, the result does not depend on the order of arrival.
+    one after the other, null and NaN are least); of equal ones the one with the smallest `ties` (null comes last), then
+    the first to arrive: where `ties` tells all equal ones apart, the result does not depend on the order of arrival.
     Records whose key is null are not duplicates of each other and all pass.
 
     Of the records of one key only those of the highest `rank` compete (true is higher than false, null is lowest), and

@@ -7,6 +7,7 @@ change in place; they are asked first whether they can, and told last.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
@@ -106,9 +107,17 @@ def compile_groups(by: tuple[str, ...], columns: tuple[Column, ...]) -> GroupCod
         f"    {group} = group",
         f"    return {{{', '.join(items)}}}",
     ]
-    scope: dict[str, Any] = {"keepers": KEEPERS}
+    scope: dict[str, Any] = {"keepers": KEEPERS, "quotient": _quotient}
     exec(compile("\n".join(source), "<aggregate>", "exec"), scope)  # noqa: S102  # made above; of the user only names, quoted
     return GroupCode(scope["add"], scope["retract"], scope["join"], scope["fresh"], scope["read"])
+
+
+def _quotient(total: Any, count: int) -> Any:
+    """A mean; infinite where it is a whole number too large for a float, as a sum of floats would be."""
+    try:
+        return total / count
+    except OverflowError:
+        return math.inf if total > 0 else -math.inf
 
 
 class _Part(NamedTuple):

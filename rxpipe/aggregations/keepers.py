@@ -141,7 +141,7 @@ class Counts:
 
 
 class Extreme:
-    """Values with their counts, of which the least or largest is the result.
+    """Values with their counts, of which the least or largest is the result; NaN, which is neither, is left out.
 
     Args:
         largest: Whether the largest is the result.
@@ -168,7 +168,7 @@ class Extreme:
 
     def may_add(self, value: Any) -> None:
         """Raise TypeError if a value cannot be compared with those that are there."""
-        hash(value)
+        hash(value)  # NaN, too, is compared with them without an error
         present = self._value
         if present is None:
             present = self.read()
@@ -177,6 +177,8 @@ class Extreme:
 
     def add(self, value: Any) -> None:
         """Add a value that `may_add` allows."""
+        if value != value:  # noqa: PLR0124  # NaN alone
+            return
         counts = self._counts if self._saved is None else self._loaded()
         counts[value] = counts.get(value, 0) + 1
         present = self._value
@@ -188,11 +190,13 @@ class Extreme:
 
     def may_retract(self, value: Any) -> None:
         """Raise KeyError if a value is not there."""
-        if value not in self._loaded():
+        if value == value and value not in self._loaded():  # noqa: PLR0124  # but for NaN
             raise KeyError(value)
 
     def retract(self, value: Any) -> None:
         """Take a value back that is there."""
+        if value != value:  # noqa: PLR0124  # NaN alone
+            return
         counts = self._loaded()
         counts[value] -= 1
         if not counts[value]:

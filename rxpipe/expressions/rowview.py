@@ -69,7 +69,7 @@ def arranged(rows: Sequence[Row], where: str | None = None, sort: str | Sequence
         rows: The rows; not changed.
         where: An expression; rows for which it fails are left out.
         sort: Columns or expressions, the first the most important; a `-` in front means largest first. Missing values
-            come last, equal ones stay in their order.
+            and NaN come last, equal ones stay in their order.
     """
     if where is not None:
         test = reader(where)
@@ -83,13 +83,18 @@ def arranged(rows: Sequence[Row], where: str | None = None, sort: str | Sequence
 
 
 def _sort(rows: list[Row], read: Reader, *, descending: bool) -> None:
-    present = [(value, row) for row in rows if (value := read(row)) is not None]
-    missing = [row for row in rows if read(row) is None]
+    present = [(value, row) for row in rows if not nowhere(value := read(row))]
+    missing = [row for row in rows if nowhere(read(row))]
     try:
         present.sort(key=_first, reverse=descending)
     except TypeError:  # values of several types: in the order of their texts
         present.sort(key=lambda pair: str(pair[0]), reverse=descending)
     rows[:] = [row for _, row in present] + missing
+
+
+def nowhere(value: Any) -> bool:
+    """Whether a value has no place in an order: null, and NaN, which would leave the others out of order."""
+    return value is None or bool(value != value)  # noqa: PLR0124  # NaN alone
 
 
 def _first(pair: tuple[Any, Row]) -> Any:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
-from itertools import pairwise
+from itertools import pairwise, permutations
 from typing import Any
 
 import pytest
@@ -128,6 +128,22 @@ def test_what_came_before_the_first_retractable_batch_stays(restart: bool) -> No
     assert run.rows == expected
     run.feed(retracted=[{"k": "a", "n": 1}, {"k": "a", "n": 9}], retractable=True)
     assert run.rows == reference([{"k": "a", "n": n} for n in (5, 7)] + [{"k": "b", "n": 1}])
+
+
+@pytest.mark.parametrize("values", [*permutations([math.nan, 1.0, 2.0])])
+@pytest.mark.parametrize("retractable", [False, True])
+def test_nan_is_neither_least_nor_largest(values: tuple[float, ...], retractable: bool) -> None:
+    run = Run(least="min(n)", most="max(n)").feed(*({"n": value} for value in values), retractable=retractable)
+    assert run.rows == [{"least": 1.0, "most": 2.0}]
+    if retractable:
+        run.feed({"n": 9.0}, retracted=[{"n": math.nan}, {"n": 1.0}], retractable=True)
+        assert run.rows == [{"least": 2.0, "most": 9.0}]
+    assert not run.context.errors
+
+
+def test_a_mean_that_is_too_large_is_infinite() -> None:
+    run = Run(by=["k"], average="mean(n)").feed({"k": "a", "n": 2**2000}, {"k": "b", "n": -(2**2000)})
+    assert [row["average"] for row in run.rows] == [math.inf, -math.inf]
 
 
 def test_groups_stay_in_order_of_their_first_record() -> None:

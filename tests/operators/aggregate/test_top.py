@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -40,6 +42,13 @@ def test_order(values: list[int | None], count: int, least: bool) -> None:
 def test_values_of_several_types() -> None:
     rows = [{"n": value} for value in ("b", 2, "a", 1.5, None)]
     assert [row["n"] for row in topped(rows, 5, "n", least=True)] == [1.5, 2, "a", "b", None]
+
+
+@pytest.mark.parametrize("values", [*permutations([math.nan, 1.0, 2.0, None, 3.0])])
+def test_nan_comes_last_and_leaves_the_others_in_order(values: tuple[float | None, ...]) -> None:
+    rows = [{"n": value} for value in values]
+    assert [row["n"] for row in topped(rows, 3, "n")] == [3.0, 2.0, 1.0]
+    assert [row["n"] for row in topped(rows, 3, "n", least=True)] == [1.0, 2.0, 3.0]
 
 
 def test_a_failing_row_is_rejected_once() -> None:

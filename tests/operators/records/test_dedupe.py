@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Sequence
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -117,6 +119,16 @@ def test_null_measures_are_least() -> None:
     single = Run({"key": "id", "keep": "largest", "by": ["n"]})
     single.batch({"id": 1, "n": None}, {"id": 1, "n": -1}, {"id": 1, "n": None})
     assert single.rows == rows({"id": 1, "n": -1})
+
+
+@pytest.mark.parametrize("values", [*permutations([math.nan, -1.0, 2.0])])
+def test_nan_measures_are_least(values: tuple[float, ...]) -> None:
+    single = Run({"key": "id", "keep": "largest", "by": ["n"]})
+    single.batch(*({"id": 1, "n": value} for value in values))
+    assert single.rows == rows({"id": 1, "n": 2.0})
+    several = Run({"key": "id", "keep": "largest", "by": ["n", "m"]})
+    several.batch(*({"id": 1, "n": value, "m": 1} for value in values))
+    assert several.rows == rows({"id": 1, "n": 2.0, "m": 1})
 
 
 def test_null_rank_is_lowest_and_null_ties_last() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import msgspec
@@ -104,3 +105,5 @@ def test_order() -> None:
     assert [row["i"] for row in arranged(rows, sort=["k", "-i"])] == [2, 3, 0, 1]
     assert [row["k"] for row in arranged([{"k": "a"}, {"k": 1}], sort="k")] == [1, "a"]
     assert [row["i"] for row in arranged(rows, where="k > 1")] == [0, 3]
+    mixed = [{"k": value} for value in (1.0, math.nan, 3.0, None, 2.0)]
+    assert [row["k"] for row in arranged(mixed, sort="-k")][:3] == [3.0, 2.0, 1.0]
