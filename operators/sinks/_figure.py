@@ -74,7 +74,10 @@ def curves(look: Look, rows: list[Row]) -> dict[str, Points]:
 
 
 def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) and math.isfinite(value) else math.nan
+    try:
+        return float(value) if isinstance(value, int | float) and math.isfinite(value) else math.nan
+    except OverflowError:  # a whole number that is no float
+        return math.nan
 
 
 def draw(look: Look, rows: list[Row], path: Path) -> None:
@@ -205,7 +208,7 @@ def _legend(axes: Any, found: dict[str, Points]) -> None:
 def _placing(values: list[Any]) -> Callable[[Any], Any]:
     """What places all values on one axis: as numbers, as times, or else by their names."""
     if all(isinstance(x, int | float) and not isinstance(x, bool) for x in values):
-        return float
+        return _number
     try:
         for x in values:
             _time(x)
@@ -238,8 +241,8 @@ def _short(value: float) -> str:
 
 
 def _plain(text: str) -> str:
-    """A text in which no formula is looked for."""
-    return text.replace("$", r"\$")
+    """A text in which no formula is looked for, and that can be drawn: half of a surrogate pair cannot."""
+    return text.encode("utf-8", "replace").decode().replace("$", r"\$")
 
 
 def _label(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import threading
 from bisect import bisect_left
@@ -94,7 +95,7 @@ class Measured:
                 continue
             try:
                 self._add(self._labels_of(row), _number(value))
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, OverflowError) as error:
                 reject(row, error)
 
     def _labels_of(self, row: Row) -> Labels:
@@ -102,12 +103,17 @@ class Measured:
         if labels not in self._series and len(self._series) >= self._most:
             msg = f"there must be at most {self._most:,} series ('series'), each with its own labels; got one more"
             raise ValueError(msg)
+        if labels not in self._series:
+            "".join(labels).encode()  # raises where a text is none that can be told
         return labels
 
     def _add(self, labels: Labels, value: float) -> None:
         kind = self._metric.type
         if kind == "gauge":
             self._series[labels] = value
+        elif not math.isfinite(value):
+            msg = f"what is added to a {kind} must be a finite number; got {value}"
+            raise ValueError(msg)
         elif kind == "counter":
             if value < 0:
                 msg = f"a counter must not fall; got {value}"

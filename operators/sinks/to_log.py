@@ -119,7 +119,7 @@ class _Template:
             for row, found in zip(*values(records_of(element)[1], reject), strict=True):
                 try:
                     made.append(self._text(found))
-                except (TypeError, ValueError) as error:
+                except (TypeError, ValueError, OverflowError) as error:
                     reject(row, error)
             return made
 

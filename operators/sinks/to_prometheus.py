@@ -49,9 +49,9 @@ def to_prometheus(
     Of records a gauge is the last value, a counter the sum since the run began, a histogram the number of values up to
     each bucket. Of a live table all metrics are made anew of its rows each time it comes, so that what is gone from the
     table is gone from the metrics; a table must come alone. A value that is null counts for nothing. A value that is no
-    number or cannot be computed, one below 0 for a counter, one record more than the `series` that a metric may have
-    labels for, and a record that is taken back go to `errors`. Completion (without `path`) and an error pass at once,
-    and with them the metrics that are served are gone.
+    number or cannot be computed, one below 0 for a counter, for a counter or a histogram one that is infinite or NaN,
+    one record more than the `series` that a metric may have labels for, and a record that is taken back go to `errors`.
+    Completion (without `path`) and an error pass at once, and with them the metrics that are served are gone.
 
     Args:
         metrics: For each name `type` (`gauge`, `counter`, `histogram`), `value` (an expression; 1 by default), `labels`

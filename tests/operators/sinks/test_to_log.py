@@ -59,8 +59,11 @@ def test_a_record_that_does_not_fit_is_rejected(told: list[str]) -> None:
     assert told == ["INFO 2 1.0"]
     assert [reason.partition(":")[0] for reason in run.reasons] == ["message", "message"]
     run = Running(to_log("{n:.1f}"))
-    run.push(Batch([{"n": "x"}]))
-    assert run.reasons == ["message: ValueError: Unknown format code 'f' for object of type 'str'"]
+    run.push(Batch([{"n": "x"}, {"n": 2**2000}]))
+    assert run.reasons == [
+        "message: ValueError: Unknown format code 'f' for object of type 'str'",
+        "message: OverflowError: int too large to convert to float",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -219,9 +219,11 @@ def test_numbers_are_short() -> None:
         [datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC)],
         [1, "a", True],
         ["n" * 50] * 2,
+        ["\ud800", "a"],
+        [2**2000, 1, math.inf],
     ],
 )
-@pytest.mark.parametrize("ys", [[1, 2, 3], [None, None, None], [-1, 0, math.inf], [0, 0, 0]])
+@pytest.mark.parametrize("ys", [[1, 2, 3], [None, None, None], [-1, 0, math.inf], [0, 0, 0], [2**2000, 1, -(2**2000)]])
 def test_whatever_comes_is_drawn(tmp_path: Path, kind: str, xs: list[Any], ys: list[Any]) -> None:
     rows: list[Any] = [{"x": x, "y": y} for x, y in zip(xs, ys, strict=False)]
     draw(look(kind), rows, tmp_path / "x.svg")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -122,6 +123,30 @@ def test_what_cannot_be_measured_is_rejected(endpoint: Endpoint) -> None:
         "n: ValueError: a counter must not fall; got -1.0",
         "n: ValueError: there must be at most 2 series ('series'), each with its own labels; got one more",
     ]
+
+
+def test_numbers_that_would_spoil_all_others_are_rejected(endpoint: Endpoint) -> None:
+    kinds = metrics(g={"type": "gauge", "value": "n"}, c={"type": "counter", "value": "n"},
+                    h={"type": "histogram", "value": "n", "buckets": [1]})  # fmt: skip
+    run = Running(to_prometheus(kinds))
+    run.push(Batch([{"n": n} for n in (1, math.nan, math.inf, 2**2000)]))
+    assert scrape(endpoint.url) == {
+        "g": math.inf, "c_total": 1, "h_bucket le=1.0": 1, "h_bucket le=+Inf": 1, "h_count": 1, "h_sum": 1,
+    }  # fmt: skip
+    assert run.reasons == [
+        "g: OverflowError: int too large to convert to float",
+        *(f"c: ValueError: what is added to a counter must be a finite number; got {n}" for n in ("nan", "inf")),
+        "c: OverflowError: int too large to convert to float",
+        *(f"h: ValueError: what is added to a histogram must be a finite number; got {n}" for n in ("nan", "inf")),
+        "h: OverflowError: int too large to convert to float",
+    ]
+
+
+def test_labels_that_cannot_be_told_are_rejected(endpoint: Endpoint) -> None:
+    run = Running(to_prometheus(metrics(n={"type": "counter", "labels": ["k"]})))
+    run.push(Batch([{"k": "\ud800"}, {"k": "a"}]))
+    assert scrape(endpoint.url) == {"n_total k=a": 1}
+    assert [reason.partition(" codec")[0] for reason in run.reasons] == ["n: UnicodeEncodeError: 'utf-8'"]
 
 
 def test_two_sinks_cannot_share_a_name(endpoint: Endpoint) -> None:
