@@ -125,7 +125,7 @@ def _within(pattern: str, parts: Spans) -> Spans:
 _OCTET = r"(?:25[0-5]|2[0-4]\d|1?\d?\d)"
 
 SECRETS: dict[SecretKind, tuple[Spans, ...]] = {
-    "email": (spans_of(r"(?<![\w.%+-])[\w.%+-]++@[A-Za-z0-9](?:[A-Za-z0-9-]*\.)+[A-Za-z0-9-]*[A-Za-z0-9]", "@"),),
+    "email": (spans_of(r"(?<![\w.%+-])[\w.%+-]++@[^\W_](?:(?:[^\W_]|-)*\.)+(?:[^\W_]|-)*[^\W_]", "@"),),
     "iban": (_within(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{1,4}){2,9}\b", _ibans),),
     "card": (_within(r"(?<!\d)\d(?:[ -]?\d){12,}+", _cards),),
     "token": (
@@ -137,8 +137,12 @@ SECRETS: dict[SecretKind, tuple[Spans, ...]] = {
         ),
         spans_of(
             r"\b(?:sk-[\w-]{16,}|gh[opsru]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}|xox[abeoprs]-[\w-]{10,}"
-            r"|AKIA[0-9A-Z]{16}|AIza[\w-]{35}|eyJ[\w-]+\.[\w-]+\.[\w-]*)",
-            *("sk-", "gh", "glpat-", "xox", "AKIA", "AIza", "eyJ"),
+            r"|AKIA[0-9A-Z]{16}|AIza[\w-]{35}|eyJ[\w-]+\.[\w-]+\.[\w-]*|[rs]k_(?:live|test)_\w{16,}|npm_\w{30,}|hf_\w{30,})",
+            *("sk-", "gh", "glpat-", "xox", "AKIA", "AIza", "eyJ", "k_live_", "k_test_", "npm_", "hf_"),
+        ),
+        spans_of(r"://[^\s/?#:@]*+:([^\s/?#@]++)@", "://"),
+        spans_of(
+            r"-----BEGIN [A-Z ]*PRIVATE KEY-----(?s:.*?)(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", "PRIVATE KEY-----"
         ),
     ),
     "ipv4": (spans_of(rf"(?<![\w.])(?:{_OCTET}\.){{3}}{_OCTET}(?!\w|\.\d)", "."),),

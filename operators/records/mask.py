@@ -49,9 +49,10 @@ def mask(
 
     What is looked for, by name: `email`; `iban` and `card` (13 to 19 digits, in groups or not), both only with the
     right check digits; `token`: what follows `Bearer`, or `password=`, `api_key:` and the like, keys of well-known
-    forms (`sk-…`, `ghp_…`, `AKIA…`) and JSON web tokens; `ipv4`, `ipv6`; and `phone`: numbers that begin with `+` or
-    `00`, or are written as `(555) 123-4567`. Look-alikes may be masked, too, and what is written in another form is
-    not found: where a field has nothing but a secret, name it and give the pattern `.+`.
+    forms (`sk-…`, `ghp_…`, `AKIA…`), JSON web tokens, private keys (`-----BEGIN PRIVATE KEY-----`), and the password in
+    an address (`https://user:…@host`); `ipv4`, `ipv6`; and `phone`: numbers that begin with `+` or `00`, or are written
+    as `(555) 123-4567`. Look-alikes may be masked, too, and what is written in another form is not found: where a field
+    has nothing but a secret, name it and give the pattern `.+`.
 
     Texts inside lists and objects are masked, too; names of fields, numbers and texts in any other form are not. A
     record that cannot be masked goes to `errors` without its content, as does one that fails behind this step: masked.

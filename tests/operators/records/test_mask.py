@@ -26,7 +26,7 @@ ROW = row_struct("Row", {"text": str, "n": int, "more": dict})
 Through = Callable[..., list[Any]]
 
 FOUND: dict[SecretKind, list[str]] = {
-    "email": ["ann.b+c@example.co.uk", "a@b.io", "ÄNN@example.org", "x_%-@1.2.de"],
+    "email": ["ann.b+c@example.co.uk", "a@b.io", "ÄNN@example.org", "x_%-@1.2.de", "müller@exämple.de"],
     "iban": ["DE89370400440532013000", "DE89 3704 0044 0532 0130 00", "GB82WEST12345698765432", "NO9386011117947"],
     "card": ["4111111111111111", "4111-1111-1111-1111", "5500 0000 0000 0004", "378282246310005", "6011000990139424"],
     "token": [
@@ -35,6 +35,9 @@ FOUND: dict[SecretKind, list[str]] = {
         "AKIAIOSFODNN7EXAMPLE",
         "xoxb-1234567890-abc",
         "eyJhbGciOi.eyJzdWIi.c2ln_-",
+        "sk_live_abcdefghijklmnopqrst",
+        "npm_abcdefghijklmnopqrstuvwxyz0123456789",
+        "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMIIE\n-----END RSA PRIVATE KEY-----",
     ],
     "ipv4": ["10.0.0.1", "255.255.255.255", "0.0.0.0"],
     "ipv6": ["fe80::1", "::1", "2001:db8::8a2e:370:7334", "2001:0db8:0000:0000:0000:ff00:0042:8329", "::ffff:10.0.0.1"],
@@ -84,6 +87,9 @@ def test_what_is_let_alone(text: str) -> None:
         ("DE89 3704 0044 0532 0130 00 TEST", "*** TEST"),
         ("addr:fe80::1 [::1]:80", "addr:*** [***]:80"),
         ("pwd=a@b.io", "pwd=***"),
+        ("https://ann:hunter2@host:80/path?a:b@c", "https://ann:***@host:80/path?a:b@c"),
+        ("redis://:hunter2@host, http://host:80/@", "redis://:***@host, http://host:80/@"),
+        ("-----BEGIN PRIVATE KEY-----\nMIIE", "***"),
         ("", ""),
     ],
 )
