@@ -10,8 +10,10 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxpipe.context import Context
-from rxpipe.elements import Batch, FileEvent, LineDelta, OriginGone
+from rxpipe.elements import Batch, FileEvent, LineDelta, OriginGone, Row
 from rxpipe.expressions import parse
+from rxpipe.expressions.known import KnownFields
+from rxpipe.fusion.rows import Reject, compile_values
 from rxpipe.pending import Pending
 from rxpipe.scheduling.alarm import Alarm
 from rxpipe.table import Table
@@ -36,6 +38,13 @@ def key_function(by: str | None) -> Callable[[Any], Hashable]:
         return bound[kind](element)  # type: ignore[no-any-return]  # an expression gives whatever it gives
 
     return key
+
+
+def known_key(known: KnownFields, /, by: str | None = None, **_: object) -> KnownFields:
+    """Check the key of records, for `fields_of`; that of a table is one of its attributes."""
+    if by is not None and not hasattr(Table, by):
+        known.check(by, "by")
+    return known
 
 
 def _natural_key(element: Any) -> Hashable:
@@ -100,6 +109,7 @@ class Holder:
         self.observer = observer
         self.context = context
         self.key = key_function(by)
+        self._keys = None if by is None else compile_values([parse(by)])
         self.alarm = Alarm(context, scheduler, self.ring)
         self.held = {}
         context.on_flush(lambda: self.emit_all(only_leased=True))
@@ -110,10 +120,14 @@ class Holder:
         return CompositeDisposable(upstream, self.alarm, Disposable(self.clear))
 
     def on_next(self, element: Any) -> None:
-        """Take an element; one that has no key goes to the stream `errors`."""
+        """Take an element, a batch in parts by the keys of its records; what has no key goes to the stream `errors`."""
         if isinstance(element, OriginGone):  # what is held came before
             self.emit_all()
             self.observer.on_next(element)
+            return
+        if self._keys is not None and isinstance(element, Batch):
+            for key, part in self._parts(element):
+                self.take(part, key, self.held.get(key))
             return
         try:
             key = self.key(element)
@@ -124,6 +138,35 @@ class Holder:
             self.context.reject(reason, element, leases=getattr(element, "leases", ()))
             return
         self.take(element, key, before)
+
+    def _parts(self, batch: Batch) -> list[tuple[Hashable, Batch]]:
+        """The records of each key of a batch, with those of the key that it takes back."""
+        parts: dict[Hashable, tuple[list[Row], list[Row]]] = {}
+
+        def reject(row: Row, error: Exception) -> None:
+            self.context.reject(error, row, leases=batch.leases)
+
+        self._sort_out(batch.rows, 0, parts, reject)
+        self._sort_out(batch.retracted, 1, parts, _ignore)
+        if len(parts) == 1 and [len(batch.rows), len(batch.retracted)] == [*map(len, *parts.values())]:
+            return [(key, batch) for key in parts]
+        return [(key, batch.replace(*mine, row_type=batch.row_type)) for key, mine in parts.items()]
+
+    def _sort_out(
+        self, rows: list[Row], side: int, parts: dict[Hashable, tuple[list[Row], list[Row]]], reject: Reject
+    ) -> None:
+        """Add records to those of their keys."""
+        if self._keys is None:
+            return
+        for row, key in zip(*self._keys(rows, reject), strict=True):
+            try:
+                mine = parts.get(key)
+            except TypeError as error:
+                reject(row, error)
+                continue
+            if mine is None:
+                mine = parts[key] = ([], [])
+            mine[side].append(row)
 
     def take(self, element: Any, key: Hashable, before: tuple[float, Any] | None) -> None:
         """Hold or emit an element; `before` is what is held for its key."""
@@ -150,3 +193,7 @@ class Holder:
     def clear(self) -> None:
         """Let go of all that is held."""
         self.held.clear()
+
+
+def _ignore(row: Row, error: Exception) -> None:
+    """A retracted record was refused when it came by the first time, and counted then."""

@@ -12,8 +12,8 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.context import Context, current
 from rxpipe.elements import FileEvent
-from rxpipe.operator import operator
-from rxpipe.operators.time._held import Holder, conflate, hold, leased, release
+from rxpipe.operator import fields_of, operator
+from rxpipe.operators.time._held import Holder, conflate, hold, known_key, leased, release
 from rxpipe.parameters.types import Expr
 from rxpipe.parameters.units import Duration, seconds
 from rxpipe.promises import Inflow, Lint, lints_of
@@ -44,8 +44,9 @@ def debounce(
 
     Args:
         quiet: How long a key must be quiet.
-        by: The key: an attribute or field of the element, or an expression of these. By default a file event's path, a
-            table's name, and one key for all other elements.
+        by: The key: an attribute or field of the element, or an expression of these; of a batch, the field of each
+            record, and its records go on in a batch for each key. By default a file event's path, a table's name, and
+            one key for all other elements.
         at_most: How long an element may be held while its key is not quiet; without limit by default.
 
     Example:
@@ -60,6 +61,9 @@ def debounce(
         return debouncing.subscribe_to(source, scheduler)
 
     return Observable(subscribe)
+
+
+fields_of(debounce)(known_key)
 
 
 @lints_of(debounce)

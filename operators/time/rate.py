@@ -13,7 +13,8 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from rxpipe.context import Context, current
 from rxpipe.elements import Batch
 from rxpipe.errors import ParameterError, ParameterProblem
-from rxpipe.operator import operator
+from rxpipe.operator import fields_of, operator
+from rxpipe.operators.time._held import known_key
 from rxpipe.operators.time._latest import Latest
 from rxpipe.parameters.types import Expr
 from rxpipe.parameters.units import Rate, hertz
@@ -42,8 +43,9 @@ def rate(source: Observable[T], least: Rate, most: Rate, by: Expr | None = None)
     Args:
         least: The rate in quiet times.
         most: The rate that is never exceeded; not below `least`.
-        by: The key: an attribute or field of the element, or an expression of these. By default a file event's path, a
-            table's name, and one key for all other elements.
+        by: The key: an attribute or field of the element, or an expression of these; of a batch, the field of each
+            record, and its records go on in a batch for each key. By default a file event's path, a table's name, and
+            one key for all other elements.
 
     Example:
         >>> import reactivex as rx
@@ -64,6 +66,9 @@ def rate(source: Observable[T], least: Rate, most: Rate, by: Expr | None = None)
         return _Refresh(observer, context, context.scheduler(scheduler), by, slow, fast).subscribe_to(source, scheduler)
 
     return Observable(subscribe)
+
+
+fields_of(rate)(known_key)
 
 
 class _Refresh(Latest):

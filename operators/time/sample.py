@@ -10,7 +10,8 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.context import Context, current
 from rxpipe.errors import ParameterError, ParameterProblem
-from rxpipe.operator import operator
+from rxpipe.operator import fields_of, operator
+from rxpipe.operators.time._held import known_key
 from rxpipe.operators.time._latest import Latest
 from rxpipe.parameters.types import Expr, Gt
 from rxpipe.parameters.units import Duration, Rate, hertz, seconds
@@ -41,8 +42,9 @@ def sample(
     Args:
         period: The time from tick to tick; more than 0.
         rate: The same as ticks per second: one of both must be given.
-        by: The key: an attribute or field of the element, or an expression of these. By default a file event's path, a
-            table's name, and one key for all other elements.
+        by: The key: an attribute or field of the element, or an expression of these; of a batch, the field of each
+            record, and its records go on in a batch for each key. By default a file event's path, a table's name, and
+            one key for all other elements.
 
     Example:
         >>> import reactivex as rx
@@ -62,6 +64,9 @@ def sample(
         return _Sample(observer, context, context.scheduler(scheduler), by, step).subscribe_to(source, scheduler)
 
     return Observable(subscribe)
+
+
+fields_of(sample)(known_key)
 
 
 class _Sample(Latest):

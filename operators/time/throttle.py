@@ -10,8 +10,8 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.context import Context, current
-from rxpipe.operator import operator
-from rxpipe.operators.time._held import Holder, conflate, hold, leased, release
+from rxpipe.operator import fields_of, operator
+from rxpipe.operators.time._held import Holder, conflate, hold, known_key, leased, release
 from rxpipe.parameters.types import Expr
 from rxpipe.parameters.units import Rate, hertz
 
@@ -37,8 +37,9 @@ def throttle(source: Observable[T], rate: Rate, by: Expr | None = None) -> Obser
 
     Args:
         rate: How many elements per second and key.
-        by: The key: an attribute or field of the element, or an expression of these. By default a file event's path, a
-            table's name, and one key for all other elements.
+        by: The key: an attribute or field of the element, or an expression of these; of a batch, the field of each
+            record, and its records go on in a batch for each key. By default a file event's path, a table's name, and
+            one key for all other elements.
 
     Example:
         >>> import reactivex as rx
@@ -53,6 +54,9 @@ def throttle(source: Observable[T], rate: Rate, by: Expr | None = None) -> Obser
         return throttling.subscribe_to(source, scheduler)
 
     return Observable(subscribe)
+
+
+fields_of(throttle)(known_key)
 
 
 class _Throttle(Holder):

@@ -128,7 +128,7 @@ def test_batches_are_merged_and_blocks_pass(context: TestContext) -> None:
 def test_a_checkpoint_gets_its_leases(context: TestContext) -> None:
     source: Subject[Any] = Subject()
     seen: list[int] = []
-    source.pipe(debounce("5s", by="retractable")).subscribe(lambda element: seen.append(len(element)))
+    source.pipe(debounce("5s", by="n")).subscribe(lambda element: seen.append(len(element)))
     source.on_next(Batch([{"n": 1}], leases=(Lease(context.flow, 1),)))
     assert (context.flow.blocks, context.gauges["queue_depth"]()) == (1, 1)
     context.checkpoint()
