@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 from reactivex import Observable
@@ -24,7 +25,7 @@ def delta(
     is one by time.)
 
     A record whose value is null gets null, and the next is compared with the one before it. One whose value is no
-    number, or for which an expression fails, goes to `errors`, as does one whose key is a list or an object. A
+    finite number, or for which an expression fails, goes to `errors`, as does one whose key is a list or an object. A
     retracted record goes on with what it was given; what the record behind it was given stays. Completion and errors
     pass through; nothing is held back.
 
@@ -67,6 +68,9 @@ class _Last:
         self._value: Any = None
 
     def next(self, value: Any, time: float) -> tuple[Any, ...]:  # noqa: ARG002  # see `Past`
+        if isinstance(value, float) and not isfinite(value):
+            msg = f"it must be a finite number; got {value}"
+            raise ValueError(msg)
         before = self._value
         difference = value - (0 if before is None else before)
         if self._counter and before is not None and value < before:

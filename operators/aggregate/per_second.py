@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 from reactivex import Observable
@@ -29,9 +30,9 @@ def per_second(
     counter, `window` counts them, and `derive` divides by its size; for the mere difference there is `delta`.)
 
     A record whose value is null gets null, and the next is compared with the one before it. One whose value is no
-    number, which has no time, or for which an expression fails, goes to `errors`, as does one whose key is a list or an
-    object. A retracted record goes on with what it was given; what the record behind it was given stays. Completion and
-    errors pass through; nothing is held back.
+    finite number, which has no time, or for which an expression fails, goes to `errors`, as does one whose key is a
+    list or an object. A retracted record goes on with what it was given; what the record behind it was given stays.
+    Completion and errors pass through; nothing is held back.
 
         source                 -a----b-|
         per_second("value")    -x----y-|
@@ -70,6 +71,9 @@ class _Last:
         self._last: tuple[Any, float] | None = None
 
     def next(self, value: Any, time: float) -> tuple[Any, ...]:
+        if isinstance(value, float) and not isfinite(value):
+            msg = f"it must be a finite number; got {value}"
+            raise ValueError(msg)
         growth = value + 0.0
         rate = None
         if self._last is not None:

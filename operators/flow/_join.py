@@ -278,6 +278,6 @@ class Join:
 def _usable(key: Any, time: Any) -> bool:
     try:
         hash(key)
-    except TypeError:
+        return isinstance(time, int | float) and math.isfinite(time)
+    except (TypeError, OverflowError):
         return False
-    return isinstance(time, int | float)

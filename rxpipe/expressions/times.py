@@ -43,10 +43,14 @@ def timestamp(time: object, form: str | None = None, zone: str | None = None) ->
         zone: The zone of a text that does not state it.
 
     Raises:
-        ValueError: The text is no RFC 3339 time or not of that form, or a text or datetime states no zone.
+        ValueError: The text is no RFC 3339 time or not of that form, a text or datetime states no zone, or a number is
+            infinite or NaN.
         TypeError: It is neither number, text nor datetime.
     """
     if type(time) is float:
+        if not math.isfinite(time):
+            msg = f"time must be a finite number of seconds; got {time}"
+            raise ValueError(msg)
         return time
     if form is not None or zone is not None:
         return timestamps_as(form, zone)(time)

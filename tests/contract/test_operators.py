@@ -241,7 +241,7 @@ def test_records_have_no_fields_but_those_declared(operator: Operator) -> None:
     assert declared.problems == []
     run = Run(operator.apply({operator.inputs[0]: rx.from_iterable(elements)}, parameters), copy=lambda one: one)
     gone = rows_in(run.advance().values)
-    assert gone
+    assert gone or not elements
     assert declared.names is None or {name for row in gone for name in row} <= {*declared.names}
     for output, elements in run.context.outputs.items():
         names = declared.outputs[output].names

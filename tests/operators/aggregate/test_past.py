@@ -180,10 +180,19 @@ def test_what_fails_goes_to_errors_and_counts_for_nothing(fed: Any, name: str) -
     assert run.context.gauges["keys"]() == 1
 
 
-@pytest.mark.parametrize("name", [name for name in STEPS if name not in ("delta", "per_second")])
+@pytest.mark.parametrize("name", STEPS)
 def test_what_is_no_finite_number_goes_to_errors(fed: Any, name: str) -> None:
     run = fed(STEPS[name]).feed([{"k": "a", "n": n, "t": 1} for n in (math.nan, math.inf, -math.inf)])
     assert len(run.reasons) == 3
+    assert run.seen == []
+
+
+@pytest.mark.parametrize("name", ["of a time", "per_second", "anomaly of a time"])
+def test_what_has_no_finite_time_goes_to_errors(fed: Any, name: str) -> None:
+    run = fed(STEPS[name]).feed([{"k": "a", "n": 1, "t": t} for t in (math.nan, math.inf, -math.inf)])
+    assert run.reasons == [
+        f"ValueError: time must be a finite number of seconds; got {t}" for t in ("nan", "inf", "-inf")
+    ]
     assert run.seen == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from typing import Any
@@ -151,9 +152,15 @@ def test_a_retracted_record_takes_its_pairs_back() -> None:
 
 def test_what_cannot_be_joined_is_rejected() -> None:
     joined = Joined(time="at")
-    joined.left({"id": [1], "at": 1}, {"id": 1, "at": "noon"}, {"id": 1})
+    odd = [math.nan, math.inf, 10**400]
+    joined.left({"id": [1], "at": 1}, {"id": 1, "at": "noon"}, {"id": 1}, *({"id": 1, "at": at} for at in odd))
     must = "TypeError: a key must be a number, a text or a tuple of them, and a time a number of seconds; got"
-    assert joined.reasons == [f"{must} [1] and 1", f"{must} 1 and 'noon'", f"{must} 1 and None"]
+    assert joined.reasons == [
+        f"{must} [1] and 1",
+        f"{must} 1 and 'noon'",
+        f"{must} 1 and None",
+        *(f"{must} 1 and {at!r:.40}" for at in odd),
+    ]
     assert joined.held == 0
 
 

@@ -170,8 +170,8 @@ def test_forms_of_times(time: Any) -> None:
     [
         (None, "TypeError: time must be seconds, an RFC 3339 text or a datetime; got NoneType"),
         ("soon", "ValueError: time must be an RFC 3339 text"),
-        (float("nan"), "ValueError: cannot convert float NaN to integer"),
-        (float("inf"), "OverflowError: cannot convert float infinity to integer"),
+        (float("nan"), "ValueError: time must be a finite number of seconds; got nan"),
+        (float("inf"), "ValueError: time must be a finite number of seconds; got inf"),
     ],
 )
 def test_what_is_no_time(time: Any, reason: str) -> None:
