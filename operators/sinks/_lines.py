@@ -57,7 +57,7 @@ class LineFiles:
         self._tidying = False
         self._number = 0
         self._period: str | None = None
-        self.outbox = Outbox(context, scheduler, observer, self._write, self._changes)
+        self.outbox = Outbox(context, scheduler, observer, self._write, self._changes, done=self.close)
         self._saved = self.outbox.state(f"position in {path}: bytes, -")
         rows = {key: value for key, _, value in self._saved.items()}
         position = rows.get(b"position")

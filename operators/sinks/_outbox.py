@@ -63,6 +63,8 @@ class Outbox:
         write: Does a job; may raise, and is then called with the same job again.
         changes: What there is to save of the sink, see `Context.state`; the sink makes its data durable there.
         fatal: Errors of `write` that are raised whatever `on_error` says, beside those that rxpipe raises on purpose.
+        done: Called when all is written, before anybody is told: where no state is kept, whoever waits for the
+            completion may open the same file at once.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Outbox:
         write: Callable[[Any], None],
         changes: Callable[[], Iterable[Change]] = tuple,
         fatal: tuple[type[Exception], ...] = (),
+        done: Callable[[], None] | None = None,
     ) -> None:
         self._context = context
         self._scheduler = context.scheduler(scheduler)
@@ -83,6 +86,8 @@ class Outbox:
         self._breaker = Breaker(self._retry, self._scheduler)
         self._waiting: deque[tuple[Any, Any]] = deque()
         self._changes = changes
+        self._done = done
+        self._persistent = False
         self._versions = Versions()
         self._persistent = False
         self._last: list[Change] | None = None
@@ -236,6 +241,8 @@ class Outbox:
 
     def _emit(self, element: Any) -> None:
         if element is _END:
+            if self._done is not None and not self._persistent:
+                self._done()
             self._observer.on_completed()
         else:
             self._observer.on_next(element)

@@ -151,7 +151,9 @@ class Parts:
                 self._torn.unlink(missing_ok=True)
         if self._writer is not None:
             self._writer.close()
-        os.close(self._descriptor)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
 
 class _Encoded:

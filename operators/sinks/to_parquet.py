@@ -114,7 +114,7 @@ class _Sink:
         self._period = 0
         self._ending = False
         self._told: tuple[int, Any] | None = None
-        self.outbox = Outbox(context, scheduler, observer, self._write, self._changes)
+        self.outbox = Outbox(context, scheduler, observer, self._write, self._changes, done=self.close)
         saved = self.outbox.state(f"last file and columns in {folder}")
         values = {(key, part): value for key, part, value in saved.items()}
         self._parts = Parts(folder, extra("pyarrow.parquet", "parquet", context.name), compression)
