@@ -196,7 +196,8 @@ def error_record(
 ) -> ErrorRecord:
     """Build an `ErrorRecord`; the record is shown in 1,000 characters, its place is that of the leases unless given.
 
-    Of data of several blocks the place is from the first to the last byte if all are of one file, else not known.
+    What the name of a file has that is no UTF-8 is shown as escapes, so that all that is told can be written. Of data
+    of several blocks the place is from the first to the last byte if all are of one file, else not known.
     """
     paths = {lease.path for lease in leases}
     if len(paths) == 1 and "" not in paths:
@@ -204,10 +205,17 @@ def error_record(
         place = {"path": leases[0].path, "start": start, "end": end} | place
     text = None if record is None else _shorten(record)
     place.setdefault("time", time.time())
-    made = ErrorRecord(step=step, reason=reason, record=text, **place)
+    if place.get("path") is not None:
+        place["path"] = writable(place["path"])
+    made = ErrorRecord(step=step, reason=writable(reason), record=None if text is None else writable(text), **place)
     if record is not None:
         vars(made)["whole"] = unleased(record)
     return made
+
+
+def writable(text: str) -> str:
+    """A text that can be written as UTF-8: halves of surrogate pairs, as in names of files, are shown as escapes."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def unleased(element: Any) -> Any:

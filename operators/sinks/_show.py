@@ -18,7 +18,7 @@ from rxpipe.operators.sinks._panel import Panel
 from rxpipe.operators.sinks._screen import Screen, Tables
 from rxpipe.operators.sinks._terminal import Terminal
 from rxpipe.runtime.output import Output
-from rxpipe.views.document import Part, build_document, undeclared
+from rxpipe.views.document import Part, build_document, json_text, undeclared
 
 FIRST = 0.2
 """Seconds after which a screen is shown even if no table came."""
@@ -165,13 +165,9 @@ class Show:
             self._print(output)
 
     def _json(self, output: Output) -> str:
-        import orjson  # noqa: PLC0415  # only where JSON is asked for
-
         rows = self.tables.all_rows()
         made = undeclared(rows) if self.document is None else build_document(self.document, rows)
-        option = orjson.OPT_APPEND_NEWLINE | orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
-        option |= orjson.OPT_INDENT_2 if output.terminal else 0
-        return orjson.dumps(made, default=str, option=option).decode()
+        return json_text(made, indent=output.terminal) + "\n"
 
     def close(self) -> None:
         """Stop drawing and give the terminal back."""

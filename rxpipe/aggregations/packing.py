@@ -19,7 +19,7 @@ from uuid import UUID
 import msgspec
 from msgspec.msgpack import Ext
 
-_TUPLE, _INTEGER, _MAPPING, _SET, _FROZENSET = 1, 2, 3, 4, 5
+_TUPLE, _INTEGER, _MAPPING, _SET, _FROZENSET, _TEXT = 1, 2, 3, 4, 5, 6
 _NATIVE = range(-(2**63), 2**64)
 
 _ATOMS = frozenset({type(None), bool, int, float, str})
@@ -69,14 +69,14 @@ def pack(value: Any) -> bytes:
     """
     try:
         return _encode(_plain(value))
-    except OverflowError:  # a whole number that is large, which is rare: looked for only now
-        return _encode(_plain(value, large=True))
+    except (OverflowError, UnicodeEncodeError):  # a number that is large, or half a surrogate pair: looked for only now
+        return _encode(_plain(value, odd=True))
 
 
 def pack_around(value: Any, parts: Iterable[Any]) -> bytes:
     """As `pack`, of a value that is nothing but lists and these parts: the usual case takes a quarter of the time."""
     if _ATOMS.issuperset(map(type, parts)):
-        with suppress(OverflowError):
+        with suppress(OverflowError, UnicodeEncodeError):
             return _encode(value)
     return pack(value)
 
@@ -115,7 +115,7 @@ def canonical(key: Any) -> Any:
     if isinstance(key, Decimal):
         return _canonical_number(key)
     if isinstance(key, datetime) and key.tzinfo is not None:
-        with suppress(OverflowError):  # in the first or the last hours of all
+        with suppress(OverflowError, UnicodeEncodeError):  # in the first or the last hours of all
             return key.astimezone(UTC)
     if isinstance(key, (tuple, frozenset)):
         parts: list[Any] = [*key]
@@ -139,36 +139,46 @@ def _canonical_number(key: Decimal) -> Any:
     return key.normalize(_EXACT)
 
 
-def _plain(value: Any, *, large: bool = False) -> Any:
-    """The value without what MessagePack has no form for; whole numbers outside `_NATIVE` only where there are some."""
+def _plain(value: Any, *, odd: bool = False) -> Any:
+    """The value without what MessagePack has no form for; `odd` numbers and texts only where there are some."""
     kind: type = type(value)
     if kind in _ATOMS:
-        return Ext(_INTEGER, b"%x" % value) if large and kind is int and value not in _NATIVE else value
+        return _odd(value) if odd else value
     if kind is tuple or kind is list:
-        if large or not (_ATOMS.issuperset(map(type, value)) or _is_plain_rows(value)):
-            value = [_plain(part, large=large) for part in value]
+        if odd or not (_ATOMS.issuperset(map(type, value)) or _is_plain_rows(value)):
+            value = [_plain(part, odd=odd) for part in value]
         return value if kind is list else Ext(_TUPLE, _encode(value))
     if isinstance(value, msgspec.Struct):
-        if not large and _is_encoded_by_name(kind) and _ATOMS.issuperset(map(type, msgspec.structs.astuple(value))):
+        if not odd and _is_encoded_by_name(kind) and _ATOMS.issuperset(map(type, msgspec.structs.astuple(value))):
             return value
         value = msgspec.structs.asdict(value)
     if isinstance(value, dict):
-        if not _ATOMS.issuperset(map(type, value)) or (large and not all(_fits(name) for name in value)):
-            return Ext(_MAPPING, _encode([[_plain(part, large=large) for part in pair] for pair in value.items()]))
-        return {name: _plain(part, large=large) for name, part in value.items()}
-    return _formed(value, large=large)
+        if not _ATOMS.issuperset(map(type, value)) or (odd and not all(map(_fits, value))):
+            return Ext(_MAPPING, _encode([[_plain(part, odd=odd) for part in pair] for pair in value.items()]))
+        return {name: _plain(part, odd=odd) for name, part in value.items()}
+    return _formed(value, odd=odd)
 
 
-def _fits(name: Any) -> bool:
-    return type(name) is not int or name in _NATIVE
+def _fits(value: Any) -> bool:
+    """Whether a value is no number outside `_NATIVE`, and no text with half a surrogate pair, as in names of files."""
+    if type(value) is str:
+        return value.encode("utf-8", "replace").decode() == value
+    return type(value) is not int or value in _NATIVE
 
 
-def _formed(value: Any, *, large: bool) -> Any:
+def _odd(value: Any) -> Any:
+    """A number or a text in the form that it has where it does not fit."""
+    if _fits(value):
+        return value
+    return Ext(_INTEGER, b"%x" % value) if type(value) is int else Ext(_TEXT, value.encode("utf-8", "surrogatepass"))
+
+
+def _formed(value: Any, *, odd: bool) -> Any:
     """What is neither a plain value nor a list, tuple, dict or struct, in its form."""
     if isinstance(value, tuple):
-        return _plain((*value,), large=large)
+        return _plain((*value,), odd=odd)
     if isinstance(value, (set, frozenset)):
-        parts = sorted(_encode(_plain(part, large=large)) for part in value)  # the same for sets that are equal
+        parts = sorted(_encode(_plain(part, odd=odd)) for part in value)  # the same for sets that are equal
         return Ext(_SET if isinstance(value, set) else _FROZENSET, _encode(parts))
     if isinstance(value, datetime) and value.tzinfo is UTC:
         return value
@@ -195,6 +205,8 @@ def _is_encoded_by_name(kind: Any) -> bool:
 def _extension(code: int, data: memoryview) -> Any:
     if code == _INTEGER:
         return int(bytes(data), 16)
+    if code == _TEXT:
+        return bytes(data).decode("utf-8", "surrogatepass")
     if code in _READ:
         return _READ[code](bytes(data).decode())
     return _COLLECTIONS[code](_decode(data))

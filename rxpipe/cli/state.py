@@ -132,11 +132,11 @@ def _list(path: Path, others: list[Path], *, as_json: bool) -> int:
 
     with open_readonly(path) as file:
         if as_json:
-            import orjson  # noqa: PLC0415
+            from rxpipe.views.document import json_text  # noqa: PLC0415
 
             for step, kind, description, key, part, value in readable(file):
                 row = {"step": step, "kind": kind, "holds": description, "key": key, "part": part, "value": value}
-                print(orjson.dumps(row, default=str).decode())
+                print(json_text(row))
             return 0
         from rxpipe.views.states import listing  # noqa: PLC0415
 

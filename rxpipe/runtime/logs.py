@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
+from rxpipe.elements import writable
 from rxpipe.errors import escaped
 from rxpipe.language.hidden import masked
 
@@ -111,7 +112,7 @@ def _json_sink(sink: Any) -> Any:
 
     def write(message: Message) -> None:
         record = message.record
-        line: dict[str, Any] = {
+        line: dict[str, str] = {
             "time": record["time"].isoformat(timespec="milliseconds"),
             "level": record["level"].name,
             "message": record["message"],
@@ -122,7 +123,7 @@ def _json_sink(sink: Any) -> Any:
             line["traceback"] = "".join(
                 traceback.format_exception(exception.type, exception.value, exception.traceback)
             )
-        text = masked(orjson.dumps(line, default=str).decode("utf-8", "replace")) + "\n"
+        text = masked(orjson.dumps({name: writable(told) for name, told in line.items()}).decode()) + "\n"
         stream = sys.stderr if sink is None else sink
         if callable(stream):
             stream(text)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rxpipe.elements import Row, as_dict
+from rxpipe.elements import Row, as_dict, writable
 from rxpipe.expressions.rowview import arranged, reader
 from rxpipe.parameters.types import KNOWN_NAMES_ONLY, Expr
 
@@ -120,3 +121,30 @@ def _nest(
         groups[tuple(read(row) for read in readers)].append(row)
     for row, made in zip(rows, objects, strict=True):
         made[name] = _value(nested, groups.get(tuple(read(row) for read in readers), ()), tables)
+
+
+def json_text(value: Any, *, indent: bool = False) -> str:
+    """Any value as JSON: NaN and infinity are null, what has no form is its text.
+
+    Halves of surrogate pairs, which the names of files may have, are escapes; whole numbers may have any size.
+    """
+    import orjson  # noqa: PLC0415  # only where JSON is asked for
+
+    option = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
+    try:
+        return orjson.dumps(value, default=str, option=option | (orjson.OPT_INDENT_2 if indent else 0)).decode()
+    except TypeError:  # what is rare is looked for only now
+        separators = None if indent else (",", ":")
+        made = _plain(value, lambda odd: orjson.loads(orjson.dumps(odd, default=str, option=option)))
+        return json.dumps(made, ensure_ascii=False, indent=2 if indent else None, separators=separators)
+
+
+def _plain(value: Any, other: Callable[[Any], Any]) -> Any:
+    """The value made of what Python's own JSON writes; `other` does that for what is no text, whole number or list."""
+    if isinstance(value, str):
+        return writable(value)
+    if isinstance(value, int):
+        return value
+    if isinstance(value, Mapping):
+        return {writable(str(name)): _plain(part, other) for name, part in value.items()}
+    return [_plain(part, other) for part in value] if isinstance(value, list | tuple) else other(value)

@@ -7,7 +7,7 @@ import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
-from json import dumps
+from json import dumps, loads
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,30 @@ def test_whatever_files_are_called(paths: list[list[bytes]]) -> None:
         read, context = read_all(root)
         assert read == expected
         assert not context.errors
+
+
+def test_names_that_are_no_utf8_go_through_states_errors_and_dead_letters(tmp_path: Path) -> None:
+    name = os.fsdecode(os.path.join(os.fsencode(tmp_path), b"logs", b"\xff.jsonl"))
+    os.makedirs(os.path.dirname(name))
+    Path(name).write_text('{"a": 1}\nno JSON\n')
+    graph = load_text(f"""
+graph: odd
+streams:
+  records:
+    - watch: {{paths: ["{tmp_path}/logs"]}}
+    - read_lines
+    - parse_json: {{fields: {{a: a, path: "@path"}}}}
+  sums: [{{from: records}}, {{aggregate: {{by: [path], n: count()}}}}, {{pivot: {{on: path, value: sum(n)}}}}, changes]
+  dead: [{{from: errors}}, {{to_dead_letters: "{tmp_path}/dead"}}]
+  errors_too: [{{from: errors}}, {{to_jsonl: "{tmp_path}/errors"}}]
+""")
+    for _ in range(2):  # the second finds the state of the first
+        with graph.run(once=True, state=str(tmp_path / "state.sqlite")) as run:
+            run.wait()
+        assert run.status().state == "done"
+    for file in ("dead", "errors"):
+        [line] = (tmp_path / file).read_text().splitlines()
+        assert loads(line)["path"] == f"{tmp_path}/logs/\\udcff.jsonl"
 
 
 def test_loops_and_what_is_no_file(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import math
 import re
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -437,6 +439,26 @@ def test_json() -> None:
     found = orjson.loads(text)
     assert found["start"] == "2026-01-02T00:00:00Z"
     assert [row["model"] for row in found["models"]] == sorted(str(row["model"]) for row in MODELS)
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_json_of_what_has_no_form_there(terminal: bool) -> None:
+    shown = Shown(json=True, terminal=terminal, interactive=False)
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    odd = {"path": "a\udcff", "n": 2**70, "x": math.nan, "at": moment, "in": [{"\udcfe": (1.5, None, True)}]}
+    shown.source.on_next(table("t", [odd]))
+    shown.source.on_completed()
+    assert json.loads(shown.written()) == {
+        "t": [
+            {
+                "path": "a\\udcff",
+                "n": 2**70,
+                "x": None,
+                "at": "2026-01-02T00:00:00Z",
+                "in": [{"\\udcfe": [1.5, None, True]}],
+            }
+        ]
+    }
 
 
 def test_json_without_a_document() -> None:

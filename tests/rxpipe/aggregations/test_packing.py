@@ -24,7 +24,8 @@ def unfolded(value: Any) -> Any:
 zones: Any = st.sampled_from([None, UTC, timezone(timedelta(hours=2)), timezone(timedelta(minutes=-90))])
 moments = st.datetimes(timezones=zones).map(unfolded)
 decimals = st.decimals(allow_nan=False, allow_infinity=False, min_value=-9, max_value=9, places=2)
-plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
+texts = st.text(st.characters() | st.characters(categories=["Cs"]), max_size=5)
+plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | texts
 times = moments | st.dates() | st.times().map(unfolded) | st.timedeltas()
 scalars = plain | st.binary(max_size=5) | decimals | st.decimals(allow_nan=False) | times | st.uuids()
 values = st.recursive(
@@ -32,7 +33,7 @@ values = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.lists(inner, max_size=3).map(tuple)
-        | st.dictionaries(st.text(max_size=3) | scalars, inner, max_size=3)
+        | st.dictionaries(texts | scalars, inner, max_size=3)
         | st.sets(scalars, max_size=3)
         | st.frozensets(scalars, max_size=3)
     ),

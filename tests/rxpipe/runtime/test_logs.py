@@ -84,6 +84,8 @@ def test_a_function_as_sink() -> None:
     logger.info("b")
     assert lines[0].endswith("INFO    a\n")
     assert json.loads(lines[1])["message"] == "b"
+    logger.info("names of files may be odd: {}", "\udcff")
+    assert json.loads(lines[-1])["message"] == "names of files may be odd: \\udcff"
 
 
 def test_exceptions_in_text_do_not_show_values() -> None:
