@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,9 +102,9 @@ class TableReader:
         return _Page(_dicts(self._found, self._found.fetchmany(self._most)))
 
     def _behind(self, cursor: str) -> _Page:
-        at, column = self._read_to, quoted(cursor)
+        at, column = self._read_to, f"source.{quoted(cursor)}"  # in quotes alone it would be a text where there is none
         where = f"{column} IS NOT NULL" if at is None else f"{column} >= ?"
-        text = f"SELECT {column}, * FROM {self._source} WHERE {where} ORDER BY {column} LIMIT ?"  # noqa: S608  # likewise
+        text = f"SELECT {column}, source.* FROM {self._source} AS source WHERE {where} ORDER BY {column} LIMIT ?"  # noqa: S608  # likewise
         values = () if at is None else (at.value,)
         count = 0 if at is None else at.seen
         found = self._open().execute(text, (*values, self._most + count))
@@ -122,6 +123,7 @@ class TableReader:
         if self._db is None:
             uri = f"{self._path.absolute().as_uri()}?mode=ro"
             self._db = sqlite3.connect(uri, uri=True, timeout=PATIENCE, check_same_thread=False, isolation_level=None)
+            self._db.text_factory = partial(str, encoding="utf-8", errors="replace")  # else one row would end it all
         return self._db
 
     def close(self) -> None:

@@ -31,15 +31,15 @@ def read_table(
 ) -> Observable[Batch]:
     """Emit the rows of an SQLite table or query as records, with a `cursor` only those not emitted before.
 
-    A record has the columns as its fields. With `cursor` the rows come in its order, each once, also over restarts: the
-    column must grow with each row that is added, as an `INTEGER PRIMARY KEY AUTOINCREMENT` or the time of an insertion
-    does. Rows of the same value come in the order in which the query gives them; a null never comes. A row that is
-    changed later comes again if its cursor grew. Without `cursor` each round emits all rows, as they were when it
-    began.
+    A record has the columns as its fields; in a text, what is no UTF-8 becomes U+FFFD. With `cursor` the rows come in
+    its order, each once, also over restarts: the column must grow with each row that is added, as an `INTEGER PRIMARY
+    KEY AUTOINCREMENT` or the time of an insertion does. Rows of the same value come in the order in which the query
+    gives them; a null never comes. A row that is changed later comes again if its cursor grew. Without `cursor` each
+    round emits all rows, as they were when it began.
 
     The database is only read. With a cursor it is open for as long as a batch takes, without for a whole round. One
-    that is missing, locked or has no such table goes to `errors`, once, and is tried again in the next round. Completes
-    behind the only round; with `every` when the run drains.
+    that is missing, locked or has no such table or column goes to `errors`, once, and is tried again in the next round.
+    Completes behind the only round; with `every` when the run drains.
 
     Args:
         path: The database; `~` is expanded.

@@ -172,6 +172,23 @@ def test_what_cannot_be_read_is_told_once_and_tried_again(tmp_path: Path) -> Non
     ]
 
 
+def test_a_cursor_that_is_no_column_is_told(database: Database) -> None:
+    database.add(1)
+    reading = Reading(database.path, table="t", cursor="di")
+    assert reading.look() == []
+    assert [error.reason for error in reading.context.errors] == ["cannot be read: no such column: source.di"]
+
+
+@pytest.mark.parametrize("options", [{"cursor": "id", "rows": 2}, {"rows": 2}, {}])
+def test_a_text_that_is_no_utf8_keeps_no_row_from_being_read(database: Database, options: dict[str, Any]) -> None:
+    database.add(1, 2)
+    database.run("INSERT INTO t (at, text) VALUES (3, CAST(X'61FF' AS TEXT))")
+    database.add(4)
+    reading = Reading(database.path, table="t", field="text", **options)
+    assert reading.look() == ["x", "x", "a\ufffd", "x"]
+    assert not reading.context.errors
+
+
 def test_a_locked_database_is_waited_for(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rxpipe.operators.files._tablereader.PATIENCE", 0.01)
     database.add(1)
