@@ -54,6 +54,19 @@ def cast_texts(kind: CastType, texts: Sequence[Any]) -> list[Any]:
     return [*map(_CASTS[kind], texts)]
 
 
+def cast_column(name: str, kind: CastType, texts: Sequence[Any]) -> list[Any]:
+    """The same, with the name of the field in the error.
+
+    Raises:
+        ValueError: A text is no value of the type.
+    """
+    try:
+        return cast_texts(kind, texts)
+    except (ValueError, OverflowError) as error:
+        msg = f"{name!r} {error}"
+        raise ValueError(msg) from error
+
+
 def _str(value: Any) -> str | None:
     if value is None or type(value) is str:
         return value

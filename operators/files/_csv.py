@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from rxpipe.casting import CastType, cast_texts
+from rxpipe.casting import CastType, cast_column
 from rxpipe.errors import ParameterError, ParameterProblem
 
 UNCLOSED = -1
@@ -127,7 +127,7 @@ def rows_of(
             raise ValueError(msg)
     for name, kind in types.items():
         if kind != "str":
-            for row, value in zip(rows, cast_texts(kind, [row[name] for row in rows]), strict=True):
+            for row, value in zip(rows, cast_column(name, kind, [row[name] for row in rows]), strict=True):
                 row[name] = value
     return rows
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
-from rxpipe.casting import HINTS, CastType, cast_texts
+from rxpipe.casting import HINTS, CastType, cast_column
 from rxpipe.context import current
 from rxpipe.elements import Batch, LineDelta, Row
 from rxpipe.errors import ParameterError, ParameterProblem, RxpipeError, did_you_mean, nearest, shortened
@@ -136,19 +136,10 @@ def _matching(pattern: str, types: dict[str, CastType]) -> Parse:
         else:
             columns = [[match[number] for match in matches if match] for number in numbers]
         for number, name, kind in casts:
-            columns[number] = _column(name, kind, columns[number])
+            columns[number] = cast_column(name, kind, columns[number])
         return [row_type(*values) for values in zip(*columns, strict=True)]
 
     return parse
-
-
-def _column(name: str, kind: CastType, values: Sequence[Any]) -> list[Any]:
-    """Values of a type, with the field's name in the error of one that is none."""
-    try:
-        return cast_texts(kind, values)
-    except (ValueError, OverflowError) as error:
-        msg = f"{name!r} {error}"
-        raise ValueError(msg) from error
 
 
 def _logfmt(types: dict[str, CastType]) -> Parse:
@@ -158,7 +149,7 @@ def _logfmt(types: dict[str, CastType]) -> Parse:
         rows = [_pairs(line) for line in data.decode().split("\n")]
         for name, kind in types.items():
             having = [row for row in rows if name in row]
-            for row, value in zip(having, _column(name, kind, [row[name] for row in having]), strict=True):
+            for row, value in zip(having, cast_column(name, kind, [row[name] for row in having]), strict=True):
                 row[name] = value
         return rows
 

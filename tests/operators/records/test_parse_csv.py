@@ -100,7 +100,7 @@ def test_a_bad_line_harms_no_other() -> None:
     lines = [data[start - 50 : end - 50] for _, start, end, _, _ in fed.errors]
     assert lines == [b"2", b'3,"b', b"4", b"x,d", b"5,\xff", b'6,"e"f']
     assert fed.errors[0][3:] == ("2", "no valid record: must have 2 fields; got 1")
-    assert fed.errors[3][4] == "no valid record: must be a whole number; got 'x'"
+    assert fed.errors[3][4] == "no valid record: 'n' must be a whole number; got 'x'"
 
 
 def test_a_quoted_line_break_makes_two_lines() -> None:
