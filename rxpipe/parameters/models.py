@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import os
 from collections.abc import Mapping
-from typing import Annotated, Any
+from dataclasses import is_dataclass
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from msgspec.structs import replace
 from pydantic import (
@@ -122,6 +124,7 @@ def _problems(
     operator: str, model: type[BaseModel], values: Mapping[str, Any], error: ValidationError
 ) -> list[ParameterProblem]:
     found: dict[tuple[str | int, ...], ParameterProblem] = {}
+    other_forms: set[tuple[str | int, ...]] = set()
     for detail in error.errors(include_url=False):
         kind = detail["type"]
         path, value = _inside(values, detail["loc"])
@@ -132,12 +135,7 @@ def _problems(
         column = 0
         on_name = False
         if kind in ("extra_forbidden", "unexpected_keyword_argument"):  # of a mapping, of a dataclass
-            name = str(path[-1]) if path else "?"
-            names = [_name(field) for field in model.model_fields]
-            guess = nearest(name, names)
-            message = f"unknown parameter {name!r}{did_you_mean(guess)}"
-            if guess is None:
-                message += f"; {operator!r} takes {', '.join(map(repr, names)) or 'no parameters'}"
+            message = _unknown(operator, model, path)
             on_name = True
         elif kind == "missing":
             missing = [str(part) for part in detail["loc"][len(path) :]]
@@ -154,7 +152,33 @@ def _problems(
         if path in found and not on_name and kind != "missing":
             message = f"{found[path].message.split('; got ')[0]}, or {message}"
         found[path] = ParameterProblem(path, message, column, on_name)
-    return list(found.values())
+        if kind != "missing" and len(detail["loc"]) > len(path):  # it names the form, of several, that this is not
+            other_forms.add(path)
+    within = {path[:length] for path in found for length in range(len(path))}
+    return [problem for path, problem in found.items() if path not in other_forms & within]
+
+
+def _unknown(operator: str, model: type[BaseModel], path: tuple[str | int, ...]) -> str:
+    """What to say of a key that is none."""
+    name = str(path[-1]) if path else "?"
+    names, takes = [_name(field) for field in model.model_fields], f"{operator!r} takes"
+    if len(path) > 1:
+        names, takes = _keys_at(model.model_fields[_PREFIX + str(path[0])].annotation, path[1:-1]), "there are"
+    guess = nearest(name, names)
+    if guess is not None:
+        return f"unknown parameter {name!r}{did_you_mean(guess)}"
+    return f"unknown parameter {name!r}; {takes} {', '.join(map(repr, names)) or 'no parameters'}"
+
+
+def _keys_at(form: Any, path: tuple[str | int, ...]) -> list[str]:
+    """The keys that a value of a type may have, at a path inside it."""
+    if get_origin(form) in (Annotated, Union, UnionType):
+        members = get_args(form)[:1] if get_origin(form) is Annotated else get_args(form)
+        return [key for member in members for key in _keys_at(member, path)]
+    if is_dataclass(form) or hasattr(form, "__total__"):  # of a mapping with declared keys
+        keys = get_type_hints(form, include_extras=True)
+        return _keys_at(keys.get(str(path[0])), path[1:]) if path else [*keys]
+    return _keys_at(get_args(form)[-1], path[1:]) if path and get_args(form) else []
 
 
 def _inside(values: Any, location: tuple[str | int, ...]) -> tuple[tuple[str | int, ...], Any]:

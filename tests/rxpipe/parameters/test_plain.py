@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from pydantic import ConfigDict, TypeAdapter
 from typing_extensions import TypedDict
 
+from rxpipe import operators as ops
 from rxpipe.errors import ParameterError
 from rxpipe.language.datafiles import DataFiles
 from rxpipe.language.hidden import SHORTEST, Hidden
@@ -239,3 +240,20 @@ def test_a_graph_without_mistakes_needs_no_pydantic_and_nothing_logged_no_loguru
     assert "rxpipe.operators.records.parse_json" in found
     needless = {"annotated_types", "difflib", "importlib.metadata", "loguru", "multiprocessing", "prometheus_client"}
     assert found & {*needless, "pydantic", "pydantic_core", "pydantic_settings", "rich"} == set()
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ({"type": "itn"}, r"parse_json: fields\.n\.type: must be 'any', .* or 'object'; got 'itn'\Z"),
+        ({"path": "n", "typ": "int"}, r"parse_json: fields\.n\.typ: unknown parameter 'typ', did you mean 'type'\?\Z"),
+        ({"zzz": 1}, r"unknown parameter 'zzz'; there are 'path', 'type'\Z"),
+        (5, r"parse_json: fields\.n: must be a valid string, or must be a valid dictionary; got 5\Z"),
+    ],
+)
+def test_problems_inside_a_value_of_several_forms(value: Any, problem: str) -> None:
+    """What is told is what is wrong in the form that was meant, with the names that are known there."""
+    with pytest.raises(ParameterError) as refused:
+        ops.parse_json(fields={"n": value})
+    assert re.match(rf"(?s).*{problem}", str(refused.value))
+    assert len(refused.value.problems) == 1
