@@ -90,8 +90,8 @@ class _Emitted:
         """The rows of a table that are new, and those that are taken back; it is then taken as emitted."""
         before = self._rows.get(table.name, {})
         now = _told_apart(table)
-        taken = [which for which, row in before.items() if which not in now or now[which] != row]
-        added = [which for which, row in now.items() if which not in before or before[which] != row]
+        taken = [which for which, row in before.items() if which not in now or _differ(now[which], row)]
+        added = [which for which, row in now.items() if which not in before or _differ(before[which], row)]
         self._rows[table.name] = now
         if self._persistent:
             self._dirty.update(dict.fromkeys((table.name, which) for which in (*taken, *added)))
@@ -102,6 +102,11 @@ class _Emitted:
             row = self._rows[name].get(which)
             yield pack_key((name, which)), "", None if row is None else pack([name, which, row])
         self._dirty.clear()
+
+
+def _differ(one: Row, other: Row) -> bool:
+    """Whether two rows are not the same; NaN, which equals nothing, is the same as NaN."""
+    return bool(one != other) and pack(one) != pack(other)
 
 
 def _told_apart(table: Table) -> dict[Hashable, dict[str, Any]]:

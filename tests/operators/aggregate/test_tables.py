@@ -111,6 +111,13 @@ def test_parameters_of_a_histogram(parameters: dict[str, Any], message: str) -> 
 keyed = st.dictionaries(st.sampled_from("abcd"), st.integers(0, 3))
 
 
+def test_nan_that_stays_is_no_change(fed: Any) -> None:
+    run = fed(ops.changes())
+    for n in (math.nan, float("nan"), 1.0, float("nan")):
+        run.source.on_next(table([{"k": "a", "n": n}], "k"))
+    assert [len(batch.rows) for batch in run.seen] == [1, 1, 1]
+
+
 @given(st.lists(keyed, max_size=8), st.booleans(), st.data())
 def test_changes_add_up_to_the_table(
     fed: Any, states: list[dict[str, int]], has_key: bool, data: st.DataObject
