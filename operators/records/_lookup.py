@@ -132,6 +132,7 @@ class Lookup:
         prefix: Put before the columns' names.
 
     Attributes:
+        names: All columns that a row has, but the key.
         columns: The columns that are given, with the types of their values.
         rows: For each key their values.
     """
@@ -151,6 +152,7 @@ class Lookup:
         self._prefix = prefix
         self._stamp: list[tuple[int, int, int] | None] = []
         self._types: Types = columns if isinstance(columns, dict) else {}
+        self.names: list[str] = []
         self.columns: dict[str, Any] = {}
         self.rows: dict[Any, tuple[Any, ...]] = {}
         self.read()
@@ -165,6 +167,7 @@ class Lookup:
         self._stamp = self._stamps()
         rows = self._load()
         names = dict.fromkeys(name for row in rows for name in row if name != self._on)
+        self.names = [*names]
         columns = list(names if self._wanted is None else self._wanted)
         made: dict[Any, tuple[Any, ...]] = {}
         numbers: dict[Any, tuple[Any, ...]] = {}

@@ -9,7 +9,7 @@ from reactivex import Observable
 
 from rxpipe.context import Context
 from rxpipe.elements import Row
-from rxpipe.errors import RxpipeError
+from rxpipe.errors import RxpipeError, did_you_mean, nearest
 from rxpipe.expressions import Expression, parse
 from rxpipe.expressions.fields import field_types
 from rxpipe.expressions.known import KnownFields
@@ -18,6 +18,7 @@ from rxpipe.fusion.lift import Records, Reject, lift
 from rxpipe.fusion.loop import Loop
 from rxpipe.fusion.rows import Fusible, compile_values, row_struct
 from rxpipe.language.datafiles import DataFiles, find_file
+from rxpipe.log import logger
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.records._decode import FieldType
 from rxpipe.operators.records._lookup import Lookup, LookupFileError, Types, read_rows, rows_of
@@ -63,8 +64,8 @@ def enrich(
         table: The look-up itself: rows, or a mapping of keys to rows or to plain values (their column is `value`).
         on: The look-up's key column; by default named like the key. In a mapping it is what the rows are under.
         inside: Dotted path to the rows inside a JSON file.
-        columns: Columns to add; by default all but the key. With types, as in `parse_json`, values are checked: they
-            must be of the type declared, or null.
+        columns: Columns to add; by default all but the key. One that no row has is warned of. With types, as in
+            `parse_json`, values are checked: they must be of the type declared, or null.
         prefix: What the added fields' names begin with.
 
     Example:
@@ -90,7 +91,12 @@ def enrich(
                 return _rows_of_table(table, column, types)
             return [row for path in paths for row in read_rows(path, inside, column, types)]
 
-        joined = _Enriching(context, parse(key), Lookup(load, paths, column, columns, prefix))
+        lookup = Lookup(load, paths, column, columns, prefix)
+        for name in columns or ():
+            if lookup.names and name not in lookup.names:
+                guess = did_you_mean(nearest(name, lookup.names))
+                logger.warning("{}: no row of the look-up has a column {!r}{}", context.name, name, guess)
+        joined = _Enriching(context, parse(key), lookup)
         return Fusible(joined.rows, joined.write, joined.refresh)
 
     return lift(source, make)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loguru import logger
 from reactivex.subject import Subject
 
 from rxpipe.elements import Batch
@@ -38,6 +39,17 @@ class Live:
         self.context.virtual.advance_by(after)
         self.source.on_next(Batch([row]))
         return self.seen[-1].dicts()[0]
+
+
+def test_a_column_that_no_row_has_is_warned_of(through: Through) -> None:
+    told: list[str] = []
+    number = logger.add(told.append, format="{message}")
+    step = enrich("model", table={"a": {"price": 1}}, columns=["prise", "price"])
+    assert through(step, [{"model": "a"}])[0].dicts() == [{"model": "a", "prise": None, "price": 1}]
+    logger.remove(number)
+    assert [line.partition(": ")[2] for line in told] == [
+        "no row of the look-up has a column 'prise', did you mean 'price'?\n"
+    ]
 
 
 @pytest.mark.parametrize("make", [lambda model: {"model": model, "n": 1}, lambda model: ROW(model, 1)])
