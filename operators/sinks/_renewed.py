@@ -103,7 +103,7 @@ class Renewed:
             self._failure = f"{type(error).__name__}: {error}"
             self._changed = True
         elif self._context.on_error is None:
-            raise error
+            self._context.fail(error)
         else:
             self._failure, self._tried = None, 0
             self._context.reject(error, path=str(self._path))
