@@ -64,6 +64,9 @@ class Known:
         return {os.fsdecode(key): decode(value) for key, _, value in rows if key != _STARTED}
 
     def _lose(self, path: str, row: Row) -> None:
+        if not row.offset and row.packed is None:  # nothing was read of it: there is nothing to remember
+            self.note(path)
+            return
         before = self.leaving.get(path)
         if before is not None:
             self._drop_log(before)
@@ -239,14 +242,20 @@ class Known:
             if tail.same_at(path):
                 self._move(tail, path)
                 return
-        self._remove(tail)
+        if beside:
+            self._set_aside(tail)
+        else:
+            self._remove(tail)
 
     def _move(self, tail: Tail, path: str) -> None:
         """A file is read on under another path; one that only took over its inode, or is to be read anew, is not."""
         if tail.path == path and self.live.get(path) is tail:
             return
-        if not self._follow or not tail.same_at(path):
+        if not self._follow:
             self._remove(tail, rest=False)
+            return
+        if not tail.same_at(path):
+            self._set_aside(tail)
             return
         old_path = tail.path
         if self.live.get(old_path) is tail:
@@ -265,6 +274,18 @@ class Known:
             waiting = self._release(old_path)
             if waiting is not None:
                 self._dirty(waiting, waiting.size)
+
+    def _set_aside(self, tail: Tail) -> None:
+        """Another file took over the inode of one, which is gone; what it was compressed to may still be told of."""
+        if tail.packed is not None or not tail.offset or self.leaving.get(tail.path) not in (None, tail):
+            self._remove(tail, rest=False)
+            return
+        if self.live.get(tail.path) is tail:
+            del self.live[tail.path]
+        if self.by_identity.get(tail.identity) is tail:
+            del self.by_identity[tail.identity]
+        self.leaving[tail.path] = tail
+        self.lost.add(tail)
 
     def _remove(self, tail: Tail, *, rest: bool = True) -> None:
         """A file is gone: its turn comes to read what is left and to tell."""

@@ -303,9 +303,9 @@ def test_an_inode_that_another_file_took_over(start: Any, logs: Path, monkeypatc
         patch.setattr(os, "fstat", fstat)
         subject.on_next(FileEvent("rename", str(logs / "b"), state, state, str(logs / "a")))
         context.virtual.advance_by(0)
-    assert isinstance(seen[0], OriginGone)
-    assert seen[0].path == str(logs / "a")
-    assert [delta.data for delta in seen[1:]] == [b"2\n"]
+    assert [delta.data for delta in seen] == [b"2\n"]
+    context.virtual.advance_by(3)  # what it was compressed to might have turned up
+    assert [element.path for element in seen[1:] if isinstance(element, OriginGone)] == [str(logs / "a")]
 
 
 def test_start_at_the_end(start: Any, logs: Path) -> None:
