@@ -271,6 +271,7 @@ def test_rotated_and_compressed_at_any_moment(actions: list[str], block: int) ->
         kept = 0
         inodes: dict[Path, int] = {}
         gone: set[int] = set()
+        packed: dict[int, bool] = {}
         in_order = True
         for number, action in enumerate(actions):
             if action == "write":
@@ -297,9 +298,11 @@ def test_rotated_and_compressed_at_any_moment(actions: list[str], block: int) ->
                 follower.crash(states, kept)
             before, inodes = inodes, {path: path.stat().st_ino for path in Path(folder).iterdir()}
             gone |= {*before.values()} - {*inodes.values()}
-            in_order &= gone.isdisjoint(
-                inodes.values()
-            )  # a file that has the inode of another one may have its turn late
+            taken_over = not gone.isdisjoint(inodes.values()) or any(
+                packed.setdefault(inode, path.suffix == ".gz") != (path.suffix == ".gz")
+                for path, inode in inodes.items()
+            )
+            in_order &= not taken_over  # a file that has the inode of another one may have its turn late
         for _ in range(10):
             follower.look()
         follower.stop()
