@@ -55,7 +55,9 @@ class Known:
         self._persistent = saved.persistent
         rows = list(saved.items())
         self.saved = self._restore(rows)
-        self._saved_at = {(row.device, row.inode): path for path, row in self.saved.items()}
+        self._saved_at: dict[tuple[int, int], list[str]] = {}
+        for path, row in self.saved.items():
+            self._saved_at.setdefault((row.device, row.inode), []).append(path)
         self._from_end = self._note_start = from_end and not rows
 
     def _restore(self, rows: list[tuple[bytes, str, bytes]]) -> dict[str, Row]:
@@ -187,7 +189,7 @@ class Known:
     def _renamed(self, old_path: str, path: str, state: FileState) -> None:
         """A file has another name now."""
         self._unsaved(old_path)
-        tail = self._elsewhere(state)
+        tail = self._elsewhere(path, state)
         if tail is not None:
             self._move(tail, path)
 
@@ -211,7 +213,7 @@ class Known:
         else:
             if row is not None:
                 self._lose(path, row)
-            other = self._elsewhere(state)
+            other = self._elsewhere(path, state)
             if other is not None:
                 self._move(other, path)
                 if path in self.live:
@@ -222,12 +224,13 @@ class Known:
         self.live[path] = self.by_identity[state.identity] = tail
         return tail
 
-    def _elsewhere(self, state: FileState) -> Tail | None:
-        """The file with this identity, if it was known under another path or saved under one."""
-        path = self._saved_at.get(state.identity)
-        row = None if path is None else self.saved.pop(path, None)
-        if path is not None and row is not None:
-            self._lose(path, row)
+    def _elsewhere(self, path: str, state: FileState) -> Tail | None:
+        """The file that is at a path now, if it was known under another path or saved under one."""
+        rows = [(old, self.saved[old]) for old in self._saved_at.get(state.identity, ()) if old in self.saved]
+        if len(rows) > 1:  # its inode was another file's before
+            rows = [(old, row) for old, row in rows if Tail.restored(old, row).same_at(path)]
+        for old, _ in rows[:1]:
+            self._lose(old, self.saved.pop(old))
         return self.by_identity.get(state.identity)
 
     def _displace(self, tail: Tail) -> None:
