@@ -207,8 +207,9 @@ class Known:
 
     def _tail_at(self, path: str, state: FileState, *, known: bool) -> Tail:
         """The file that turned up at a path: a saved one, one that was elsewhere before, or a new one."""
+        saved = self._saved_as(path, state)
         row = self.saved.pop(path, None)
-        if row is not None and (row.device, row.inode) == state.identity:
+        if row is not None and saved == path:
             tail = self._note_log(Tail.restored(path, row))
         else:
             if row is not None:
@@ -226,12 +227,17 @@ class Known:
 
     def _elsewhere(self, path: str, state: FileState) -> Tail | None:
         """The file that is at a path now, if it was known under another path or saved under one."""
-        rows = [(old, self.saved[old]) for old in self._saved_at.get(state.identity, ()) if old in self.saved]
-        if len(rows) > 1:  # its inode was another file's before
-            rows = [(old, row) for old, row in rows if Tail.restored(old, row).same_at(path)]
-        for old, _ in rows[:1]:
-            self._lose(old, self.saved.pop(old))
+        saved = self._saved_as(path, state)
+        if saved is not None:
+            self._lose(saved, self.saved.pop(saved))
         return self.by_identity.get(state.identity)
+
+    def _saved_as(self, path: str, state: FileState) -> str | None:
+        """The path under which the file was saved that is at a path now: this one, or where it was before."""
+        found = [old for old in self._saved_at.get(state.identity, ()) if old in self.saved]
+        if len(found) > 1:  # its inode was another file's before
+            found = [old for old in found if Tail.restored(old, self.saved[old]).same_at(path)]
+        return path if path in found else next(iter(found), None)
 
     def _displace(self, tail: Tail) -> None:
         """Another file is where this one was: it was renamed beside, or is gone."""
