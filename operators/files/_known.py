@@ -73,7 +73,8 @@ class Known:
         if before is not None:
             self._drop_log(before)
         tail = self._note_log(Tail.restored(path, row))
-        self.leaving[path] = self.by_identity[tail.identity] = tail
+        self.leaving[path] = tail
+        self.by_identity.setdefault(tail.identity, tail)  # a live one may have its inode by now
         self.lost.add(tail)
 
     def _note_log(self, tail: Tail) -> Tail:
