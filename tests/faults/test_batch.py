@@ -57,7 +57,7 @@ def test_nothing_is_paid_twice(tmp_path: Path, tasks: int, kills: int, rate: str
         for _ in range(kills):
             before = service.stats().get("answered", 0)
             run = subprocess.Popen(command, cwd=tmp_path, env=environ, stderr=subprocess.PIPE)
-            until(partial(_goes_on, service, before, run))
+            until(partial(_goes_on, service, before, run), deadline=90)  # the rate may be used up for a minute
             time.sleep(rng.random() * (0.4 if kills < 10 else 4))  # the random moment of the kill
             run.send_signal(signal.SIGKILL)
             run.communicate()

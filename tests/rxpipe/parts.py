@@ -26,9 +26,9 @@ def threads_of_runs() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name.startswith("rxpipe-")}
 
 
-def until(condition: Callable[[], bool], what: str = "the condition") -> None:
+def until(condition: Callable[[], bool], what: str = "the condition", *, deadline: float = DEADLINE) -> None:
     """Wait for something that another thread does."""
-    end = time.monotonic() + DEADLINE
+    end = time.monotonic() + deadline
     pause = threading.Event()
     while not condition():
         assert time.monotonic() < end, f"{what} did not come true"
