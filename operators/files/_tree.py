@@ -201,10 +201,10 @@ def _events(files: dict[str, FileState], changed: Found, moved: dict[str, str]) 
     if len(rest) > 1:
         rest.sort(key=_turn)
     renames = _renames(files, changed, moved, came_from)
-    if not _compressing(removed, renames, rest):
-        return removed + renames + rest
-    packed = [event for event in removed + renames + rest if _is_packed(event.path) and event.kind in _COMING]
-    return packed + [event for event in removed + renames + rest if event not in packed]
+    events = removed + renames + rest
+    if _compressing(removed, renames, rest):
+        events.sort(key=lambda event: not (_is_packed(event.path) and event.kind in _COMING))
+    return events
 
 
 def _compressing(removed: list[FileEvent], renames: list[FileEvent], rest: list[FileEvent]) -> bool:

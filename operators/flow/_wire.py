@@ -121,8 +121,11 @@ def send(to: socket.socket, message: Message, slot: memoryview | None = None) ->
     """
     lengths = [*map(len, message)]
     parts = message
-    if slot is not None and len(message) > 1 and (size := sum(lengths[1:])) <= len(slot):
-        slot[:size] = b"".join(message[1:]) if len(message) > 2 else message[1]  # noqa: PLR2004
+    if slot is not None and sum(lengths[1:]) <= len(slot):
+        at = 0
+        for block in message[1:]:
+            slot[at : at + len(block)] = block
+            at += len(block)
         lengths[1:] = [length + _SHARED for length in lengths[1:]]
         parts = message[:1]
     head = _COUNT.pack(len(message)) + struct.pack(f"!{len(message)}Q", *lengths)
