@@ -51,8 +51,8 @@ def _open_standard_streams() -> None:
 
 def _run(arguments: Sequence[str] | None) -> int:
     parsed = parser().parse_args(arguments)
-    from rxpipe.errors import GraphError, RxpipeError, escaped  # noqa: PLC0415  # `--help` needs none of it
-    from rxpipe.language.hidden import masked  # noqa: PLC0415
+    from rxpipe.errors import GraphError, RxpipeError, escaped
+    from rxpipe.language.hidden import masked
 
     command = importlib.import_module(_module(parsed.command))
     gc.disable()  # what is loaded stays: a run looks for garbage again, see `rxpipe.runtime.memory`
@@ -87,7 +87,7 @@ def _reader_gone() -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line."""
-    from rxpipe import __version__  # noqa: PLC0415
+    from rxpipe import __version__
 
     made = argparse.ArgumentParser(
         prog="rxpipe",

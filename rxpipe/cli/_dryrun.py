@@ -13,8 +13,8 @@ SHOWN = 40
 
 def told(found: DryRun) -> str:
     """A dry run in words: how much, how long, how dear, and the first tasks."""
-    from rxpipe.operators.tasks._words import rounded  # noqa: PLC0415  # commands import only what they need
-    from rxpipe.tasks.report import money  # noqa: PLC0415
+    from rxpipe.operators.tasks._words import rounded
+    from rxpipe.tasks.report import money
 
     count = len(found.due)
     whys = [f"{number:,} {why}" for why in ("new", "changed", "open", "again") if (number := _count(found, why))]

@@ -30,7 +30,7 @@ class Interrupts:
     """
 
     def __init__(self, run: AsyncRun, output: Output) -> None:
-        from rxpipe.parameters.units import seconds  # noqa: PLC0415  # only who waits needs it
+        from rxpipe.parameters.units import seconds
 
         self._run = run
         self._output = output
@@ -77,8 +77,8 @@ class Interrupts:
         telling.cancel()
 
     def _tell(self) -> None:
-        from rxpipe.log import logger  # noqa: PLC0415  # only who waits needs it
-        from rxpipe.parameters.units import format_duration  # noqa: PLC0415
+        from rxpipe.log import logger
+        from rxpipe.parameters.units import format_duration
 
         allowed = format_duration(self._drain_timeout)
         logger.info("finishing what was read, for {} at most; Ctrl-C again ends at once", allowed)

@@ -32,10 +32,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
-    from rxpipe.cli import GRAPH_WRONG  # noqa: PLC0415  # each command imports only what it needs
-    from rxpipe.errors import GraphError  # noqa: PLC0415
-    from rxpipe.language.config import load  # noqa: PLC0415
-    from rxpipe.runtime.logs import configure  # noqa: PLC0415
+    from rxpipe.cli import GRAPH_WRONG
+    from rxpipe.errors import GraphError
+    from rxpipe.language.config import load
+    from rxpipe.runtime.logs import configure
 
     configure("ERROR")
     problems: dict[str, Sequence[Problem]] = {}
@@ -63,8 +63,8 @@ def execute(args: argparse.Namespace) -> int:
 
 def _warnings(graph: Graph, sets: list[str]) -> Sequence[Problem]:
     """The warnings of a graph without problems; one whose required parameters are not set cannot be said much of."""
-    from rxpipe.language.lints import lint  # noqa: PLC0415
-    from rxpipe.language.values import read_sets  # noqa: PLC0415
+    from rxpipe.language.lints import lint
+    from rxpipe.language.values import read_sets
 
     values = read_sets(graph, sets)
     if any(param.required and name not in values for name, param in graph.params.items()):
@@ -82,7 +82,7 @@ def _good(source: str, graph: Graph, warnings: int) -> str:
 
 def _json(problems: dict[str, Sequence[Problem]], warnings: dict[str, Sequence[Problem]]) -> str:
     """What was found, by graph."""
-    import orjson  # noqa: PLC0415  # each command imports only what it needs
+    import orjson
 
     made = {
         source: {

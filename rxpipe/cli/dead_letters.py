@@ -56,7 +56,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _time(text: str) -> float:
     """A moment: a date with or without a time, in UTC unless it says otherwise, or a duration ago."""
-    from rxpipe.parameters.units import seconds  # noqa: PLC0415  # each command imports only what it needs
+    from rxpipe.parameters.units import seconds
 
     try:
         at = datetime.fromisoformat(text)
@@ -71,12 +71,12 @@ def _time(text: str) -> float:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
-    from rxpipe.cli.run import state_path  # noqa: PLC0415
-    from rxpipe.faults.letters import Selection  # noqa: PLC0415
-    from rxpipe.language.config import load  # noqa: PLC0415
-    from rxpipe.language.values import read_sets  # noqa: PLC0415
-    from rxpipe.runtime.replay import dead_letters  # noqa: PLC0415
-    from rxpipe.runtime.settings import load_settings  # noqa: PLC0415
+    from rxpipe.cli.run import state_path
+    from rxpipe.faults.letters import Selection
+    from rxpipe.language.config import load
+    from rxpipe.language.values import read_sets
+    from rxpipe.runtime.replay import dead_letters
+    from rxpipe.runtime.settings import load_settings
 
     graph = load(args.graph, sets=args.set)
     plan = graph.plan(**read_sets(graph, args.set))
@@ -97,7 +97,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _list(shown: list[Kept], found: list[Kept], *, as_json: bool | None) -> int:
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
     for kept in shown:
         if as_json:
@@ -112,7 +112,7 @@ def _list(shown: list[Kept], found: list[Kept], *, as_json: bool | None) -> int:
 
 
 def _line(kept: Kept) -> str:
-    from rxpipe.errors import escaped, shortened  # noqa: PLC0415
+    from rxpipe.errors import escaped, shortened
 
     letter = kept.found.letter
     place = "" if letter.path is None else f"  {letter.path}"
@@ -129,9 +129,9 @@ def _moment(seconds: float) -> str:
 
 def _named(plan: Plan, state: Path | None, ids: tuple[str, ...]) -> list[Kept]:
     """The entries with these ids, all of which must be there."""
-    from rxpipe.errors import RxpipeError  # noqa: PLC0415
-    from rxpipe.faults.letters import Selection  # noqa: PLC0415
-    from rxpipe.runtime.replay import dead_letters  # noqa: PLC0415
+    from rxpipe.errors import RxpipeError
+    from rxpipe.faults.letters import Selection
+    from rxpipe.runtime.replay import dead_letters
 
     found = dead_letters(plan, state, Selection(ids=ids))
     missing = [wanted for wanted in ids if wanted not in {kept.found.id for kept in found}]
@@ -149,7 +149,7 @@ def _tell_sent(named: list[Kept]) -> None:
 
 
 def _show(kept: Kept) -> int:
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
     entry = {"id": kept.found.id, **msgspec.to_builtins(kept.found.letter)}
     entry["time"] = _moment(kept.found.letter.time)
@@ -159,12 +159,12 @@ def _show(kept: Kept) -> int:
 
 
 def _replay(plan: Plan, settings: Settings, state: Path | None, chosen: Selection, reset: list[str]) -> int:
-    import asyncio  # noqa: PLC0415
+    import asyncio
 
-    from rxpipe.cli.run import delivered  # noqa: PLC0415
-    from rxpipe.runtime.asyncrun import AsyncRun  # noqa: PLC0415
-    from rxpipe.runtime.logs import configure  # noqa: PLC0415
-    from rxpipe.runtime.replay import keepers  # noqa: PLC0415
+    from rxpipe.cli.run import delivered
+    from rxpipe.runtime.asyncrun import AsyncRun
+    from rxpipe.runtime.logs import configure
+    from rxpipe.runtime.replay import keepers
 
     configure(settings.log_level, settings.log_format)
     keepers(plan)

@@ -21,11 +21,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
-    from pathlib import Path  # noqa: PLC0415  # each command imports only what it needs
+    from pathlib import Path
 
-    from rxpipe.errors import RxpipeError  # noqa: PLC0415
-    from rxpipe.registry import REACTIVE, registry  # noqa: PLC0415
-    from rxpipe.views import reference  # noqa: PLC0415
+    from rxpipe.errors import RxpipeError
+    from rxpipe.registry import REACTIVE, registry
+    from rxpipe.views import reference
 
     for folder in args.plugins:
         if not Path(folder).is_dir():

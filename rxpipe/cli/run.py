@@ -64,15 +64,15 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
-    import asyncio  # noqa: PLC0415  # each command imports only what it needs
+    import asyncio
 
-    from rxpipe.language.config import load  # noqa: PLC0415
-    from rxpipe.language.lints import UNLOADED, lint  # noqa: PLC0415
-    from rxpipe.language.values import read_sets  # noqa: PLC0415
-    from rxpipe.log import logger  # noqa: PLC0415
-    from rxpipe.runtime.logs import configure  # noqa: PLC0415
-    from rxpipe.runtime.memory import tune  # noqa: PLC0415
-    from rxpipe.runtime.settings import load_settings  # noqa: PLC0415
+    from rxpipe.language.config import load
+    from rxpipe.language.lints import UNLOADED, lint
+    from rxpipe.language.values import read_sets
+    from rxpipe.log import logger
+    from rxpipe.runtime.logs import configure
+    from rxpipe.runtime.memory import tune
+    from rxpipe.runtime.settings import load_settings
 
     configure(args.log_level or "INFO", args.log_format or "text")
     graph = load(args.graph, sets=args.set)
@@ -94,24 +94,24 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _dry_run(args: argparse.Namespace, plan: Plan) -> int:
-    import asyncio  # noqa: PLC0415  # see `execute`
+    import asyncio
 
-    from rxpipe.tasks.dryrun import dry_run  # noqa: PLC0415
+    from rxpipe.tasks.dryrun import dry_run
 
     found = asyncio.run(dry_run(plan, redo=args.redo))
     if args.json:
-        import msgspec  # noqa: PLC0415
+        import msgspec
 
         print(msgspec.json.encode(found).decode())
     else:
-        from rxpipe.cli._dryrun import told  # noqa: PLC0415
+        from rxpipe.cli._dryrun import told
 
         print(told(found))
     return 0
 
 
 def _duration(text: str) -> float:
-    from rxpipe.parameters.units import seconds  # noqa: PLC0415  # only where a time is given
+    from rxpipe.parameters.units import seconds
 
     try:
         return seconds(text)
@@ -133,18 +133,18 @@ def _sample(
             return contextlib.nullcontext()
         listed = ", ".join(str(place) for place in wanted)
         print(f"nothing to read in {listed}: running on generated sample data, as --sample does", file=sys.stderr)
-    from rxpipe.runtime.sample import SampleData  # noqa: PLC0415  # see `execute`
+    from rxpipe.runtime.sample import SampleData
 
     return SampleData(graph)
 
 
 async def _run(args: argparse.Namespace, plan: Plan, settings: Settings, sample: SampleData | None) -> int:
-    import asyncio  # noqa: PLC0415  # see `execute`
+    import asyncio
 
-    from rxpipe.cli._interrupts import Interrupts  # noqa: PLC0415
-    from rxpipe.runtime.asyncrun import AsyncRun  # noqa: PLC0415
-    from rxpipe.runtime.logs import configure  # noqa: PLC0415
-    from rxpipe.runtime.output import Output  # noqa: PLC0415
+    from rxpipe.cli._interrupts import Interrupts
+    from rxpipe.runtime.asyncrun import AsyncRun
+    from rxpipe.runtime.logs import configure
+    from rxpipe.runtime.output import Output
 
     output = Output.detect(json=args.json, once=args.once)
     output.sample = sample is not None
@@ -178,7 +178,7 @@ async def _run(args: argparse.Namespace, plan: Plan, settings: Settings, sample:
 
 
 def _progress_file(plan: Plan, path: str) -> Path:
-    from rxpipe.errors import RxpipeError  # noqa: PLC0415  # see `execute`
+    from rxpipe.errors import RxpipeError
 
     steps = (step.operator for stream in plan.streams.values() for step in stream.steps)
     if not any(operator is not None and operator.name == "to_progress" for operator in steps):
@@ -189,10 +189,10 @@ def _progress_file(plan: Plan, path: str) -> Path:
 
 async def _ended(run: AsyncRun, settings: Settings, duration: float | None) -> None:
     """Wait for the end of the run; one whose time is up has as long to drain as one that is interrupted."""
-    import asyncio  # noqa: PLC0415  # see `execute`
+    import asyncio
 
-    from rxpipe.parameters.units import seconds  # noqa: PLC0415
-    from rxpipe.runtime.asyncrun import not_drained  # noqa: PLC0415
+    from rxpipe.parameters.units import seconds
+    from rxpipe.runtime.asyncrun import not_drained
 
     if duration is None:
         await run.wait()
@@ -206,8 +206,8 @@ async def _ended(run: AsyncRun, settings: Settings, duration: float | None) -> N
 
 def delivered(run: AsyncRun) -> int:
     """The exit code of a run that has ended by itself."""
-    from rxpipe.cli import UNDELIVERED  # noqa: PLC0415  # see `execute`
-    from rxpipe.errors import escaped  # noqa: PLC0415
+    from rxpipe.cli import UNDELIVERED
+    from rxpipe.errors import escaped
 
     degraded = run.status().degraded
     if degraded is None:
@@ -221,7 +221,7 @@ def state_path(plan: Plan, settings: Settings, *, once: bool) -> Path | None:
 
     A single pass (`once`) over a graph that only shows something needs no state, and keeps none unless told where.
     """
-    from rxpipe.runtime.statepath import default_path  # noqa: PLC0415
+    from rxpipe.runtime.statepath import default_path
 
     if settings.state is not None:
         return Path(settings.state).expanduser()

@@ -19,10 +19,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
-    import orjson  # noqa: PLC0415  # each command imports only what it needs
+    import orjson
 
-    from rxpipe.language import config, shipped  # noqa: PLC0415
-    from rxpipe.views.schema import graph_schema  # noqa: PLC0415
+    from rxpipe.language import config, shipped
+    from rxpipe.views.schema import graph_schema
 
     if args.graph is not None:  # also of a graph that is wrong, which is what it is wanted for
         path = shipped.find(args.graph)

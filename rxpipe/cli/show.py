@@ -24,14 +24,14 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
-    from rxpipe.language.config import load  # noqa: PLC0415  # each command imports only what it needs
-    from rxpipe.language.values import read_sets  # noqa: PLC0415
-    from rxpipe.views.show import as_json, show  # noqa: PLC0415
+    from rxpipe.language.config import load
+    from rxpipe.language.values import read_sets
+    from rxpipe.views.show import as_json, show
 
     graph = load(args.graph, sets=args.set)
     plan = graph.plan(**read_sets(graph, args.set))
     if args.code:
-        from rxpipe.views.code import text  # noqa: PLC0415
+        from rxpipe.views.code import text
 
         _print_code(text(plan))
     else:
@@ -44,7 +44,7 @@ def _print_code(code: str) -> None:
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         print(code)
         return
-    from rich.console import Console  # noqa: PLC0415
-    from rich.syntax import Syntax  # noqa: PLC0415
+    from rich.console import Console
+    from rich.syntax import Syntax
 
     Console().print(Syntax(code, "python", background_color="default", word_wrap=True))

@@ -39,8 +39,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
-    from rxpipe.errors import StateError, did_you_mean, nearest  # noqa: PLC0415  # each command imports what it needs
-    from rxpipe.runtime.state import StateFile  # noqa: PLC0415
+    from rxpipe.errors import StateError, did_you_mean, nearest
+    from rxpipe.runtime.state import StateFile
 
     path, others = _path(args.graph, args.set)
     if not path.is_file():
@@ -65,7 +65,7 @@ def execute(args: argparse.Namespace) -> int:
 
 
 def _save(path: Path, to: Path) -> int:
-    from rxpipe.runtime.savepoint import savepoint  # noqa: PLC0415
+    from rxpipe.runtime.savepoint import savepoint
 
     savepoint(path, to)
     print(f"{to}: the last checkpoint of {path}; `rxpipe run GRAPH --from-savepoint {to}` goes back to it")
@@ -74,8 +74,8 @@ def _save(path: Path, to: Path) -> int:
 
 def _path(graph: str, sets: list[str]) -> tuple[Path, list[Path]]:
     """The state file that a run of the graph has, or the only one of that name, or the file itself; and others."""
-    from rxpipe.language.shipped import names  # noqa: PLC0415
-    from rxpipe.runtime.statepath import files_of, state_folder  # noqa: PLC0415
+    from rxpipe.language.shipped import names
+    from rxpipe.runtime.statepath import files_of, state_folder
 
     given = Path(graph).expanduser()
     if given.suffix in (".yaml", ".yml") or graph in names():
@@ -93,10 +93,10 @@ def _path(graph: str, sets: list[str]) -> tuple[Path, list[Path]]:
 
 def _of_run(graph: str, sets: list[str]) -> tuple[Path, list[Path]]:
     """The state file of a run with these values, and all that there are of runs with others."""
-    from rxpipe.language.config import load  # noqa: PLC0415
-    from rxpipe.language.values import read_sets  # noqa: PLC0415
-    from rxpipe.runtime.settings import load_settings  # noqa: PLC0415
-    from rxpipe.runtime.statepath import default_path, files_with_any_values  # noqa: PLC0415
+    from rxpipe.language.config import load
+    from rxpipe.language.values import read_sets
+    from rxpipe.runtime.settings import load_settings
+    from rxpipe.runtime.statepath import default_path, files_with_any_values
 
     loaded = load(graph, sets=sets)
     plan = loaded.plan(**read_sets(loaded, sets))
@@ -107,7 +107,7 @@ def _of_run(graph: str, sets: list[str]) -> tuple[Path, list[Path]]:
 
 
 def _several(graph: str, found: list[Path]) -> StateError:
-    from rxpipe.errors import StateError  # noqa: PLC0415
+    from rxpipe.errors import StateError
 
     listed = "".join(f"\n    {_named(file)}" for file in found)
     return StateError(
@@ -118,8 +118,8 @@ def _several(graph: str, found: list[Path]) -> StateError:
 
 def _named(path: Path) -> str:
     """A state file with the values that it belongs to."""
-    from rxpipe.errors import StateError  # noqa: PLC0415
-    from rxpipe.runtime.statereading import meta_of, open_readonly  # noqa: PLC0415
+    from rxpipe.errors import StateError
+    from rxpipe.runtime.statereading import meta_of, open_readonly
 
     values = ""
     with contextlib.suppress(StateError), open_readonly(path) as db:  # it is told of when it is chosen
@@ -128,17 +128,17 @@ def _named(path: Path) -> str:
 
 
 def _list(path: Path, others: list[Path], *, as_json: bool) -> int:
-    from rxpipe.runtime.statereading import open_readonly, readable  # noqa: PLC0415
+    from rxpipe.runtime.statereading import open_readonly, readable
 
     with open_readonly(path) as file:
         if as_json:
-            from rxpipe.views.document import json_text  # noqa: PLC0415
+            from rxpipe.views.document import json_text
 
             for step, kind, description, key, part, value in readable(file):
                 row = {"step": step, "kind": kind, "holds": description, "key": key, "part": part, "value": value}
                 print(json_text(row))
             return 0
-        from rxpipe.views.states import listing  # noqa: PLC0415
+        from rxpipe.views.states import listing
 
         print(_named(path))
         for line in listing(readable(file)):

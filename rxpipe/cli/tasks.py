@@ -57,7 +57,7 @@ _ACTIONS = {
 
 def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
-    from rxpipe.tasks.manage import Tasks  # noqa: PLC0415  # each command imports only what it needs
+    from rxpipe.tasks.manage import Tasks
 
     tasks = Tasks(store_path(args.store, args.set, args.of))
     if args.action in ("list", "export", "show"):
@@ -74,11 +74,11 @@ def store_path(given: str, sets: list[str], of: str | None) -> Path:
     Raises:
         RxpipeError: The graph has no such step, or several.
     """
-    from rxpipe.language.config import load  # noqa: PLC0415
-    from rxpipe.language.shipped import names  # noqa: PLC0415
-    from rxpipe.language.values import read_sets  # noqa: PLC0415
-    from rxpipe.tasks.dryrun import places  # noqa: PLC0415
-    from rxpipe.tasks.reading import store_of  # noqa: PLC0415
+    from rxpipe.language.config import load
+    from rxpipe.language.shipped import names
+    from rxpipe.language.values import read_sets
+    from rxpipe.tasks.dryrun import places
+    from rxpipe.tasks.reading import store_of
 
     path = Path(given).expanduser()
     if path.suffix not in (".yaml", ".yml") and (given not in names() or path.is_file()):
@@ -87,7 +87,7 @@ def store_path(given: str, sets: list[str], of: str | None) -> Path:
     plan = graph.plan(**read_sets(graph, sets))
     store = store_of(places(plan), of or "")
     if store is None:
-        from rxpipe.errors import RxpipeError  # noqa: PLC0415
+        from rxpipe.errors import RxpipeError
 
         msg = f"{given}: must have a step 'tasks'; got none"
         raise RxpipeError(msg)
@@ -96,7 +96,7 @@ def store_path(given: str, sets: list[str], of: str | None) -> Path:
 
 def _changed(args: argparse.Namespace, tasks: Tasks) -> dict[str, Any]:
     """Do it, and say what was done."""
-    from rxpipe.tasks.store import OPEN  # noqa: PLC0415
+    from rxpipe.tasks.store import OPEN
 
     if args.action == "pause":
         tasks.pause()
@@ -113,7 +113,7 @@ def _changed(args: argparse.Namespace, tasks: Tasks) -> dict[str, Any]:
 
 
 def _look(args: argparse.Namespace, tasks: Tasks) -> None:
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
     if args.action == "list":
         _list(args, tasks)
@@ -129,13 +129,13 @@ def _look(args: argparse.Namespace, tasks: Tasks) -> None:
     elif args.json:
         _print_json(tasks.progress())
     else:
-        from rxpipe.operators.tasks._words import line  # noqa: PLC0415
+        from rxpipe.operators.tasks._words import line
 
         print(line(tasks.progress()))
 
 
 def _list(args: argparse.Namespace, tasks: Tasks) -> None:
-    from itertools import islice  # noqa: PLC0415
+    from itertools import islice
 
     count = 0
     for task in islice(tasks.select(args.state, args.kind), args.limit):
@@ -149,8 +149,8 @@ def _list(args: argparse.Namespace, tasks: Tasks) -> None:
 
 
 def _line(task: dict[str, Any]) -> str:
-    from rxpipe.errors import shortened  # noqa: PLC0415
-    from rxpipe.tasks.report import money  # noqa: PLC0415
+    from rxpipe.errors import shortened
+    from rxpipe.tasks.report import money
 
     cost = money(task["cost"]) if task["cost"] else "-"
     why = f"{task['kind']}: {task['error']}" if task["kind"] else ""
@@ -161,11 +161,11 @@ def _line(task: dict[str, Any]) -> str:
 
 def _csv(tasks: Iterable[dict[str, Any]]) -> None:
     """The tasks as CSV; what is no text or number in it is JSON."""
-    import csv  # noqa: PLC0415
+    import csv
 
-    import orjson  # noqa: PLC0415
+    import orjson
 
-    from rxpipe.tasks.reading import COLUMNS  # noqa: PLC0415
+    from rxpipe.tasks.reading import COLUMNS
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow([*COLUMNS, "answers"])
@@ -174,6 +174,6 @@ def _csv(tasks: Iterable[dict[str, Any]]) -> None:
 
 
 def _print_json(value: Any) -> None:
-    import msgspec  # noqa: PLC0415
+    import msgspec
 
     print(msgspec.json.encode(value).decode())

@@ -39,11 +39,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
-    from rxpipe.cli import FAILED, GRAPH_WRONG  # noqa: PLC0415  # each command imports only what it needs
-    from rxpipe.cli.check import coloured, counted  # noqa: PLC0415
-    from rxpipe.errors import GraphError  # noqa: PLC0415
-    from rxpipe.language import shipped  # noqa: PLC0415
-    from rxpipe.runtime.logs import configure  # noqa: PLC0415
+    from rxpipe.cli import FAILED, GRAPH_WRONG
+    from rxpipe.cli.check import coloured, counted
+    from rxpipe.errors import GraphError
+    from rxpipe.language import shipped
+    from rxpipe.runtime.logs import configure
 
     configure("ERROR")
     outcomes: dict[str, list[Outcome]] = {}
@@ -75,9 +75,9 @@ def _tested(source: str, names: list[str]) -> list[Outcome]:
     Raises:
         GraphError: With all problems of the graph and its tests.
     """
-    from rxpipe.language.config import load  # noqa: PLC0415  # each command imports only what it needs
-    from rxpipe.testing.graphtest import run_case  # noqa: PLC0415
-    from rxpipe.testing.section import cases_of  # noqa: PLC0415
+    from rxpipe.language.config import load
+    from rxpipe.testing.graphtest import run_case
+    from rxpipe.testing.section import cases_of
 
     graph = load(source, tests=True)
     outcomes = []
@@ -93,8 +93,8 @@ def _tested(source: str, names: list[str]) -> list[Outcome]:
 
 
 def _write(file: str, outcomes: Mapping[str, Sequence[Outcome]]) -> None:
-    from rxpipe.errors import RxpipeError  # noqa: PLC0415  # each command imports only what it needs
-    from rxpipe.views.junit import junit  # noqa: PLC0415
+    from rxpipe.errors import RxpipeError
+    from rxpipe.views.junit import junit
 
     try:
         Path(file).write_text(junit(outcomes), encoding="utf-8")
