@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -18,7 +19,7 @@ from rxpipe.operator import fields_of, operator
 from rxpipe.parameters.types import Expr, Ge
 from rxpipe.parameters.units import Duration, Size, nbytes, seconds
 from rxpipe.pending import Pending
-from rxpipe.scheduling.alarm import Alarm
+from rxpipe.scheduling.alarm import PRECISION, Alarm
 
 
 @operator
@@ -28,6 +29,7 @@ def buffer(
     time: Duration | None = None,
     bytes: Size | None = None,  # noqa: A002  # the name it has in a graph
     urgent: Expr | None = None,
+    leading: bool = False,
 ) -> Observable[Batch]:
     """Gather records into batches of `count`, or of what comes within `time` or `bytes`, whichever is reached first.
 
@@ -38,16 +40,24 @@ def buffer(
     applying the batches gives what applying the source's would. Completion, an error, any other element, and a
     checkpoint emit what is held first. Nothing is ever dropped.
 
+    With `leading`, records that come when nothing was emitted for `time` go on at once, and `time` counts from the last
+    batch: a single record is not late, and many are at most one batch in `time` unless there are `count` of them.
+
         source             -a-b-c--d-|
         buffer(count=2)    ---x----y-|
         x: [{"value": "a"}, {"value": "b"}]
         y: [{"value": "c"}, {"value": "d"}]
+
+        source                                 -a-b-c------d-|
+        buffer(time="400ms", leading=True)     -a---z------d-|
+        z: [{"value": "b"}, {"value": "c"}]
 
     Args:
         count: Records of a full batch.
         time: How long a record may be held.
         bytes: How large the source blocks may be that one batch came from; records without a source count nothing.
         urgent: Which records are emitted at once; an expression over the fields of a record.
+        leading: Whether the first records after a pause of `time` are emitted at once.
 
     Example:
         >>> import reactivex as rx
@@ -58,6 +68,11 @@ def buffer(
     if count is None and time is None and bytes is None:
         problem = ParameterProblem((), "one of 'count', 'time' and 'bytes' must be given; got none")
         raise ParameterError("buffer", [problem])  # noqa: EM101  # the operator's name, no message
+    if leading and time is None:
+        problem = ParameterProblem(
+            ("leading",), "needs 'time': what comes after a pause of that length goes on at once"
+        )
+        raise ParameterError("buffer", [problem])  # noqa: EM101  # the operator's name, no message
 
     def subscribe(observer: ObserverBase[Batch], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = current()
@@ -66,6 +81,7 @@ def buffer(
         state.time = None if time is None else seconds(time)
         state.bytes = None if bytes is None else nbytes(bytes)
         state.urgent = None if urgent is None else parse(urgent)
+        state.leading = leading
         upstream = source.subscribe(state.on_next, state.on_error, state.on_completed, scheduler=scheduler)
         return CompositeDisposable(upstream, state.alarm, Disposable(state.pending.clear))
 
@@ -85,6 +101,7 @@ class _Buffer:
     time: float | None
     bytes: int | None
     urgent: Expression | None
+    leading: bool
 
     def __init__(self, observer: ObserverBase[Any], context: Context, scheduler: SchedulerBase) -> None:
         self.observer = observer
@@ -92,6 +109,7 @@ class _Buffer:
         self.alarm = Alarm(context, scheduler, self.ring)
         self.pending = Pending()
         self.due: float | None = None
+        self.quiet_from = -math.inf
         self.bound: dict[type, Callable[[Any], Any]] = {}
         context.on_flush(self.flush)
         context.gauge("queue_depth", lambda: len(self.pending.rows))
@@ -150,7 +168,11 @@ class _Buffer:
         if not self.pending:
             self.flush()
         elif self.time is not None and self.due is None:
-            self.due = self.alarm.now() + self.time
+            now = self.alarm.now()
+            if self.leading and self.quiet_from <= now + PRECISION:
+                self.flush()
+                return
+            self.due = self.quiet_from if self.leading else now + self.time
             self.alarm.by(self.due)
 
     def ring(self, now: float) -> float | None:
@@ -164,6 +186,8 @@ class _Buffer:
         self.due = None
         pending = self.pending
         if pending:
+            if self.leading and self.time is not None:
+                self.quiet_from = self.alarm.now() + self.time
             self.observer.on_next(pending.take())
         else:  # every record held was taken back
             pending.clear()

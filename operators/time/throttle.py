@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
-from itertools import islice, takewhile
+from itertools import takewhile
 from typing import Any, TypeVar
 
 from reactivex import Observable
@@ -14,6 +15,7 @@ from rxpipe.operator import fields_of, operator
 from rxpipe.operators.time._held import Holder, conflate, hold, known_key, leased, release
 from rxpipe.parameters.types import Expr
 from rxpipe.parameters.units import Rate, hertz
+from rxpipe.scheduling.alarm import PRECISION
 
 T = TypeVar("T")
 
@@ -60,27 +62,37 @@ fields_of(throttle)(known_key)
 
 
 class _Throttle(Holder):
-    """One subscription. `held` has the keys whose period runs, with its end and what is held for them."""
+    """One subscription. `held` has the keys whose period runs, with its end and what is held for them.
+
+    A timer runs only while something is held; keys whose period is over are forgotten when another one's begins.
+    """
 
     def __init__(
         self, observer: ObserverBase[Any], context: Context, scheduler: SchedulerBase, period: float, by: str | None
     ) -> None:
         super().__init__(observer, context, scheduler, by)
         self.period = period
-        context.gauge("queue_depth", lambda: sum(held is not NOTHING for _, held in self.held.values()))
+        self.waiting = 0
+        context.gauge("queue_depth", lambda: self.waiting)
 
     def take(self, element: Any, key: Hashable, before: tuple[float, Any] | None) -> None:
         """Emit an element, or hold it in the place of the one held for its key."""
-        if before is None:
-            end = self.alarm.now() + self.period
-            self.held[key] = (end, NOTHING)
-            self.alarm.by(end)
-            self.observer.on_next(element)
+        end, held = (-math.inf, NOTHING) if before is None else before
+        if held is NOTHING:
+            now = self.alarm.now()
+            if end <= now + PRECISION:
+                self._forget(now + PRECISION)
+                self.held.pop(key, None)
+                self.held[key] = (now + self.period, NOTHING)
+                self.observer.on_next(element)
+            else:
+                self.waiting += 1
+                self.held[key] = (end, hold(element))
+                self.alarm.by(end)
             return
-        end, held = before
-        merged = None if held is NOTHING else conflate(held, element)
+        merged = conflate(held, element)
         self.held[key] = (end, hold(element) if merged is None else merged)
-        if merged is None and held is not NOTHING:
+        if merged is None:
             self.observer.on_next(release(held))
 
     def ring(self, now: float) -> float | None:
@@ -88,13 +100,26 @@ class _Throttle(Holder):
         for key in list(takewhile(lambda key: self.held[key][0] <= now, self.held)):
             end, held = self.held.pop(key)
             if held is not NOTHING:
+                self.waiting -= 1
                 self.held[key] = (max(end + self.period, now), NOTHING)
                 self.observer.on_next(release(held))
-        return next((end for end, _ in islice(self.held.values(), 1)), None)
+        return next((end for end, _ in self.held.values()), None) if self.waiting else None
+
+    def _forget(self, now: float) -> None:
+        """Forget keys whose period is over with nothing held."""
+        over = takewhile(lambda key: self.held[key][0] <= now and self.held[key][1] is NOTHING, self.held)
+        for key in list(over):
+            del self.held[key]
+
+    def clear(self) -> None:
+        """Let go of all that is held."""
+        super().clear()
+        self.waiting = 0
 
     def emit_all(self, *, only_leased: bool = False) -> None:
         """Emit all that is held, or what of it holds a lease, in order; the periods run on."""
         for key, (end, held) in list(self.held.items()):
             if held is not NOTHING and (leased(held) or not only_leased):
+                self.waiting -= 1
                 self.held[key] = (end, NOTHING)
                 self.observer.on_next(release(held))

@@ -77,6 +77,26 @@ def test_count_and_time_start_again() -> None:
     assert run_marbles(buffer(count=2, time="300ms"), "-a-bc----|", VALUES) == "---d---c-|"
 
 
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("-a-b-c------d-|", "-a---m------d-|"),
+        ("-a----b-|", "-a----b-|"),
+        ("-a---b--c-----|", "-a---b---c----|"),
+        ("-abc|", "-a--(m|)"),
+        ("-a-b-o-c---|", "-a---(bo)---c-|"),
+    ],
+)
+def test_leading(source: str, expected: str) -> None:
+    values = VALUES | {"m": Batch(rows(2, 3))}
+    assert run_marbles(buffer(time="400ms", leading=True), source, values) == expected
+
+
+def test_leading_and_count() -> None:
+    values = VALUES | {"r": Batch(rows(4, 5, 2))}
+    assert run_marbles(buffer(count=3, time="400ms", leading=True), "-a-l-b-----|", values) == "-a-x-r-----|"
+
+
 def test_urgent() -> None:
     values = VALUES | {"y": Batch(rows(4, 5))}
     assert run_marbles(buffer(count=9, urgent="n == 3"), "-a-b-c-|", values) == "-----x-|"
@@ -97,6 +117,8 @@ def test_a_limit_is_required() -> None:
         run_marbles(buffer(urgent="n == 1"), "|")
     with pytest.raises(ParameterError, match="count: must be greater than or equal to 1; got 0"):
         buffer(count=0)
+    with pytest.raises(ParameterError, match="leading: needs 'time'"):
+        run_marbles(buffer(count=1, leading=True), "|")
 
 
 class Driven:
