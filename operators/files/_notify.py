@@ -140,14 +140,15 @@ class Inotify:
         os.close(self._fd)
         self._fd = -1
 
-    def _take(self) -> None:
-        """Read hints and have them delivered."""
+    def _take(self) -> bool:
+        """Read hints and have them delivered; whether there were any."""
         try:
             self._read.append(os.read(self._fd, _MOST))
         except BlockingIOError:
-            return
+            return False
         if len(self._read) == 1:
             self._post(self._deliver)
+        return True
 
     def _deliver(self) -> None:
         """In the thread of the dataflow: which paths the hints are about."""
@@ -170,9 +171,12 @@ class Inotify:
 
 
 class _Reader:
-    """Has a running loop wait for a descriptor: between a change and its hints there is nothing but the loop."""
+    """Has a running loop wait for a descriptor: between a change and its hints there is nothing but the loop.
 
-    def __init__(self, fd: int, take: Callable[[], None], rest: float, loop: asyncio.AbstractEventLoop) -> None:
+    While there are hints in every rest, a timer alone takes them: the loop would wake for the descriptor in vain.
+    """
+
+    def __init__(self, fd: int, take: Callable[[], bool], rest: float, loop: asyncio.AbstractEventLoop) -> None:
         self._take = take
         self._rest = rest
         self._loop = loop
@@ -191,10 +195,12 @@ class _Reader:
             self._timer = self._loop.call_at(self._due, self._rested)
 
     def _rested(self) -> None:
-        self._timer = None
-        self._loop.add_reader(self._fd, self._readable)
         self._due = self._loop.time() + self._rest
-        self._take()
+        self._timer = self._loop.call_at(self._due, self._rested)
+        if not self._take():
+            self._timer.cancel()
+            self._timer = None
+            self._loop.add_reader(self._fd, self._readable)
 
     def close(self) -> None:
         """Wait no more."""
@@ -207,7 +213,7 @@ class _Reader:
 class _Thread:
     """Waits for a descriptor in a thread."""
 
-    def __init__(self, fd: int, take: Callable[[], None], rest: float) -> None:
+    def __init__(self, fd: int, take: Callable[[], bool], rest: float) -> None:
         self._take = take
         self._rest = rest
         self._fd = fd

@@ -106,11 +106,11 @@ class StepContext(Context):
         self.readers = {output: self._counted(output, emit) for output, emit in readers.items()}
 
     def _counted(self, output: str, emit: Emit) -> Emit:
-        meter, records = self.meter, 0
+        meter, others, records = self.meter, Meter(), 0
 
         def counted(element: Any) -> None:
             nonlocal records
-            meter.count_out(element)
+            meter.pass_on(element, others)
             records += len(element.rows) if isinstance(element, Batch) else 1
             emit(element)
 
@@ -281,7 +281,6 @@ class Inlet(Joint):
         context, before = self.context, self.before
         name, meter = context.name, context.meter
         receive: Callable[[Any], None] = observer.on_next
-        count = meter.count_in
 
         def within(element: Any) -> None:
             with entered(context):
@@ -290,8 +289,19 @@ class Inlet(Joint):
         if self.dynamic:
             receive = within
 
+        def on_error(error: Exception) -> None:
+            context.charged(lambda: observer.on_error(error))
+
+        def on_completed() -> None:
+            context.charged(observer.on_completed)
+
+        source = self.source
+        left = source.context.meter if isinstance(source, Outlet) else Meter()
+        count, now = left.pass_on, context.clock
+
         def on_next(element: Any) -> None:
-            count(element)
+            count(element, meter)
+            left.last = now()
             started = perf_counter_ns()
             try:
                 receive(element)
@@ -303,13 +313,8 @@ class Inlet(Joint):
                 meter.nanoseconds += spent
                 before.nanoseconds -= spent
 
-        def on_error(error: Exception) -> None:
-            context.charged(lambda: observer.on_error(error))
-
-        def on_completed() -> None:
-            context.charged(observer.on_completed)
-
-        return self.source.subscribe(on_next, on_error, on_completed, scheduler=scheduler)
+        subscribe = source.counted if isinstance(source, Outlet) else source.subscribe
+        return subscribe(on_next, on_error, on_completed, scheduler=scheduler)
 
 
 class Outlet(Joint):
@@ -328,42 +333,54 @@ class Outlet(Joint):
         self.root = root
 
     def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
-        context = self.context
-        meter, now = context.meter, context.clock
-        emit, count = observer.on_next, meter.count_out
+        meter, now = self.context.meter, self.context.clock
+        emit, count, others = observer.on_next, meter.pass_on, Meter()
 
         def on_next(element: Any) -> None:
-            count(element)
+            count(element, others)
             meter.last = now()
             emit(element)
 
-        def on_error(error: Exception) -> None:
-            observer.on_error(blame(error, context.name))
+        return self.counted(on_next, observer.on_error, observer.on_completed, scheduler=scheduler)
 
-        def subscribe(on_completed: Callable[[], None]) -> DisposableBase:
+    def counted(
+        self,
+        on_next: Callable[[Any], None],
+        on_error: Callable[[Exception], None],
+        on_completed: Callable[[], None],
+        *,
+        scheduler: SchedulerBase | None = None,
+    ) -> DisposableBase:
+        """Subscribe what counts the elements itself, as the inlet of the next step does."""
+        context = self.context
+
+        def blamed(error: Exception) -> None:
+            on_error(blame(error, context.name))
+
+        def subscribe(completed: Callable[[], None]) -> DisposableBase:
             with entered(context):
-                return self.source.subscribe(on_next, on_error, on_completed, scheduler=context.scheduler(scheduler))
+                return self.source.subscribe(on_next, blamed, completed, scheduler=context.scheduler(scheduler))
 
-        return self._rooted(observer, subscribe) if self.root else subscribe(observer.on_completed)
+        return self._rooted(on_completed, subscribe) if self.root else subscribe(on_completed)
 
     def _rooted(
-        self, observer: ObserverBase[Any], subscribe: Callable[[Callable[[], None]], DisposableBase]
+        self, on_completed: Callable[[], None], subscribe: Callable[[Callable[[], None]], DisposableBase]
     ) -> DisposableBase:
         """Tell the run when the source is over, and see to it that it is when the run drains."""
         context = self.context
         over = context._engine.source_began()  # noqa: SLF001  # the two are one thing
 
-        def on_completed() -> None:
-            observer.on_completed()
+        def completed() -> None:
+            on_completed()
             over()
 
         subscription = CompositeDisposable(Disposable(over))
-        subscription.add(subscribe(on_completed))
+        subscription.add(subscribe(completed))
         if not context.stops and not subscription.is_disposed:
 
             def stop() -> None:
                 subscription.dispose()
-                observer.on_completed()
+                on_completed()
 
             subscription.add(context.on_drain(stop))
         return subscription

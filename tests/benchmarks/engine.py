@@ -232,7 +232,7 @@ def metrics(folder: Path, runs: int) -> None:
     file = folder / "engine-events.jsonl"
     make_events.make(file, EVENTS_MB * 1_000_000)
     graph = load("events")
-    counting = {name: getattr(Meter, name) for name in ("rows", "count_in", "count_out")}
+    counting = {name: getattr(Meter, name) for name in ("rows", "pass_on")}
 
     def job(*, counted: bool) -> float:
         for name, method in counting.items():

@@ -376,8 +376,23 @@ class Loop:
     def remove_reader(self, fd: int) -> None:
         self.readers.pop(fd, None)
 
-    def call_at(self, due: float, call: Any) -> None:
+    def call_at(self, due: float, call: Any) -> Timer:
         self.timers.append((due, call))
+        return Timer(self)
+
+    def ring(self) -> None:
+        self.now, call = self.timers.pop()
+        call()
+
+
+class Timer:
+    """The timer set last."""
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+
+    def cancel(self) -> None:
+        self.loop.timers.clear()
 
 
 def test_what_comes_within_a_rest_is_taken_together(tmp_path: Path) -> None:
@@ -392,10 +407,14 @@ def test_what_comes_within_a_rest_is_taken_together(tmp_path: Path) -> None:
     append(tmp_path / "b")
     loop.readers[notify._fd]()
     assert (len(calls), loop.readers, [due for due, _ in loop.timers]) == (1, {}, [0.5])
-    loop.now = 0.5
-    loop.timers.pop()[1]()
+    loop.ring()
     assert calls[1:] == [{str(tmp_path / "a"), str(tmp_path / "b")}]
-    loop.now = 1.2
+    append(tmp_path / "a")  # as long as there is something in each rest, the timer goes on
+    loop.ring()
+    assert (calls.pop(), loop.now, loop.readers, len(loop.timers)) == ({str(tmp_path / "a")}, 1.0, {}, 1)
+    loop.ring()
+    assert (len(calls), loop.timers, [*loop.readers]) == (2, [], [notify._fd])
+    loop.now = 2.2
     append(tmp_path / "c")
     loop.readers[notify._fd]()
     assert (calls[2:], loop.timers) == ([{str(tmp_path / "c")}], [])
