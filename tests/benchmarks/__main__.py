@@ -16,7 +16,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import events  # the benchmarks stand beside this file, which is run as a folder
+import batch  # the benchmarks stand beside this file, which is run as a folder
+import events
 import latency
 import startup
 import usage_cold
@@ -42,6 +43,7 @@ def main() -> None:
             "live": lambda: usage_live.measure(history(), folder, runs),
             "latency": lambda: latency.measure(folder, arguments.seconds, runs),
             "engine": lambda: script("engine.py", folder, runs),
+            "batch": lambda: batch.measure(folder, runs),
             "tasks": lambda: script("tasks.py", folder, runs),
             "scale": lambda: script("scale.py", folder, runs),
             "startup": lambda: startup.measure(history(), folder, runs),
