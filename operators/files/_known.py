@@ -14,6 +14,8 @@ from rxpipe.operators.files._rotation import generation
 from rxpipe.operators.files._tail import Row, Tail
 
 _STARTED = b"\0started"
+_BEFORE = "before"
+"""The part of a path's state that is the row of the file that was there before, and is not yet done with."""
 
 _SHOWN = {"offset": "offset", "size": "size", "mtime_ns": "changed_ns"}
 _HOLDS = f"offset of a file: {', '.join(_SHOWN.get(name, '-') for name in Row.__struct_fields__)}"
@@ -54,16 +56,21 @@ class Known:
         saved = context.state("source", self.changes, _HOLDS)
         self._persistent = saved.persistent
         rows = list(saved.items())
-        self.saved = self._restore(rows)
+        self.saved = self._restore(rows, "")
+        before = self._restore(rows, _BEFORE)
         self._saved_at: dict[tuple[int, int], list[str]] = {}
         for path, row in self.saved.items():
             self._saved_at.setdefault((row.device, row.inode), []).append(path)
         self._from_end = self._note_start = from_end and not rows
+        self._before = set(before)
+        for path, row in before.items():
+            self._lose(path, row)
 
-    def _restore(self, rows: list[tuple[bytes, str, bytes]]) -> dict[str, Row]:
-        """The saved rows by path; a file comes to life when it turns up."""
+    @staticmethod
+    def _restore(rows: list[tuple[bytes, str, bytes]], wanted: str) -> dict[str, Row]:
+        """The saved rows of one part by path; a file comes to life when it turns up."""
         decode = msgspec.msgpack.Decoder(Row).decode
-        return {os.fsdecode(key): decode(value) for key, _, value in rows if key != _STARTED}
+        return {os.fsdecode(key): decode(value) for key, part, value in rows if key != _STARTED and part == wanted}
 
     def _lose(self, path: str, row: Row) -> None:
         if not row.offset and row.packed is None:  # nothing was read of it: there is nothing to remember
@@ -97,8 +104,12 @@ class Known:
             self._note_start = False
             yield _STARTED, "", b"\xc0"
         for path in changed:
-            tail = self.leaving.get(path) or self.live.get(path)
-            yield os.fsencode(path), "", None if tail is None else msgspec.msgpack.encode(tail.row())
+            key, before = os.fsencode(path), self.leaving.get(path)
+            if path not in self.saved:  # else what is saved stands until the file turns up
+                yield key, "", _packed(self.live.get(path))
+            if before is not None or path in self._before:
+                yield key, _BEFORE, _packed(before)
+                (self._before.discard if before is None else self._before.add)(path)
 
     def on_event(self, event: FileEvent) -> None:
         """Take note of an event."""
@@ -318,6 +329,11 @@ class Known:
         del self.leaving[path]
         tail = self.live.get(path)
         return tail if tail is not None and tail.dirty else None
+
+
+def _packed(tail: Tail | None) -> bytes | None:
+    """What is saved of a file."""
+    return None if tail is None else msgspec.msgpack.encode(tail.row())
 
 
 def _is_there(path: str, row: Row) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from rxpipe.operators.files._packed import OtherError, Packed, Place
@@ -261,6 +261,27 @@ ACTIONS = ["write", "rotate", "compress", "look", "restart", "checkpoint", "cras
 
 
 @given(st.lists(st.sampled_from(ACTIONS), max_size=40), st.integers(1, 2000))
+@example(
+    ["rotate", "rotate", "write", "rotate", "write", "restart", "crash", "compress", "rotate", "look", "restart"], 587
+)
+@example(
+    [
+        "write",
+        "rotate",
+        "rotate",
+        "write",
+        "look",
+        "restart",
+        "compress",
+        "rotate",
+        "write",
+        "rotate",
+        "look",
+        "checkpoint",
+        "crash",
+    ],
+    624,
+)  # a file that is gone and another one shared a path when it was saved
 def test_rotated_and_compressed_at_any_moment(actions: list[str], block: int) -> None:
     written: list[bytes] = []
     with tempfile.TemporaryDirectory() as folder:
