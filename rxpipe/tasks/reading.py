@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ import orjson
 
 from rxpipe.errors import RxpipeError, StateError, did_you_mean, nearest
 from rxpipe.sqlitefile import to_look_at
-from rxpipe.tasks.store import APPLICATION, FORMAT, OVER, STATES, State, count_states
+from rxpipe.tasks.schema import OVER, old, problem
+from rxpipe.tasks.store import STATES, State, TaskStore, count_states
 
 COLUMNS = ("key", "state", "attempts", "cost", "kind", "error", "created", "started", "finished", "due", "priority")
 """What is told of a task."""
@@ -58,10 +60,10 @@ def store_of(board: Mapping[str, Any], of: str) -> Path | None:
 
 @contextmanager
 def reading(path: Path) -> Generator[TaskReader]:
-    """Open a task store to look at; nothing is changed.
+    """Open a task store to look at; nothing is changed, but one of an older format is brought up to date.
 
     Raises:
-        StateError: There is none, or the file is something else, or of another version.
+        StateError: There is none, or the file is something else, or of a newer version.
     """
     if not path.is_file():
         msg = f"task store {path}: must be there; got nothing: no graph has run with it, or it is somewhere else"
@@ -69,13 +71,12 @@ def reading(path: Path) -> Generator[TaskReader]:
     try:
         db = to_look_at(path)
         try:
-            if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
-                msg = f"task store {path}: must be a task store of rxpipe; got another SQLite file"
+            wrong = problem(db)
+            if wrong is not None:
+                msg = f"task store {path}: {wrong}"
                 raise StateError(msg)
-            found = db.execute("PRAGMA user_version").fetchone()[0]
-            if found != FORMAT:
-                msg = f"task store {path}: format must be {FORMAT}; got {found}, of another version of rxpipe"
-                raise StateError(msg)
+            if old(db):
+                TaskStore(path, time.time).close()
             db.execute("BEGIN")  # all that is read is of one moment
             yield TaskReader(db)
         finally:
@@ -226,7 +227,10 @@ class TaskReader:
 
     def known(self) -> dict[str, tuple[State, bytes, str | None]]:
         """Of all tasks, by key: the state, the digest of what they depend on, and that of what was made of them."""
-        found = self._db.execute("SELECT key, state, content, definition FROM task ORDER BY attempts, priority, id")
+        found = self._db.execute(
+            "SELECT key, state, content, definition FROM task LEFT JOIN maker ON maker.id = task.maker "
+            "ORDER BY attempts, priority, task.id"
+        )
         return {key: (state, content, definition) for key, state, content, definition in found}
 
     def _one(self, sql: str, *values: Any) -> Any:

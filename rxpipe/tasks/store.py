@@ -14,10 +14,12 @@ import sqlite3
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from rxpipe.errors import StateError
+from rxpipe.tasks.schema import OVER, old, prepare, problem
 from rxpipe.tasks.transaction import transaction
 
 State = Literal["pending", "running", "waiting", "done", "failed", "cancelled"]
@@ -25,8 +27,10 @@ STATES: tuple[State, ...] = ("pending", "running", "waiting", "done", "failed", 
 Redo = Literal["changed", "failed", "all"]
 """Which tasks that are over are due again: those done by a graph that has changed since, those that failed, or all."""
 
+_CHANGED = "maker IN (SELECT id FROM maker WHERE definition <> ?1)"
+
 _REDO: dict[Redo, str] = {
-    "changed": "state = 'done' AND definition <> ?1",
+    "changed": f"state = 'done' AND {_CHANGED}",
     "failed": "state = 'failed' AND ?1 IS NOT NULL",
     "all": "state IN ('done', 'failed', 'cancelled') AND ?1 IS NOT NULL",
 }
@@ -34,83 +38,46 @@ _REDO: dict[Redo, str] = {
 OPEN: tuple[State, ...] = ("pending", "running", "waiting")
 """The states of tasks that are not over."""
 
-OVER = "state < 'pending'"
-"""The others, done, failed and cancelled, as the condition of their index: a comparison costs a tenth of a list."""
-
-APPLICATION = 0x72787474
-"""Marks an SQLite file as a task store: `rxtt`."""
-
-FORMAT = 1
-
 SILENT = 30.0
 """Seconds without a heartbeat after which a process is taken for dead, where nothing else tells."""
 
 PATIENCE = 5.0
 """Seconds that a transaction waits for one of another process to end."""
 
-_SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS task (
-    id INTEGER PRIMARY KEY,
-    key TEXT NOT NULL UNIQUE,
-    state TEXT NOT NULL,
-    priority REAL NOT NULL,
-    due REAL NOT NULL DEFAULT 0,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    begun INTEGER NOT NULL DEFAULT 0,
-    input BLOB NOT NULL,
-    content BLOB NOT NULL,
-    owner INTEGER,
-    created REAL NOT NULL,
-    started REAL,
-    finished REAL,
-    line TEXT,
-    delivery INTEGER,
-    definition TEXT,
-    cost REAL NOT NULL DEFAULT 0,
-    kind TEXT,
-    error TEXT
-);
-CREATE INDEX IF NOT EXISTS task_pending ON task (attempts, priority, id) WHERE state = 'pending';
-CREATE INDEX IF NOT EXISTS task_waiting ON task (due) WHERE state = 'waiting';
-CREATE INDEX IF NOT EXISTS task_running ON task (owner) WHERE state = 'running';
-CREATE INDEX IF NOT EXISTS task_over ON task (finished, state, cost) WHERE {OVER};
-CREATE TABLE IF NOT EXISTS attempt (
-    task INTEGER NOT NULL, number INTEGER NOT NULL, started REAL, finished REAL NOT NULL, kind TEXT NOT NULL,
-    error TEXT NOT NULL, cost REAL NOT NULL, PRIMARY KEY (task, number, finished)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS attempt_finished ON attempt (finished);
-CREATE TABLE IF NOT EXISTS paid (
-    task INTEGER NOT NULL, step TEXT NOT NULL, request BLOB NOT NULL, answer BLOB NOT NULL,
-    PRIMARY KEY (task, step)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS owner (
-    id INTEGER PRIMARY KEY, pid INTEGER NOT NULL, host TEXT NOT NULL, joined REAL NOT NULL, beat REAL NOT NULL
-);
-CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-"""
-
 _ENQUEUE = """
-INSERT INTO task (key, state, priority, input, content, created) VALUES (?, 'pending', ?, ?, ?, ?)
+INSERT INTO task (key, priority, input, content, state, created) VALUES {rows}
 ON CONFLICT (key) DO UPDATE SET
     state = 'pending', priority = excluded.priority, input = excluded.input, content = excluded.content, due = 0,
     attempts = 0, begun = 0, kind = NULL, error = NULL
-WHERE state <> 'running' AND (content <> excluded.content OR (state = 'done' AND ?))
+WHERE state <> 'running' AND (content <> excluded.content OR (state = 'done' AND ?2))
+"""
+
+_ROWS = (64, 8, 1)
+"""How many tasks a statement adds: the many together cost half of what they cost one by one."""
+
+_ENQUEUES = {
+    size: _ENQUEUE.format(rows=", ".join(f"(?{n}, ?{n + 1}, ?{n + 2}, ?{n + 3}, 'pending', ?1)" for n in numbers))
+    for size in _ROWS
+    for numbers in [range(3, 3 + 4 * size, 4)]
+}
+
+_PENDING = """
+SELECT attempts + 1, priority, id, key, input, kind FROM task WHERE state = 'pending'
+ORDER BY attempts, priority, id LIMIT ?
 """
 
 _CLAIM = """
-UPDATE task SET state = 'running', owner = ?, attempts = attempts + 1, begun = 0, started = ? WHERE id IN (
-    SELECT id FROM task WHERE state = 'pending' ORDER BY attempts, priority, id LIMIT ?
-) RETURNING attempts, priority, id, key, input, kind
+UPDATE task SET state = 'running', owner = ?, attempts = attempts + 1, begun = 0, started = ?
+WHERE id IN (SELECT value FROM json_each(?))
 """
-
 
 _DONE = """
-UPDATE task SET state = 'done', finished = ?, cost = cost + ?, line = ?, delivery = ?, definition = ?, kind = NULL,
-    error = NULL, owner = NULL
-WHERE id = ? AND attempts = ? AND owner = ?
+UPDATE task SET state = 'done', finished = ?, cost = cost + ?, maker = ?, delivery = ?, kind = NULL, error = NULL,
+    owner = NULL
+WHERE id IN (SELECT value FROM json_each(?)) AND attempts = ? AND owner = ?
 """
 
-_LAST = "SELECT max(delivery) FROM task WHERE state = 'done' AND line = ?"
+_LAST = "SELECT max(delivery) FROM task WHERE state = 'done' AND maker IN (SELECT id FROM maker WHERE line = ?)"
 
 
 class New(NamedTuple):
@@ -187,24 +154,30 @@ class TaskStore:
                 raise
 
     def _prepare(self) -> None:
-        db = self._db
-        if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
-            tables = [name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-            if tables:
-                msg = f"task store {self.path}: must be a task store of rxpipe; got a database with {', '.join(tables)}"
-                raise StateError(msg)
-        db.execute("PRAGMA journal_mode=WAL")
-        db.execute("PRAGMA synchronous=FULL")
-        with self.transaction():
-            if db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION:
-                db.execute(f"PRAGMA application_id = {APPLICATION}")
-                db.execute(f"PRAGMA user_version = {FORMAT}")
-            for statement in _SCHEMA.split(";\n"):
-                db.execute(statement)
-        found = db.execute("PRAGMA user_version").fetchone()[0]
-        if found != FORMAT:
-            msg = f"task store {self.path}: format must be {FORMAT}; got {found}, written by another version of rxpipe"
+        wrong = problem(self._db, empty=True)
+        if wrong is not None:
+            msg = f"task store {self.path}: {wrong}"
             raise StateError(msg)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        with self.transaction():
+            if old(self._db):
+                self._require_idle()
+            prepare(self._db)
+
+    def _require_idle(self) -> None:
+        """Nobody may work on a store of an older format while it is brought up to date.
+
+        Raises:
+            StateError: Somebody does.
+        """
+        for pid, host, beat in self._db.execute("SELECT pid, host, beat FROM owner").fetchall():
+            if self._clock() - beat <= SILENT and (host != socket.gethostname() or _alive(pid)):
+                msg = (
+                    f"task store {self.path}: must not be worked on while it is brought up to date; got process {pid} "
+                    f"on {host}, of an older version of rxpipe: let it end first"
+                )
+                raise StateError(msg)
 
     def close(self) -> None:
         """Leave the store; tasks that were taken and not ended are given back."""
@@ -304,15 +277,21 @@ class TaskStore:
             How many became due.
         """
         now, before = self._clock(), self._db.total_changes
-        self._db.executemany(_ENQUEUE, [(*task, now, again) for task in tasks])
+        left = list(tasks)
+        at = 0
+        for size in _ROWS:
+            while len(left) - at >= size:
+                self._db.execute(_ENQUEUES[size], (now, again, *chain.from_iterable(left[at : at + size])))
+                at += size
         return self._db.total_changes - before
 
     def claim(self, most: int) -> list[Claimed]:
         """Take tasks that are due, at most so many: those never tried come first, then by priority."""
         now = self._clock()
         self._db.execute("UPDATE task SET state = 'pending' WHERE state = 'waiting' AND due <= ?", (now,))
-        claimed = [Claimed(*row) for row in self._db.execute(_CLAIM, (self.owner, now, most))]
-        claimed.sort(key=lambda task: task[:3])
+        claimed = list(map(Claimed._make, self._db.execute(_PENDING, (most,))))
+        if claimed:
+            self._db.execute(_CLAIM, (self.owner, now, _listed(task.id for task in claimed)))
         return claimed
 
     def begin(self, tasks: Iterable[tuple[int, int]]) -> None:
@@ -334,18 +313,29 @@ class TaskStore:
         Returns:
             How many no longer belonged to this process, which are left as they are.
         """
-        done: list[tuple[Any, ...]] = []
+        done: dict[tuple[float, float, int], list[int]] = {}
         lost = 0
         for one in ended:
             if one.state == "done":
-                self.delivery += 1
-                place = None if line is None else self.delivery
-                done.append((one.finished, one.cost, line, place, definition, one.id, one.attempt, self.owner))
+                done.setdefault((one.finished, one.cost, one.attempt), []).append(one.id)
             else:
                 lost += not self._unfinished(one)
         if done:
-            lost += len(done) - self._db.executemany(_DONE, done).rowcount
+            self.delivery += 1  # no checkpoint comes between those that are noted together
+            made = (self._maker(definition, line), None if line is None else self.delivery)
+            for (finished, cost, attempt), ids in done.items():
+                values = (finished, cost, *made, _listed(ids), attempt, self.owner)
+                lost += len(ids) - self._db.execute(_DONE, values).rowcount
         return lost
+
+    def _maker(self, definition: str, line: str | None) -> int:
+        """The number of what makes the results."""
+        made = (line, definition)
+        found = self._db.execute("SELECT id FROM maker WHERE line IS ? AND definition = ?", made).fetchone()
+        if found is None:
+            found = self._db.execute("INSERT INTO maker (line, definition) VALUES (?, ?) RETURNING id", made).fetchone()
+        number: int = found[0]
+        return number
 
     def _unfinished(self, one: Ended) -> bool:
         """Note an attempt after which the task is not done; returns whether it was this process's."""
@@ -373,13 +363,13 @@ class TaskStore:
         self.delivery = max(after, self._db.execute(_LAST, (line,)).fetchone()[0] or 0)
         return self._db.execute(
             "UPDATE task SET state = 'pending', attempts = attempts - 1 "
-            "WHERE state = 'done' AND line = ? AND delivery > ?",
+            "WHERE state = 'done' AND maker IN (SELECT id FROM maker WHERE line = ?) AND delivery > ?",
             (line, after),
         ).rowcount
 
     def outdated(self, definition: str) -> int:
         """How many tasks were done by a graph that did something else with them."""
-        sql = "SELECT count(*) FROM task WHERE state = 'done' AND definition <> ?"
+        sql = f"SELECT count(*) FROM task WHERE state = 'done' AND {_CHANGED}"  # noqa: S608  # our own
         found: int = self._db.execute(sql, (definition,)).fetchone()[0]
         return found
 
@@ -456,6 +446,11 @@ def count_states(db: sqlite3.Connection) -> dict[State, int]:
     for state in OPEN:
         found[state] = db.execute(f"SELECT count(*) FROM task WHERE state = '{state}'").fetchone()[0]  # noqa: S608  # a name of our own
     return {state: found.get(state, 0) for state in STATES}
+
+
+def _listed(ids: Iterable[int]) -> str:
+    """Numbers as SQLite's `json_each` takes them."""
+    return f"[{','.join(map(str, ids))}]"
 
 
 def _alive(pid: int) -> bool:

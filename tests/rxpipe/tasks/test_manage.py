@@ -15,7 +15,8 @@ import pytest
 from rxpipe.cli import FAILED, main
 from rxpipe.errors import RxpipeError, StateError
 from rxpipe.tasks.manage import Tasks
-from rxpipe.tasks.store import OPEN, OVER, STATES, Ended, New, TaskStore
+from rxpipe.tasks.schema import OVER
+from rxpipe.tasks.store import OPEN, STATES, Ended, New, TaskStore
 from tests.rxpipe.tasks.batches import Worked, working
 
 
@@ -137,12 +138,12 @@ def test_what_is_no_store(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "other") as db:
         db.execute("CREATE TABLE a (b)")
     db.close()
-    with pytest.raises(StateError, match="must be a task store of rxpipe; got another SQLite file"):
+    with pytest.raises(StateError, match="must be a task store of rxpipe; got a database with a"):
         Tasks(tmp_path / "other")
     store = TaskStore(tmp_path / "old", lambda: 0.0)
     store._db.execute("PRAGMA user_version = 99")
     store.close()
-    with pytest.raises(StateError, match="format must be 1; got 99"):
+    with pytest.raises(StateError, match="format must be 2 at most; got 99"):
         Tasks(tmp_path / "old")
 
 
