@@ -12,14 +12,14 @@ from rxpipe.context import Context
 from rxpipe.elements import Batch
 from rxpipe.lease import Lease
 from rxpipe.operators.tasks._home import Home
-from rxpipe.tasks.records import Draft, Reading, digest
+from rxpipe.tasks.records import Drafts, Reading
 
 
 class _Coming(NamedTuple):
     """A batch whose files are read; `hold` holds a checkpoint where nothing else of it does."""
 
     batch: Batch
-    drafts: list[Draft]
+    drafts: Drafts
     hold: Lease
 
 
@@ -44,11 +44,11 @@ class Enrolling:
     def take(self, batch: Batch) -> None:
         """Take the records of a batch."""
         drafts = self._reading.drafts(batch)
-        if not self._coming and all(draft.path is None for draft in drafts):
-            self._home.take(self._reading.whole(drafts, list(map(digest, drafts)), batch), batch.leases)
+        if not self._coming and not drafts.named:
+            self._home.take(drafts.tasks, batch.leases)
             return
         self._coming.append(_Coming(batch, drafts, Lease(self._context.flow, 0)))
-        self._home.expect(self._home.coming + 1 + len(drafts))
+        self._home.expect(self._home.coming + 1 + len(drafts.tasks))
         if len(self._coming) == 1:
             self._begin()
 
@@ -63,15 +63,14 @@ class Enrolling:
         self._coming.clear()
 
     def _begin(self) -> None:
-        drafts = self._coming[0].drafts
-        read = self._context.executor().submit(lambda: list(map(digest, drafts)))
+        read = self._context.executor().submit(self._coming[0].drafts.digests)
         read.add_done_callback(lambda done: self._post(lambda: self._read(done)))
 
     def _read(self, done: Future[list[bytes | Exception]]) -> None:
         if not self._coming or done.cancelled():
             return
         batch, drafts, hold = self._coming.popleft()
-        self._home.expect(self._home.coming - 1 - len(drafts))
+        self._home.expect(self._home.coming - 1 - len(drafts.tasks))
         self._home.take(self._reading.whole(drafts, done.result(), batch), batch.leases)
         del batch, drafts, hold
         if self._coming:

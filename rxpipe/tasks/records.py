@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from hashlib import blake2b
 from typing import NamedTuple
 
@@ -16,12 +15,23 @@ from rxpipe.fusion.rows import compile_values
 from rxpipe.tasks.store import New
 
 
-class Draft(NamedTuple):
-    """A task, with what it depends on in the place of the digest of that, and the file that may be what is meant."""
+class Named(NamedTuple):
+    """A task that depends on a file, if there is one: its place among the tasks, its record, and the file."""
 
+    place: int
     row: Row
-    new: New
-    path: str | None
+    path: str
+
+
+class Drafts(NamedTuple):
+    """Tasks; the `content` of those that are `named` is no digest yet, but what is digested where there is no file."""
+
+    tasks: list[New]
+    named: list[Named]
+
+    def digests(self) -> list[bytes | Exception]:
+        """Digests of what those that are named depend on; reads files."""
+        return [_digest_of_file(path, self.tasks[place].content) for place, _, path in self.named]
 
 
 class Reading:
@@ -40,50 +50,59 @@ class Reading:
         texts = [key, priority] if content is None else [key, priority, content]
         self._values = compile_values([parse(text) for text in texts], tuples=True)
 
-    def tasks(self, batch: Batch) -> Iterator[New]:
+    def tasks(self, batch: Batch) -> list[New]:
         """The tasks of a batch's records; files that they depend on are read here."""
         drafts = self.drafts(batch)
-        yield from self.whole(drafts, [digest(draft) for draft in drafts], batch)
+        return self.whole(drafts, drafts.digests(), batch)
 
-    def drafts(self, batch: Batch) -> list[Draft]:
+    def drafts(self, batch: Batch) -> Drafts:
         """The tasks of a batch's records, but for what is in files."""
 
         def reject(row: Row, error: Exception) -> None:
             self._context.reject(f"{type(error).__name__}: {error}", row, leases=batch.leases)
 
-        made = []
-        for row, (key, priority, *content) in zip(*self._values(batch.rows, reject), strict=True):
+        made = Drafts([], [])
+        whole = self._content is None
+        for row, values in zip(*self._values(batch.rows, reject), strict=True):
             try:
-                named = as_dict(row)
-                record = orjson.dumps(named)
-                told = orjson.dumps(content[0]) if content else record
-                path = content[0] if content else named.get("path")
-                new = New(_name(key), _place(priority), record, told)
-                made.append(Draft(row, new, path if isinstance(path, str) else None))
+                record = row if type(row) is dict else as_dict(row)
+                told = written = orjson.dumps(record)
+                if whole:
+                    path = record.get("path")
+                else:
+                    path, told = values[2], orjson.dumps(values[2])
+                named = isinstance(path, str)
+                task = New(_name(values[0]), _place(values[1]), written, told if named else _digest(told))
             except (ValueError, TypeError) as error:
                 reject(row, error)
+                continue
+            if named:
+                made.named.append(Named(len(made.tasks), row, path))
+            made.tasks.append(task)
         return made
 
-    def whole(self, drafts: list[Draft], digests: list[bytes | Exception], batch: Batch) -> list[New]:
+    def whole(self, drafts: Drafts, digests: list[bytes | Exception], batch: Batch) -> list[New]:
         """The tasks, with the digests of what they depend on; those whose files cannot be read are rejected."""
-        made = []
-        for draft, content in zip(drafts, digests, strict=True):
+        tasks: list[New | None] = [*drafts.tasks]
+        for (place, row, _), content in zip(drafts.named, digests, strict=True):
             if isinstance(content, Exception):
-                self._context.reject(f"{type(content).__name__}: {content}", draft.row, leases=batch.leases)
+                self._context.reject(f"{type(content).__name__}: {content}", row, leases=batch.leases)
+                tasks[place] = None
             else:
-                key, place, record, _ = draft.new
-                made.append(New(key, place, record, content))
-        return made
+                tasks[place] = drafts.tasks[place]._replace(content=content)
+        return [task for task in tasks if task is not None]
 
 
-def digest(draft: Draft) -> bytes | Exception:
-    """A digest of what a task depends on: of a file where a path is named, else of the value or the whole record."""
+def _digest(content: bytes) -> bytes:
+    return blake2b(content, digest_size=16).digest()
+
+
+def _digest_of_file(path: str, content: bytes) -> bytes | Exception:
+    """A digest of what is in a file; where there is none, of what named it."""
     try:
-        if draft.path is not None and os.path.isfile(draft.path):
-            return _of_file(draft.path)
+        return _of_file(path) if os.path.isfile(path) else _digest(content)
     except (OSError, ValueError) as error:
         return error
-    return blake2b(draft.new.content, digest_size=16).digest()
 
 
 def _name(key: object) -> str:
