@@ -42,6 +42,10 @@ _SOON = 0.001
 """Seconds of a wait at least: a clock of floats does not go on by less."""
 
 
+_NOTHING: dict[str, tuple[bytes, bytes]] = {}
+"""What was paid for most tasks before."""
+
+
 class Home:
     """One subscription of `tasks`.
 
@@ -206,7 +210,8 @@ class Home:
         self._outcomes.append(outcome)
         if self._noting is None and get_ident() == self._thread:
             self._noting = Lease(self._context.flow, 0)  # what is not noted must hold a checkpoint
-        self._note_soon()
+        if not self._posted:
+            self._note_soon()
 
     def _note_soon(self) -> None:
         if not self._posted:
@@ -283,9 +288,7 @@ class Home:
             logger.warning(
                 "{}: {} tasks ended that others had taken over, or cancelled, meanwhile", self._context.name, noted.lost
             )
-        for task in noted.claimed:
-            self.out += 1
-            self._give_out(task, noted.paid.get(task.id, {}))
+        self._give_out(noted)
         self._go_on(noted)
 
     def _obey(self, order: str | None) -> None:
@@ -319,16 +322,20 @@ class Home:
         wait = _LOOK if noted.next_due is None else max(_SOON, min(_LOOK, noted.next_due - self._context.now()))
         self._timer.disposable = self._scheduler.schedule_relative(wait, lambda *_: self._note())
 
-    def _give_out(self, task: Claimed, paid: dict[str, tuple[bytes, bytes]]) -> None:
-        record = orjson.loads(task.input)
-        record["task"] = {"id": task.id, "key": task.key, "attempt": task.attempt}
-        if self._budget is not None:
-            self._budget.expect(task.id)
-        self._holding.give(task)
-        attempt = Attempt(task, paid, self._tell, self._ended, self._budget, self._holding)
-        batch = Batch([record], leases=(attempt,))
-        del attempt
-        self._observer.on_next(batch)
+    def _give_out(self, noted: Noted) -> None:
+        """Emit the tasks that were taken."""
+        paid, budget, holding, tell, ended = noted.paid, self._budget, self._holding, self._tell, self._ended
+        for task in noted.claimed:
+            self.out += 1
+            record = orjson.loads(task.input)
+            record["task"] = {"id": task.id, "key": task.key, "attempt": task.attempt}
+            if budget is not None:
+                budget.expect(task.id)
+            holding.give(task)
+            attempt = Attempt(task, paid.get(task.id, _NOTHING), tell, ended, budget, holding)
+            batch = Batch([record], None, (attempt,))
+            del attempt
+            self._observer.on_next(batch)
 
     def _stop(self, why: str) -> None:
         """Give out no more."""

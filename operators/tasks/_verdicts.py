@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from msgspec.structs import replace
+
 from rxpipe.context import Context
 from rxpipe.elements import ErrorRecord
 from rxpipe.faults.transient import asked_of
@@ -46,7 +48,8 @@ class Verdicts:
             return Ended(task.id, task.attempt, state, now, outcome.cost, due=due, counted=False)
         if outcome.failure is not None:
             return self._failure(outcome, outcome.failure, policy, now)
-        self._hear(None, "", policy, now)
+        if self._outage.since is not None:
+            self._hear(None, "", policy, now)
         if task.failed is not None:
             policy.learn(task.failed, succeeded=True)
         return Ended(task.id, task.attempt, "done", now, outcome.cost)
@@ -58,15 +61,15 @@ class Verdicts:
         self._hear(task.id if away else None, failure.reason, policy, now)
         made = Ended(task.id, task.attempt, "waiting", now, outcome.cost, kind, failure.reason)
         if away and self.down:
-            return made._replace(due=max(now, self.tried), counted=False)
+            return replace(made, due=max(now, self.tried), counted=False)
         if task.failed is not None:
             policy.learn(task.failed, succeeded=False)
         asked = 0.0 if cause is None else asked_of(cause, now)
         wait = policy.wait(kind, task.attempt, asked) if task.attempt < self._attempts else None
         if wait is None:
             self._context.emit_error(failure)
-            return made._replace(state="failed")
-        return made._replace(due=now + wait)
+            return replace(made, state="failed")
+        return replace(made, due=now + wait)
 
     def _hear(self, away: int | None, reason: str, policy: Policy, now: float) -> None:
         """An attempt tells whether the service is there; `away` is the task whose call did not come through."""

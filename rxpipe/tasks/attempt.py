@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
+import msgspec
 import orjson
 
 from rxpipe.elements import ErrorRecord
@@ -17,7 +18,7 @@ from rxpipe.tasks.kinds import Policy
 from rxpipe.tasks.store import Claimed
 
 
-class Outcome(NamedTuple):
+class Outcome(msgspec.Struct, frozen=True):
     """What became of an attempt when nobody works on it any more.
 
     Attributes:

@@ -33,10 +33,10 @@ class Holding:
 
     def end(self, task: Claimed) -> bool:
         """Nobody works on a task any more; whether it was still this process's."""
-        ours = self.has(task)
-        if ours:
-            del self._given[task.id]
-        return ours
+        if self._given.get(task.id) is not task:
+            return False
+        del self._given[task.id]
+        return True
 
     def has(self, task: Claimed) -> bool:
         """Whether a task still is this process's, as far as is known."""

@@ -29,20 +29,21 @@ class Outage:
 
     Attributes:
         longest: Seconds that an outage may last.
+        since: When the first call did not come through since one has; None if the last one has.
         tried: When to try whether it is up, in seconds since the epoch.
     """
 
     def __init__(self) -> None:
         self.longest = LONGEST
+        self.since: float | None = None
         self.tried = 0.0
-        self._since: float | None = None
         self._calls = self._probes = 0
         self._tasks: set[int] = set()
 
     def failed(self, task: int, now: float) -> None:
         """A call for a task did not come through."""
-        if self._since is None:
-            self._since = now
+        if self.since is None:
+            self.since = now
         self._calls += 1
         if len(self._tasks) < _TASKS:
             self._tasks.add(task)
@@ -53,12 +54,12 @@ class Outage:
 
     def answered(self) -> None:
         """A call has come through."""
-        if self._since is not None:
-            self._since, self._calls, self._probes, self.tried = None, 0, 0, 0.0
+        if self.since is not None:
+            self.since, self._calls, self._probes, self.tried = None, 0, 0, 0.0
             self._tasks.clear()
 
     def down(self, now: float) -> bool:
         """Whether the service is taken for down."""
-        if self._since is None or self._calls < _CALLS or len(self._tasks) < _TASKS:
+        if self.since is None or self._calls < _CALLS or len(self._tasks) < _TASKS:
             return False
-        return now - self._since < self.longest
+        return now - self.since < self.longest

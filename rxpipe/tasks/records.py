@@ -15,6 +15,10 @@ from rxpipe.fusion.rows import compile_values
 from rxpipe.tasks.store import New
 
 
+_NUMBER = (int, float)
+"""`int | float` would be made anew for each record."""
+
+
 class Named(NamedTuple):
     """A task that depends on a file, if there is one: its place among the tasks, its record, and the file."""
 
@@ -113,7 +117,7 @@ def _name(key: object) -> str:
 
 
 def _place(priority: object) -> float:
-    if not isinstance(priority, int | float) or priority != priority:  # noqa: PLR0124  # that is how nan is told
+    if not isinstance(priority, _NUMBER) or priority != priority:  # noqa: PLR0124  # that is how nan is told
         msg = f"priority: must be a number; got {priority!r}"
         raise ValueError(msg)
     return float(priority)

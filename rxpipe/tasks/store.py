@@ -18,6 +18,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import msgspec
+
 from rxpipe.errors import StateError
 from rxpipe.tasks.schema import OVER, old, prepare, problem
 from rxpipe.tasks.transaction import transaction
@@ -89,7 +91,7 @@ class New(NamedTuple):
     content: bytes
 
 
-class Claimed(NamedTuple):
+class Claimed(msgspec.Struct, frozen=True):
     """A task that was taken, with the number of this attempt, from 1 on."""
 
     attempt: int
@@ -101,7 +103,7 @@ class Claimed(NamedTuple):
     """The kind of failure that the attempt before ended in."""
 
 
-class Ended(NamedTuple):
+class Ended(msgspec.Struct, frozen=True):
     """What became of an attempt.
 
     Attributes:
@@ -289,7 +291,7 @@ class TaskStore:
         """Take tasks that are due, at most so many: those never tried come first, then by priority."""
         now = self._clock()
         self._db.execute("UPDATE task SET state = 'pending' WHERE state = 'waiting' AND due <= ?", (now,))
-        claimed = list(map(Claimed._make, self._db.execute(_PENDING, (most,))))
+        claimed = [Claimed(*row) for row in self._db.execute(_PENDING, (most,))]
         if claimed:
             self._db.execute(_CLAIM, (self.owner, now, _listed(task.id for task in claimed)))
         return claimed
