@@ -42,6 +42,10 @@ class Outcome(msgspec.Struct, frozen=True):
     why: str
 
 
+_APART = Flow()
+"""Where attempts would be counted: no checkpoint waits for work that takes long."""
+
+
 class Attempt(Lease):
     """Held by everything derived from the record of one task; when the last holder lets go of it, the attempt is over.
 
@@ -61,6 +65,10 @@ class Attempt(Lease):
         "policy", "task"
     )  # fmt: skip
 
+    _flow = _APART
+    nbytes = start = end = 0
+    path = ""
+
     def __init__(
         self,
         task: Claimed,
@@ -70,9 +78,6 @@ class Attempt(Lease):
         budget: Budget | None = None,
         holding: Holding | None = None,
     ) -> None:  # not the base class's: nothing is counted
-        self._flow = _APART
-        self.nbytes = self.start = self.end = 0
-        self.path = ""
         self.task = task
         self.begun = False
         self.cost = 0.0
@@ -149,10 +154,6 @@ class Attempt(Lease):
     def remember(self, step: str, request: object, answer: object) -> None:
         """Keep an answer that was paid for, in a form that JSON has; it outlasts the process."""
         self._tell((self.task.id, step, digest_of(request), orjson.dumps(answer)))
-
-
-_APART = Flow()
-"""Where attempts would be counted: no checkpoint waits for work that takes long."""
 
 
 def digest_of(value: object) -> bytes:

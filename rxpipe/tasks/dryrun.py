@@ -89,7 +89,7 @@ class _Found:
         place = len(self.tasks) if len(self.tasks) < SAMPLE else self._chance.randrange(len(self.tasks) + 1)
         if place < SAMPLE:
             self.sample[place : place + 1] = [task]
-        self.tasks.append(task._replace(input=b""))
+        self.tasks.append(msgspec.structs.replace(task, input=b""))
 
 
 class _Place(NamedTuple):

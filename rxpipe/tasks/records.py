@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import NamedTuple
 
 import orjson
+from msgspec.structs import replace
 
 from rxpipe.context import Context
 from rxpipe.elements import Batch, Row, as_dict
@@ -93,7 +94,7 @@ class Reading:
                 self._context.reject(f"{type(content).__name__}: {content}", row, leases=batch.leases)
                 tasks[place] = None
             else:
-                tasks[place] = drafts.tasks[place]._replace(content=content)
+                tasks[place] = replace(drafts.tasks[place], content=content)
         return [task for task in tasks if task is not None]
 
 
@@ -110,6 +111,8 @@ def _digest_of_file(path: str, content: bytes) -> bytes | Exception:
 
 
 def _name(key: object) -> str:
+    if type(key) is int:
+        return str(key)
     if key is None or key == "":
         msg = f"key: must be what tells tasks apart; got {key!r}"
         raise ValueError(msg)

@@ -33,7 +33,7 @@ CREATE TABLE IF NOT EXISTS task (
     error TEXT,
     maker INTEGER
 );
-CREATE INDEX IF NOT EXISTS task_pending ON task (attempts, priority, id) WHERE state = 'pending';
+CREATE INDEX IF NOT EXISTS task_pending ON task (attempts, priority) WHERE state = 'pending';
 CREATE INDEX IF NOT EXISTS task_waiting ON task (due) WHERE state = 'waiting';
 CREATE INDEX IF NOT EXISTS task_running ON task (owner) WHERE state = 'running';
 CREATE INDEX IF NOT EXISTS task_over ON task (finished, state, cost) WHERE {OVER};
@@ -60,7 +60,9 @@ INSERT INTO maker (line, definition) SELECT DISTINCT line, definition FROM task 
 UPDATE task SET maker = (SELECT id FROM maker WHERE maker.line IS task.line AND maker.definition = task.definition)
     WHERE definition IS NOT NULL;
 ALTER TABLE task DROP COLUMN line;
-ALTER TABLE task DROP COLUMN definition
+ALTER TABLE task DROP COLUMN definition;
+DROP INDEX task_pending;
+CREATE INDEX task_pending ON task (attempts, priority) WHERE state = 'pending'
 """
 }
 """What makes of a store of each older format one of the next; the tables that are new are there."""

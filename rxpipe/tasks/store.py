@@ -12,13 +12,15 @@ import secrets
 import socket
 import sqlite3
 import time
+from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
+from msgspec.structs import astuple
 
 from rxpipe.errors import StateError
 from rxpipe.tasks.schema import OVER, old, prepare, problem
@@ -69,20 +71,19 @@ ORDER BY attempts, priority, id LIMIT ?
 """
 
 _CLAIM = """
-UPDATE task SET state = 'running', owner = ?, attempts = attempts + 1, begun = 0, started = ?
-WHERE id IN (SELECT value FROM json_each(?))
+UPDATE task SET state = 'running', owner = ?, attempts = attempts + 1, begun = 0, started = ? WHERE
 """
 
 _DONE = """
 UPDATE task SET state = 'done', finished = ?, cost = cost + ?, maker = ?, delivery = ?, kind = NULL, error = NULL,
     owner = NULL
-WHERE id IN (SELECT value FROM json_each(?)) AND attempts = ? AND owner = ?
+WHERE attempts = ? AND owner = ? AND
 """
 
 _LAST = "SELECT max(delivery) FROM task WHERE state = 'done' AND maker IN (SELECT id FROM maker WHERE line = ?)"
 
 
-class New(NamedTuple):
+class New(msgspec.Struct, frozen=True, gc=False):
     """A task to be added: key, place (smaller is earlier), record as JSON, and a digest of what it depends on."""
 
     key: str
@@ -283,7 +284,9 @@ class TaskStore:
         at = 0
         for size in _ROWS:
             while len(left) - at >= size:
-                self._db.execute(_ENQUEUES[size], (now, again, *chain.from_iterable(left[at : at + size])))
+                self._db.execute(
+                    _ENQUEUES[size], (now, again, *chain.from_iterable(map(astuple, left[at : at + size])))
+                )
                 at += size
         return self._db.total_changes - before
 
@@ -293,7 +296,8 @@ class TaskStore:
         self._db.execute("UPDATE task SET state = 'pending' WHERE state = 'waiting' AND due <= ?", (now,))
         claimed = [Claimed(*row) for row in self._db.execute(_PENDING, (most,))]
         if claimed:
-            self._db.execute(_CLAIM, (self.owner, now, _listed(task.id for task in claimed)))
+            these, ids = _among([task.id for task in claimed])
+            self._db.execute(_CLAIM + these, (self.owner, now, *ids))
         return claimed
 
     def begin(self, tasks: Iterable[tuple[int, int]]) -> None:
@@ -315,19 +319,20 @@ class TaskStore:
         Returns:
             How many no longer belonged to this process, which are left as they are.
         """
-        done: dict[tuple[float, float, int], list[int]] = {}
+        done = defaultdict[tuple[float, float, int], list[int]](list)
         lost = 0
         for one in ended:
             if one.state == "done":
-                done.setdefault((one.finished, one.cost, one.attempt), []).append(one.id)
+                done[one.finished, one.cost, one.attempt].append(one.id)
             else:
                 lost += not self._unfinished(one)
         if done:
             self.delivery += 1  # no checkpoint comes between those that are noted together
             made = (self._maker(definition, line), None if line is None else self.delivery)
-            for (finished, cost, attempt), ids in done.items():
-                values = (finished, cost, *made, _listed(ids), attempt, self.owner)
-                lost += len(ids) - self._db.execute(_DONE, values).rowcount
+            for (finished, cost, attempt), tasks in done.items():
+                these, ids = _among(tasks)
+                values = (finished, cost, *made, attempt, self.owner, *ids)
+                lost += len(tasks) - self._db.execute(_DONE + these, values).rowcount
         return lost
 
     def _maker(self, definition: str, line: str | None) -> int:
@@ -450,9 +455,12 @@ def count_states(db: sqlite3.Connection) -> dict[State, int]:
     return {state: found.get(state, 0) for state in STATES}
 
 
-def _listed(ids: Iterable[int]) -> str:
-    """Numbers as SQLite's `json_each` takes them."""
-    return f"[{','.join(map(str, ids))}]"
+def _among(ids: Sequence[int]) -> tuple[str, tuple[object, ...]]:
+    """The condition that a task is one of some, each told once, with its values."""
+    low, high = min(ids), max(ids)
+    if high - low == len(ids) - 1:  # all from the first to the last, which is looked up faster
+        return "id BETWEEN ? AND ?", (low, high)
+    return "id IN (SELECT value FROM json_each(?))", (f"[{','.join(map(str, ids))}]",)
 
 
 def _alive(pid: int) -> bool:

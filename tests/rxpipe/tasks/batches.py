@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from rxpipe.tasks.progress import Progress, progress
 from rxpipe.tasks.reading import reading
 from rxpipe.tasks.store import Claimed, Ended, New, TaskStore
@@ -92,7 +94,7 @@ class Worked:
         self.now, _, task = heapq.heappop(self._running)
         ended = Ended(task.id, task.attempt, "done", self.now, self.cost)
         if self.fails(task):
-            ended = ended._replace(state="waiting", kind="server", error="503: busy", due=self.now + 60)
+            ended = replace(ended, state="waiting", kind="server", error="503: busy", due=self.now + 60)
         with self.store.transaction():
             self.store.end([ended], "", None)
 
