@@ -249,7 +249,7 @@ class Home:
         self._balance()
         told, self._told = self._told, []
         self._noting = self._noting or Lease(self._context.flow, 0)
-        self._begin(Wanted(new, told, ended, strays, most))
+        self._begin(Wanted(new, told, ended, strays, self._holding.given(), most))
 
     def _begin(self, wanted: Wanted) -> None:
         self._busy = True

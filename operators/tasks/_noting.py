@@ -20,6 +20,7 @@ class Wanted(NamedTuple):
         told: What steps tell of attempts, see `rxpipe.tasks.attempt.Attempt`.
         ended: What became of attempts.
         strays: What attempts have cost, by cost and task, of which nothing else comes.
+        given: The tasks that are given out, but for those that ended.
         most: How many tasks to take.
     """
 
@@ -27,6 +28,7 @@ class Wanted(NamedTuple):
     told: list[tuple[Any, ...]]
     ended: list[Ended]
     strays: list[tuple[float, int]]
+    given: list[int]
     most: int
 
 
@@ -83,7 +85,8 @@ class Noting:
             if beats:
                 store.beat()
             version = store.version()
-            held = None if version == self._version and not beats else store.held()
+            known = version == self._version and not beats
+            held = None if known else store.held({*wanted.given, *(one.id for one in wanted.ended)})
             store.enqueue(wanted.new, again=self._again)
             store.begin([told for told in wanted.told if len(told) == 2])  # noqa: PLR2004  # as `Attempt.begin` tells
             store.remember([told for told in wanted.told if len(told) == 4])  # noqa: PLR2004  # as `remember` tells
@@ -96,7 +99,8 @@ class Noting:
             claimed = store.claim(wanted.most) if takes else []
             paid = {task.id: store.recall(task.id) for task in claimed} if claimed and store.remembers() else {}
             due = store.next_due() if takes else None  # else there is no hurry
-            noted = Noted(claimed, paid, store.open(), due, store.delivery, len(lost) + missed, order, held)
+            left = bool(claimed) or store.open()
+            noted = Noted(claimed, paid, left, due, store.delivery, len(lost) + missed, order, held)
         self._version = version
         if beats:
             self.beaten = at

@@ -31,6 +31,10 @@ class Holding:
         """A task is given out; what is still done for it from before is no more this process's."""
         self._given[task.id] = task
 
+    def given(self) -> list[int]:
+        """The tasks that are given out."""
+        return list(self._given)
+
     def end(self, task: Claimed) -> bool:
         """Nobody works on a task any more; whether it was still this process's."""
         if self._given.get(task.id) is not task:

@@ -15,7 +15,7 @@ import orjson
 
 from rxpipe.errors import RxpipeError, StateError, did_you_mean, nearest
 from rxpipe.sqlitefile import to_look_at
-from rxpipe.tasks.schema import OVER, old, problem
+from rxpipe.tasks.schema import BUSY, OVER, old, problem
 from rxpipe.tasks.store import STATES, State, TaskStore, count_states
 
 COLUMNS = ("key", "state", "attempts", "cost", "kind", "error", "created", "started", "finished", "due", "priority")
@@ -105,7 +105,7 @@ class TaskReader:
         over = self._one(f"SELECT total(cost) FROM task WHERE {OVER}")
         begun = self._one("SELECT total(cost) FROM task WHERE state = 'pending' AND attempts > 0")
         begun += self._one("SELECT total(cost) FROM task WHERE state = 'waiting'")
-        return over, begun + self._one("SELECT total(cost) FROM task WHERE state = 'running'")
+        return over, begun + self._one(f"SELECT total(cost) FROM task WHERE {BUSY}")
 
     def joined(self) -> float | None:
         """Since when somebody works on the store, of those who still do; None where nobody does."""
@@ -135,7 +135,7 @@ class TaskReader:
     def running(self) -> list[tuple[str, int, float]]:
         """The tasks that are worked on: key, attempt, and since when; the longest first."""
         return self._db.execute(
-            "SELECT key, attempts, started FROM task WHERE state = 'running' AND begun ORDER BY started, id"
+            f"SELECT key, attempts, started FROM task WHERE {BUSY} AND begun ORDER BY started, id"
         ).fetchall()
 
     def last_due(self) -> float | None:

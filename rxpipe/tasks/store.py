@@ -13,7 +13,7 @@ import socket
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
 from itertools import chain
 from pathlib import Path
@@ -79,6 +79,10 @@ UPDATE task SET state = 'done', finished = ?, cost = cost + ?, maker = ?, delive
     owner = NULL
 WHERE attempts = ? AND owner = ? AND
 """
+
+_UNTAKEN = ("SELECT 1 FROM task WHERE state = 'pending'", "SELECT 1 FROM task WHERE state = 'waiting'")
+
+_TOTALS = f"SELECT (SELECT count(*) FROM task), (SELECT count(*) FROM task WHERE {OVER})"  # noqa: S608  # our own
 
 _LAST = "SELECT max(delivery) FROM task WHERE state = 'done' AND maker IN (SELECT id FROM maker WHERE line = ?)"
 
@@ -229,10 +233,13 @@ class TaskStore:
         found: int = self._db.execute("PRAGMA data_version").fetchone()[0]
         return found
 
-    def held(self) -> set[int]:
-        """The tasks that this process has taken, and that nobody has cancelled or taken over."""
-        found = self._db.execute("SELECT id FROM task WHERE state = 'running' AND owner = ?", (self.owner,))
-        return {task for (task,) in found}
+    def held(self, given: Collection[int]) -> set[int]:
+        """Those of some tasks that this process has taken, and that nobody has cancelled or taken over."""
+        if not given:
+            return set()
+        these, ids = _among(given)
+        sql = f"SELECT id FROM task WHERE state = 'running' AND owner = ? AND {these}"  # noqa: S608  # our own
+        return {task for (task,) in self._db.execute(sql, (self.owner, *ids))}
 
     def charge(self, paid: Iterable[tuple[float, int]]) -> None:
         """Note what attempts have cost, by cost and task, that are of no other consequence."""
@@ -405,10 +412,10 @@ class TaskStore:
 
     def open(self) -> bool:
         """Whether there are tasks that are not over."""
-        return any(
-            self._db.execute(f"SELECT 1 FROM task WHERE state = '{state}' LIMIT 1").fetchone() is not None  # noqa: S608  # a name of our own
-            for state in OPEN
-        )
+        if any(self._db.execute(f"{sql} LIMIT 1").fetchone() is not None for sql in _UNTAKEN):
+            return True
+        total, over = self._db.execute(_TOTALS).fetchone()
+        return bool(total > over)
 
     def spent(self) -> float:
         """What all tasks have cost."""
@@ -450,12 +457,13 @@ def used(path: Path) -> Generator[None]:
 def count_states(db: sqlite3.Connection) -> dict[State, int]:
     """How many tasks there are in each state, from the indexes alone."""
     found = dict(db.execute(f"SELECT state, count(*) FROM task WHERE {OVER} GROUP BY state"))  # noqa: S608  # names of our own
-    for state in OPEN:
+    for state in ("pending", "waiting"):
         found[state] = db.execute(f"SELECT count(*) FROM task WHERE state = '{state}'").fetchone()[0]  # noqa: S608  # a name of our own
+    found["running"] = db.execute("SELECT count(*) FROM task").fetchone()[0] - sum(found.values())
     return {state: found.get(state, 0) for state in STATES}
 
 
-def _among(ids: Sequence[int]) -> tuple[str, tuple[object, ...]]:
+def _among(ids: Collection[int]) -> tuple[str, tuple[object, ...]]:
     """The condition that a task is one of some, each told once, with its values."""
     low, high = min(ids), max(ids)
     if high - low == len(ids) - 1:  # all from the first to the last, which is looked up faster
