@@ -59,18 +59,18 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
 
 _CHANGES = {
     1: """
-ALTER TABLE task ADD COLUMN maker INTEGER;
+CREATE TABLE maker (id INTEGER PRIMARY KEY, line TEXT, definition TEXT NOT NULL);
 INSERT INTO maker (line, definition) SELECT DISTINCT line, definition FROM task WHERE definition IS NOT NULL;
+ALTER TABLE task ADD COLUMN maker INTEGER;
 UPDATE task SET maker = (SELECT id FROM maker WHERE maker.line IS task.line AND maker.definition = task.definition)
     WHERE definition IS NOT NULL;
 ALTER TABLE task DROP COLUMN line;
 ALTER TABLE task DROP COLUMN definition;
 DROP INDEX task_running;
-DROP INDEX task_pending;
-CREATE INDEX task_pending ON task (attempts, priority) WHERE state = 'pending'
+DROP INDEX task_pending
 """
 }
-"""What makes of a store of each older format one of the next; the tables that are new are there."""
+"""What makes of a store of each older format one of the next, but for what is made where it is not there."""
 
 
 def prepare(db: sqlite3.Connection) -> None:
@@ -78,12 +78,12 @@ def prepare(db: sqlite3.Connection) -> None:
     if _pragma(db, "application_id") != APPLICATION:
         db.execute(f"PRAGMA application_id = {APPLICATION}")
         db.execute(f"PRAGMA user_version = {FORMAT}")
+    for version in range(_pragma(db, "user_version"), FORMAT):
+        for statement in _CHANGES[version].split(";\n"):
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {version + 1}")
     for statement in _TABLES.split(";\n"):
         db.execute(statement)
-    for old in range(_pragma(db, "user_version"), FORMAT):
-        for statement in _CHANGES[old].split(";\n"):
-            db.execute(statement)
-        db.execute(f"PRAGMA user_version = {old + 1}")
 
 
 def problem(db: sqlite3.Connection, *, empty: bool = False) -> str | None:
