@@ -26,7 +26,7 @@ from rxpipe.tasks.attempt import Attempt, Outcome
 from rxpipe.tasks.budget import Budget
 from rxpipe.tasks.holding import Holding
 from rxpipe.tasks.reading import Worked
-from rxpipe.tasks.store import Claimed, Ended, New, TaskStore, used
+from rxpipe.tasks.store import Ended, New, TaskStore, used
 
 _LONGEST = 30.0
 """Seconds that a store which cannot be written is left alone, at most."""

@@ -15,7 +15,6 @@ from rxpipe.expressions import parse
 from rxpipe.fusion.rows import compile_values
 from rxpipe.tasks.store import New
 
-
 _NUMBER = (int, float)
 """`int | float` would be made anew for each record."""
 
@@ -76,14 +75,15 @@ class Reading:
                     path = record.get("path")
                 else:
                     path, told = values[2], orjson.dumps(values[2])
-                named = isinstance(path, str)
-                task = New(_name(values[0]), _place(values[1]), written, told if named else _digest(told))
+                key, place = _name(values[0]), _place(values[1])
             except (ValueError, TypeError) as error:
                 reject(row, error)
                 continue
-            if named:
+            if isinstance(path, str):
                 made.named.append(Named(len(made.tasks), row, path))
-            made.tasks.append(task)
+            else:
+                told = _digest(told)
+            made.tasks.append(New(key, place, written, told))
         return made
 
     def whole(self, drafts: Drafts, digests: list[bytes | Exception], batch: Batch) -> list[New]:

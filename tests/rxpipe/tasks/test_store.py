@@ -90,6 +90,17 @@ def test_however_many_are_added_each_is_there_once(store: TaskStore, count: int)
     assert store.counts()["pending"] == count
 
 
+def test_many_are_added_taken_and_noted_with_few_statements(store: TaskStore) -> None:
+    told: list[str] = []
+    store._db.set_trace_callback(told.append)
+    store.enqueue(news(*range(1024)))
+    for _ in range(4):
+        store.end([Ended(task.id, 1, "done", 1e9) for task in store.claim(256)], "d", None)
+    store._db.set_trace_callback(None)
+    assert Counter(states(store).values()) == {"done": 1024}
+    assert len(told) < 50
+
+
 def test_one_that_comes_twice_at_a_time_is_what_came_last(store: TaskStore) -> None:
     twice = [New(str(n % 40), float(n), b"{}", str(n).encode()) for n in range(80)]
     assert store.enqueue(twice) == 80
