@@ -20,8 +20,9 @@ from rxpipe.operators.tasks._screen import screen, summary
 from rxpipe.operators.tasks._words import line
 from rxpipe.private import replacing
 from rxpipe.runtime.output import Output
+from rxpipe.tasks.allowed import Charged, Limited
 from rxpipe.tasks.progress import Progress, progress
-from rxpipe.tasks.reading import reading, store_of
+from rxpipe.tasks.reading import Worked, reading, worked_of
 
 EVERY = 1 / 0.75
 """Seconds between two looks at the store."""
@@ -86,16 +87,21 @@ class Looks:
 
     def _look(self) -> None:
         self._looking = True
-        store, last = store_of(self._context.board, self._of), self._finished is not None
-        looked = self._context.executor().submit(self._read, store)
+        worked, last = worked_of(self._context.board, self._of), self._finished is not None
+        limited = [told for told in self._context.board.values() if isinstance(told, Limited)]
+        now = self._context.now()
+        known = [one.charged(now) for one in limited if one.ledger is not None]
+        looked = self._context.executor().submit(self._read, worked, limited, known, now)
         looked.add_done_callback(lambda done: self._post(lambda: self._looked(done, last=last)))
 
-    def _read(self, store: Path | None) -> Progress | None:
-        """In a thread: read the store, write the file."""
-        if store is None or not store.is_file():
+    def _read(self, worked: Worked | None, limited: list[Limited], known: list[Charged], now: float) -> Progress | None:
+        """In a thread: read the store and what was charged, write the file."""
+        if worked is None or not worked.store.is_file():
             return None
-        with reading(store) as reader:
-            told = progress(reader, self._context.now())
+        charged = known + [one.charged(now) for one in limited if one.ledger is None]
+        with reading(worked.store) as reader:
+            behind = [one for one in charged if one.limited.stream == worked.stream]
+            told = progress(reader, now, charged=behind)
         if self._file is not None:
             with replacing(self._file) as file:
                 file.write(msgspec.json.encode(told) + b"\n")

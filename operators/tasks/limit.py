@@ -25,11 +25,11 @@ from rxpipe.operators.tasks._slot import Slot
 from rxpipe.parameters.types import Expr, Ge
 from rxpipe.parameters.units import Allowance, per
 from rxpipe.providers.provider import Remaining
-from rxpipe.runtime.statepath import state_folder
 from rxpipe.tasks.adaptive import Adaptive
+from rxpipe.tasks.allowed import Limited, limits_of, shared
 from rxpipe.tasks.attempt import Attempt, attempt_of
 from rxpipe.tasks.kinds import kind_of
-from rxpipe.tasks.ledger import DAY, Granted, Ledger, Limit
+from rxpipe.tasks.ledger import DAY, Granted, Ledger
 from rxpipe.tasks.pressure import Pressure
 from rxpipe.tasks.reading import Worked
 
@@ -88,7 +88,7 @@ def limit(
     Raises:
         StateError: The file of the charges cannot be used.
     """
-    limits = [Limit(*per(one)) for one in _several(rate)] + [Limit(*per(one), "tokens") for one in _several(tokens)]
+    limits = limits_of(rate, tokens)
     daily = None if quota is None else per(quota)
     if daily is not None and daily[1] != DAY:
         problem = ParameterProblem(("quota",), f"must be a number per day, as 1000/day; got {quota!r}")
@@ -97,8 +97,11 @@ def limit(
     def subscribe(observer: ObserverBase[Batch], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = current()
         spool = context.spool()
-        path = state_folder() / "limits" / f"{name}.sqlite" if name else spool / "ledger.sqlite" if spool else None
-        ledger = Ledger(path, name or context.name, limits, None if daily is None else daily[0], zone)
+        path = shared(name) if name else spool / "ledger.sqlite" if spool else None
+        charged, most = name or context.name, None if daily is None else daily[0]
+        ledger = Ledger(path, charged, limits, most, zone)
+        kept = ledger if path is None else None
+        context.board[context.name] = Limited(context.stream, charged, name is not None, limits, most, zone, path, kept)
         limiter = _Limiter(observer, context, context.scheduler(scheduler), ledger, path, concurrency, weight)
         upstream = source.subscribe(limiter.on_next, observer.on_error, limiter.complete, scheduler=scheduler)
         return CompositeDisposable(upstream, context.on_drain(limiter.go_on), Disposable(limiter.close))
@@ -110,10 +113,6 @@ def limit(
 def _fields(known: KnownFields, /, weight: str | None, **_: object) -> KnownFields:
     known.check(weight, "weight")
     return known
-
-
-def _several(rates: Any) -> list[Any]:
-    return rates if isinstance(rates, list) else [rates]
 
 
 class _Waiting(NamedTuple):

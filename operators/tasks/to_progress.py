@@ -29,7 +29,8 @@ def to_progress(source: Observable[T], of: str = "", file: str = "") -> Observab
     - no terminal, `NO_COLOR` or `TERM=dumb`, or no command line: a line in the log when the figures changed, at most
       every 10 s, and one at the end.
 
-    How long the rest takes is computed of the tasks done lately and of those worked on, see `rxpipe.tasks.progress`.
+    How long the rest takes is computed of the tasks done lately and of those worked on, see `rxpipe.tasks.progress`;
+    it is no shorter than the rates and quotas of each `limit` behind them allow, with what was charged so far.
     Where a few tasks take many times as long as the others the interval holds it in about three of four cases, and
     before one of these was met in fewer.
     What the rest costs is what those cost that are over. A graph with this step needs no `to_terminal`: there is one

@@ -14,7 +14,6 @@ from itertools import islice
 from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
-from zoneinfo import ZoneInfo
 
 import msgspec
 import orjson
@@ -26,8 +25,8 @@ from rxpipe.elements import Batch
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import stream_of
 from rxpipe.language.plan import Plan, PlannedStep, PlannedStream, definition_of, reads_of
+from rxpipe.tasks.allowed import Limited, limits_of, shared
 from rxpipe.tasks.foretold import SAMPLE, foretold
-from rxpipe.tasks.ledger import DAY, next_day
 from rxpipe.tasks.reading import TaskReader, Worked, reading, store_of
 from rxpipe.tasks.records import Reading
 from rxpipe.tasks.store import OPEN, New, Redo, State
@@ -303,15 +302,14 @@ def _limits(place: _Place, count: int) -> tuple[int | None, float]:
     for step in place.behind:
         if step.operator is None or step.operator.name != "limit":
             continue
-        limits = _parameters(step)
-        if isinstance(limits["concurrency"], int):
-            workers = min(workers or limits["concurrency"], limits["concurrency"])
-        rates = limits["rate"] if isinstance(limits["rate"], list) else [limits["rate"]]
-        for rate in rates:  # the first of them may all be at once
-            least = max(least, (max(0, count - 1) // rate.number) * rate.period)
-        days = max(0, count - 1) // limits["quota"].number if limits["quota"] is not None else 0
-        if days:
-            least = max(least, next_day(now, ZoneInfo(limits["zone"])) - now + (days - 1) * DAY)
+        told = _parameters(step)
+        if isinstance(told["concurrency"], int):
+            workers = min(workers or told["concurrency"], told["concurrency"])
+        name, quota = told["name"], None if told["quota"] is None else told["quota"].number
+        limits = limits_of(told["rate"], told["tokens"])
+        path = shared(name) if name else None  # else it is beside the state of the run, of which nothing is known
+        limited = Limited(place.stream.name, name or step.name, name is not None, limits, quota, told["zone"], path)
+        least = max(least, limited.charged(now).least(count, now))
     return workers, least
 
 

@@ -53,6 +53,20 @@ class Granted(NamedTuple):
     why: str
 
 
+class Charges(NamedTuple):
+    """What was charged at a moment.
+
+    Attributes:
+        held: When, and with how many tokens, each request was charged that still counts; the first one first.
+        used: How much of the day's quota is used.
+        closed: Until when nothing is granted, as the service asked for; in seconds since the epoch.
+    """
+
+    held: list[tuple[float, float]]
+    used: float
+    closed: float
+
+
 class Ledger:
     """One open ledger. Used by one thread at a time.
 
@@ -118,7 +132,7 @@ class Ledger:
                 db.execute(
                     "INSERT INTO quota VALUES (?, ?, ?) "
                     "ON CONFLICT (name, day) DO UPDATE SET used = used + excluded.used",
-                    (self._name, self._day(now), count),
+                    (self._name, _day(now, self._zone), count),
                 )
             return Granted(count, wait, why)
 
@@ -136,11 +150,13 @@ class Ledger:
                 (self._name, until, why),
             )
 
+    def charges(self, now: float) -> Charges:
+        """What was charged so far."""
+        return charges(self._db, self._name, self._limits, self._zone.key, now)
+
     def used_today(self, now: float) -> float:
         """How much of the day's quota is used."""
-        sql = "SELECT used FROM quota WHERE name = ? AND day = ?"
-        found = self._db.execute(sql, (self._name, self._day(now))).fetchone()
-        return 0.0 if found is None else found[0]
+        return _used(self._db, self._name, _day(now, self._zone))
 
     def next_day(self, now: float) -> float:
         """When the quota's next day begins, in seconds since the epoch."""
@@ -163,8 +179,31 @@ class Ledger:
                 count, wait, why = fits, until - now, f"{limit.most:g} {limit.of} in {limit.period:g} s"
         return Granted(count, wait, why)
 
-    def _day(self, now: float) -> str:
-        return datetime.fromtimestamp(now, self._zone).date().isoformat()
+
+def charges(db: sqlite3.Connection, name: str, limits: Sequence[Limit], zone: str, now: float) -> Charges:
+    """What was charged under a name, as the file of a ledger has it.
+
+    Args:
+        db: The file.
+        name: What is limited.
+        limits: The rates; what was charged before all of their windows is not told.
+        zone: Where a day begins.
+        now: Seconds since the epoch.
+    """
+    longest = max((limit.window for limit in limits), default=0.0)
+    sql = "SELECT at, tokens FROM charge WHERE name = ? AND at > ? ORDER BY at"
+    held = db.execute(sql, (name, now - longest)).fetchall()
+    closed = db.execute("SELECT until FROM closed WHERE name = ?", (name,)).fetchone()
+    return Charges(held, _used(db, name, _day(now, ZoneInfo(zone))), 0.0 if closed is None else closed[0])
+
+
+def _used(db: sqlite3.Connection, name: str, day: str) -> float:
+    found = db.execute("SELECT used FROM quota WHERE name = ? AND day = ?", (name, day)).fetchone()
+    return 0.0 if found is None else found[0]
+
+
+def _day(now: float, zone: ZoneInfo) -> str:
+    return datetime.fromtimestamp(now, zone).date().isoformat()
 
 
 def next_day(now: float, zone: ZoneInfo) -> float:

@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 
 import msgspec
 
+from rxpipe.tasks.allowed import Charged
 from rxpipe.tasks.durations import Durations, Observed
 from rxpipe.tasks.reading import TaskReader
 from rxpipe.tasks.store import OPEN, State
@@ -92,13 +93,14 @@ class Progress(msgspec.Struct, frozen=True):
     order: str | None
 
 
-def progress(reader: TaskReader, now: float, errors: int = 10) -> Progress:
+def progress(reader: TaskReader, now: float, errors: int = 10, charged: Sequence[Charged] = ()) -> Progress:
     """How far the tasks of a store are.
 
     Args:
         reader: The open store.
         now: Seconds since the epoch.
         errors: How many errors are told.
+        charged: What limits the tasks, as far as is known.
     """
     states, running = reader.counts(), reader.running()
     total, left = sum(states.values()), sum(states[state] for state in OPEN)
@@ -113,20 +115,30 @@ def progress(reader: TaskReader, now: float, errors: int = 10) -> Progress:
         total - left,
         spent + begun,
         projected,
-        _estimate(reader, [started for _, _, started in running], left, now),
+        _estimate(reader, [started for _, _, started in running], left, now, charged),
         [Working(key, attempt, max(0.0, now - started)) for key, attempt, started in running],
         [Failed(*row) for row in reader.failures(errors)],
         reader.order(),
     )
 
 
-def _estimate(reader: TaskReader, running: Sequence[float], left: int, now: float) -> Estimate | None:
+def _estimate(
+    reader: TaskReader, running: Sequence[float], left: int, now: float, charged: Sequence[Charged]
+) -> Estimate | None:
     since = reader.joined()
     if since is None:
         return None
     count = reader.ended(since)
     window = max(LEAST, 4 * len(running), min(MOST, count // 3))
-    return estimate(reader.spans(since, window + 1), running, left, now, reader.last_due(), whole=count <= window)
+    wait = _allowed(charged, left - len(running), reader.processes(), now)
+    last = max((reader.last_due() or 0.0, now + wait if wait else 0.0))
+    return estimate(reader.spans(since, window + 1), running, left, now, last, whole=count <= window)
+
+
+def _allowed(charged: Sequence[Charged], count: int, processes: int, now: float) -> float:
+    """Seconds until the last of some tasks may be begun; each process has a part of them, and limits of its own."""
+    parts = ((one, count if one.limited.shared else math.ceil(count / max(1, processes))) for one in charged)
+    return max((one.least(part, now) for one, part in parts), default=0.0)
 
 
 def estimate(
@@ -143,7 +155,8 @@ def estimate(
     How long a task takes is learnt from those that ended in a window and from those that are worked on, see
     `Durations`; how many are worked on at a time, from the time that passed, so that waiting for a limit counts and a
     pause between two runs does not. Both give the speed. What is left is divided by it; on top comes the time that the
-    last one of several workers needs longer than the others; and a task that waits has to be due first.
+    last one of several workers needs longer than the others; and a task that waits has to be due first, and be let
+    through by what limits it.
 
     The interval is of 90 %. What is left varies by how the durations do, and so does what is known of them. That the
     speed changes is told by the work done in slices of the window (Student's); the wider one of both is taken.
@@ -153,7 +166,7 @@ def estimate(
         running: When the tasks were begun that are worked on.
         left: How many tasks are not over, those that are worked on among them.
         now: Seconds since the epoch.
-        due: When the last one of those that wait is due.
+        due: When the last one of those that are not begun may be begun, as far as is known.
         whole: Whether no task ended before those given; else the window begins with the end of the first of them.
 
     Returns:

@@ -38,7 +38,13 @@ class Worked:
 
 
 def store_of(board: Mapping[str, Any], of: str) -> Path | None:
-    """The task store of a run, or that of a stream where there are several; None where there is none.
+    """The task store of a run, or that of a stream; see `worked_of`."""
+    worked = worked_of(board, of)
+    return None if worked is None else worked.store
+
+
+def worked_of(board: Mapping[str, Any], of: str) -> Worked | None:
+    """The tasks of a run, or those of a stream where there are several; None where there are none.
 
     Args:
         board: The run's, see `rxpipe.context.Context`.
@@ -47,7 +53,7 @@ def store_of(board: Mapping[str, Any], of: str) -> Path | None:
     Raises:
         RxpipeError: There are several, or none of that name.
     """
-    found = {told.stream: told.store for told in board.values() if isinstance(told, Worked)}
+    found = {told.stream: told for told in board.values() if isinstance(told, Worked)}
     if of and of not in found and found:
         msg = f"of: must name a stream with a step 'tasks'; got {of!r}{did_you_mean(nearest(of, found))}"
         raise RxpipeError(msg)
@@ -110,6 +116,11 @@ class TaskReader:
     def joined(self) -> float | None:
         """Since when somebody works on the store, of those who still do; None where nobody does."""
         found: float | None = self._one("SELECT min(joined) FROM owner")
+        return found
+
+    def processes(self) -> int:
+        """How many processes work on the store."""
+        found: int = self._one("SELECT count(*) FROM owner")
         return found
 
     def order(self) -> str | None:

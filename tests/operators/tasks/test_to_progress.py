@@ -12,12 +12,16 @@ from typing import Any
 
 import orjson
 import pytest
+import reactivex as rx
 from hypothesis import given
 from hypothesis import strategies as st
 from loguru import logger
+from reactivex import operators as rxo
 from reactivex.subject import Subject
 
+from rxpipe import operators as ops
 from rxpipe.context import entered
+from rxpipe.elements import Batch
 from rxpipe.errors import RxpipeError
 from rxpipe.operators.sinks._cells import line_width, plain
 from rxpipe.operators.sinks._terminal import ENTER, LEAVE
@@ -25,6 +29,7 @@ from rxpipe.operators.tasks._screen import screen
 from rxpipe.operators.tasks._words import left, line, speed
 from rxpipe.operators.tasks.to_progress import to_progress
 from rxpipe.runtime.output import Output
+from rxpipe.tasks.attempt import attempt_of
 from rxpipe.tasks.progress import Estimate, Failed, Progress, Working
 from rxpipe.tasks.reading import Worked as OnBoard
 from rxpipe.tasks.report import money
@@ -213,6 +218,40 @@ def test_the_file_for_programs(tmp_path: Path, named: bool) -> None:
         assert told["estimate"]["low"] <= told["estimate"]["left"] <= told["estimate"]["high"]
         assert told["projected"] == 15.0
         assert [*tmp_path.glob(".*.part")] == []
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_what_a_limit_lets_through_later_counts(tmp_path: Path, kept: bool) -> None:
+    file, ends = tmp_path / "progress.json", list[float]()
+    steps = [TestContext(name=f"results[{n}]", folder=tmp_path if kept else None) for n in (1, 2)]
+    looks = Shown(Output(io.StringIO(), progress_file=file))
+    for step in (*steps, looks):
+        step.virtual, step.board = looks.virtual, looks.board
+    steps[0].stream = steps[1].stream = "results"
+    taken = Subject[Batch]()
+
+    def begin(batch: Batch) -> Batch:
+        attempt = attempt_of(batch.leases)
+        assert attempt is not None
+        attempt.begin()
+        return batch
+
+    with entered(steps[1]):
+        taken.pipe(ops.limit(rate="6/min"), rxo.map(begin), rxo.delay(1.0)).subscribe(
+            lambda _: ends.append(looks.now()), scheduler=looks.virtual
+        )
+    with entered(steps[0]):
+        source = rx.concat(rx.of(Batch([{"n": n} for n in range(16)])), rx.never())
+        source.pipe(ops.tasks("n", store=str(tmp_path / "tasks.sqlite"))).subscribe(taken, scheduler=looks.virtual)
+    with entered(looks):
+        Subject[int]().pipe(to_progress()).subscribe(scheduler=looks.virtual)
+    looks.virtual.advance_by(5.0)
+    told = orjson.loads(file.read_bytes())
+    assert told["over"] == 6
+    looks.virtual.advance_by(200.0)
+    assert len(ends) == 16
+    assert told["estimate"]["left"] == pytest.approx(ends[-1] - told["time"], rel=0.02)
+    assert told["estimate"]["low"] == told["estimate"]["left"] <= told["estimate"]["high"]
 
 
 def test_a_terminal_is_given_back_and_the_figures_stay(tmp_path: Path) -> None:
