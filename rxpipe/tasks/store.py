@@ -346,10 +346,9 @@ class TaskStore:
         """The number of what makes the results."""
         made = (line, definition)
         found = self._db.execute("SELECT id FROM maker WHERE line IS ? AND definition = ?", made).fetchone()
-        if found is None:
-            found = self._db.execute("INSERT INTO maker (line, definition) VALUES (?, ?) RETURNING id", made).fetchone()
-        number: int = found[0]
-        return number
+        if found is not None:
+            return int(found[0])
+        return self._db.execute("INSERT INTO maker (line, definition) VALUES (?, ?)", made).lastrowid or 0
 
     def _unfinished(self, one: Ended) -> bool:
         """Note an attempt after which the task is not done; returns whether it was this process's."""
