@@ -336,10 +336,16 @@ class TaskStore:
         if done:
             self.delivery += 1  # no checkpoint comes between those that are noted together
             made = (self._maker(definition, line), None if line is None else self.delivery)
+            single: list[tuple[object, ...]] = []
             for (finished, cost, attempt), tasks in done.items():
-                these, ids = _among(tasks)
-                values = (finished, cost, *made, attempt, self.owner, *ids)
-                lost += len(tasks) - self._db.execute(_DONE + these, values).rowcount
+                values = (finished, cost, *made, attempt, self.owner)
+                if len(tasks) == 1:
+                    single.append((*values, *tasks))
+                else:
+                    these, ids = _among(tasks)
+                    lost += len(tasks) - self._db.execute(_DONE + these, (*values, *ids)).rowcount
+            if single:
+                lost += len(single) - self._db.executemany(f"{_DONE} id = ?", single).rowcount
         return lost
 
     def _maker(self, definition: str, line: str | None) -> int:
