@@ -325,17 +325,18 @@ class Home:
     def _give_out(self, noted: Noted) -> None:
         """Emit the tasks that were taken."""
         paid, budget, holding, tell, ended = noted.paid, self._budget, self._holding, self._tell, self._ended
+        emit, loads = self._observer.on_next, orjson.loads
+        self.out += len(noted.claimed)
+        holding.give(noted.claimed)
         for task in noted.claimed:
-            self.out += 1
-            record = orjson.loads(task.input)
+            record = loads(task.input)
             record["task"] = {"id": task.id, "key": task.key, "attempt": task.attempt}
             if budget is not None:
                 budget.expect(task.id)
-            holding.give(task)
             attempt = Attempt(task, paid.get(task.id, _NOTHING), tell, ended, budget, holding)
             batch = Batch([record], None, (attempt,))
             del attempt
-            self._observer.on_next(batch)
+            emit(batch)
 
     def _stop(self, why: str) -> None:
         """Give out no more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from rxpipe.tasks import store
@@ -27,9 +27,9 @@ class Holding:
         self._renewed = time.monotonic()
         self._waiting: dict[Callable[[], None], None] = {}
 
-    def give(self, task: Claimed) -> None:
-        """A task is given out; what is still done for it from before is no more this process's."""
-        self._given[task.id] = task
+    def give(self, tasks: Iterable[Claimed]) -> None:
+        """Tasks are given out; what is still done for them from before is no more this process's."""
+        self._given.update((task.id, task) for task in tasks)
 
     def given(self) -> list[int]:
         """The tasks that are given out."""
