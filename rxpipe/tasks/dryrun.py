@@ -29,7 +29,7 @@ from rxpipe.tasks.allowed import Limited, limits_of, shared
 from rxpipe.tasks.foretold import SAMPLE, foretold
 from rxpipe.tasks.reading import TaskReader, Worked, reading, store_of
 from rxpipe.tasks.records import Reading
-from rxpipe.tasks.store import OPEN, New, Redo, State
+from rxpipe.tasks.store import OPEN, New, Redo, State, depends
 
 Why = Literal["new", "open", "changed", "again"]
 """Why a task is to be done: it is not in the store; it is there and not over; what it depends on has changed; or it is
@@ -88,7 +88,7 @@ class _Found:
         place = len(self.tasks) if len(self.tasks) < SAMPLE else self._chance.randrange(len(self.tasks) + 1)
         if place < SAMPLE:
             self.sample[place : place + 1] = [task]
-        self.tasks.append(msgspec.structs.replace(task, input=b""))
+        self.tasks.append(New(task.key, task.priority, b"", depends(task.content, task.input)))
 
 
 class _Place(NamedTuple):

@@ -16,7 +16,7 @@ import orjson
 from rxpipe.errors import RxpipeError, StateError, did_you_mean, nearest
 from rxpipe.sqlitefile import to_look_at
 from rxpipe.tasks.schema import BUSY, OVER, old, problem
-from rxpipe.tasks.store import STATES, State, TaskStore, count_states
+from rxpipe.tasks.store import STATES, State, TaskStore, count_states, depends
 
 COLUMNS = ("key", "state", "attempts", "cost", "kind", "error", "created", "started", "finished", "due", "priority")
 """What is told of a task."""
@@ -101,6 +101,7 @@ class TaskReader:
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self._db = db
+        db.create_function("depends", 2, depends, deterministic=True)
 
     def counts(self) -> dict[State, int]:
         """How many tasks there are in each state."""
@@ -239,7 +240,7 @@ class TaskReader:
     def known(self) -> dict[str, tuple[State, bytes, str | None]]:
         """Of all tasks, by key: the state, the digest of what they depend on, and that of what was made of them."""
         found = self._db.execute(
-            "SELECT key, state, content, definition FROM task LEFT JOIN maker ON maker.id = task.maker "
+            "SELECT key, state, depends(content, input), definition FROM task LEFT JOIN maker ON maker.id = task.maker "
             "ORDER BY attempts, priority, task.id"
         )
         return {key: (state, content, definition) for key, state, content, definition in found}

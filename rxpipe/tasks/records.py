@@ -13,7 +13,7 @@ from rxpipe.context import Context
 from rxpipe.elements import Batch, Row, as_dict
 from rxpipe.expressions import parse
 from rxpipe.fusion.rows import compile_values
-from rxpipe.tasks.store import New
+from rxpipe.tasks.store import New, digest
 
 _NUMBER = (int, float)
 """`int | float` would be made anew for each record."""
@@ -82,7 +82,7 @@ class Reading:
             if isinstance(path, str):
                 made.named.append(Named(len(made.tasks), row, path))
             else:
-                told = _digest(told)
+                told = b"" if whole else digest(told)
             made.tasks.append(New(key, place, written, told))
         return made
 
@@ -98,14 +98,10 @@ class Reading:
         return [task for task in tasks if task is not None]
 
 
-def _digest(content: bytes) -> bytes:
-    return blake2b(content, digest_size=16).digest()
-
-
 def _digest_of_file(path: str, content: bytes) -> bytes | Exception:
     """A digest of what is in a file; where there is none, of what named it."""
     try:
-        return _of_file(path) if os.path.isfile(path) else _digest(content)
+        return _of_file(path) if os.path.isfile(path) else digest(content)
     except (OSError, ValueError) as error:
         return error
 

@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
+from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -53,8 +54,13 @@ INSERT INTO task (key, priority, input, content, state, created) VALUES {rows}
 ON CONFLICT (key) DO UPDATE SET
     state = 'pending', priority = excluded.priority, input = excluded.input, content = excluded.content, due = 0,
     attempts = 0, begun = 0, kind = NULL, error = NULL
-WHERE state <> 'running' AND (content <> excluded.content OR (state = 'done' AND ?2))
+WHERE state <> 'running' AND (
+    (content <> excluded.content AND depends(content, input) <> depends(excluded.content, excluded.input))
+    OR (content = excluded.content AND content = x'' AND input <> excluded.input)
+    OR (state = 'done' AND ?2)
+)
 """
+"""A task is due again where what it depends on has changed: the digests of it, or the records where that is all."""
 
 _ROWS = (64, 8, 1)
 """How many tasks a statement adds: the many together cost half of what they cost one by one."""
@@ -88,7 +94,10 @@ _LAST = "SELECT max(delivery) FROM task WHERE state = 'done' AND maker IN (SELEC
 
 
 class New(msgspec.Struct, frozen=True, gc=False):
-    """A task to be added: key, place (smaller is earlier), record as JSON, and a digest of what it depends on."""
+    """A task to be added: key, place (smaller is earlier), record as JSON, and a digest of what it depends on.
+
+    The digest is empty where that is the whole record.
+    """
 
     key: str
     priority: float
@@ -167,6 +176,7 @@ class TaskStore:
             raise StateError(msg)
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
+        self._db.create_function("depends", 2, depends, deterministic=True)
         with self.transaction():
             if old(self._db):
                 self._require_idle()
@@ -457,6 +467,16 @@ def used(path: Path) -> Generator[None]:
         advice = "try again when the program that holds it is done" if locked else "name another file with 'store'"
         msg = f"task store {path}: cannot be used: {error}; {advice}"
         raise StateError(msg) from error
+
+
+def digest(content: bytes) -> bytes:
+    """A digest of what a task depends on."""
+    return blake2b(content, digest_size=16).digest()
+
+
+def depends(content: bytes, record: bytes) -> bytes:
+    """The digest of what a task depends on: the one that is kept, else that of the whole record."""
+    return content or digest(record)
 
 
 def count_states(db: sqlite3.Connection) -> dict[State, int]:

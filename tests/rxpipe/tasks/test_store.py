@@ -18,7 +18,7 @@ import pytest
 from rxpipe.errors import StateError
 from rxpipe.tasks.manage import Tasks
 from rxpipe.tasks.schema import BUSY
-from rxpipe.tasks.store import SILENT, Ended, New, TaskStore
+from rxpipe.tasks.store import SILENT, Ended, New, TaskStore, digest
 
 FIRST = """
 PRAGMA application_id = 1920496756;
@@ -99,6 +99,23 @@ def test_many_are_added_taken_and_noted_with_few_statements(store: TaskStore) ->
     store._db.set_trace_callback(None)
     assert Counter(states(store).values()) == {"done": 1024}
     assert len(told) < 50
+
+
+def test_a_record_that_is_all_that_a_task_depends_on_is_compared_itself(store: TaskStore) -> None:
+    store._db.execute(
+        "INSERT INTO task (key, state, priority, input, content, created) VALUES ('a', 'done', 0, ?, ?, 1)",
+        (b"{}", digest(b"{}")),
+    )
+    store.enqueue([New("b", 0.0, b"{}", b""), New("c", 0.0, b"{}", digest(b"{}"))])
+    for content in (b"", digest(b"{}")):
+        assert store.enqueue([New(key, 0.0, b"{}", content) for key in "abc"]) == 0, (
+            "as an older version kept it, or not"
+        )
+    assert store.enqueue([New(key, 0.0, b"[]", b"") for key in "abc"]) == 3
+    assert store.enqueue([New(key, 0.0, b"[]", b"") for key in "abc"]) == 0
+    assert store.enqueue([New(key, 0.0, b"[1]", digest(b"of a file")) for key in "abc"]) == 3
+    assert store.enqueue([New(key, 0.0, b"[2]", digest(b"of a file")) for key in "abc"]) == 0, "the file is the same"
+    assert store.enqueue([New(key, 0.0, b"[1]", b"") for key in "abc"]) == 3, "the file is gone"
 
 
 def test_one_that_comes_twice_at_a_time_is_what_came_last(store: TaskStore) -> None:
