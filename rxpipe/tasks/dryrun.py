@@ -29,7 +29,8 @@ from rxpipe.tasks.allowed import Limited, limits_of, shared
 from rxpipe.tasks.foretold import SAMPLE, foretold
 from rxpipe.tasks.reading import TaskReader, Worked, reading, store_of
 from rxpipe.tasks.records import Reading
-from rxpipe.tasks.store import OPEN, New, Redo, State, depends
+from rxpipe.tasks.statements import depends
+from rxpipe.tasks.store import OPEN, New, Redo, State
 
 Why = Literal["new", "open", "changed", "again"]
 """Why a task is to be done: it is not in the store; it is there and not over; what it depends on has changed; or it is

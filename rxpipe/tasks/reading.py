@@ -16,7 +16,8 @@ import orjson
 from rxpipe.errors import RxpipeError, StateError, did_you_mean, nearest
 from rxpipe.sqlitefile import to_look_at
 from rxpipe.tasks.schema import BUSY, OVER, old, problem
-from rxpipe.tasks.store import STATES, State, TaskStore, count_states, depends
+from rxpipe.tasks.statements import depends
+from rxpipe.tasks.store import STATES, State, TaskStore, count_states
 
 COLUMNS = ("key", "state", "attempts", "cost", "kind", "error", "created", "started", "finished", "due", "priority")
 """What is told of a task."""

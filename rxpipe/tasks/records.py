@@ -13,7 +13,8 @@ from rxpipe.context import Context
 from rxpipe.elements import Batch, Row, as_dict
 from rxpipe.expressions import parse
 from rxpipe.fusion.rows import compile_values
-from rxpipe.tasks.store import New, digest
+from rxpipe.tasks.statements import digest
+from rxpipe.tasks.store import New
 
 _NUMBER = (int, float)
 """`int | float` would be made anew for each record."""

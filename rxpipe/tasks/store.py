@@ -15,7 +15,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
-from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal
@@ -25,6 +24,7 @@ from msgspec.structs import astuple
 
 from rxpipe.errors import StateError
 from rxpipe.tasks.schema import OVER, old, prepare, problem
+from rxpipe.tasks.statements import CLAIM, DONE, ENQUEUES, PENDING, ROWS, among, depends
 from rxpipe.tasks.transaction import transaction
 
 State = Literal["pending", "running", "waiting", "done", "failed", "cancelled"]
@@ -48,43 +48,6 @@ SILENT = 30.0
 
 PATIENCE = 5.0
 """Seconds that a transaction waits for one of another process to end."""
-
-_ENQUEUE = """
-INSERT INTO task (key, priority, input, content, state, created) VALUES {rows}
-ON CONFLICT (key) DO UPDATE SET
-    state = 'pending', priority = excluded.priority, input = excluded.input, content = excluded.content, due = 0,
-    attempts = 0, begun = 0, kind = NULL, error = NULL
-WHERE state <> 'running' AND (
-    (content <> excluded.content AND depends(content, input) <> depends(excluded.content, excluded.input))
-    OR (content = excluded.content AND content = x'' AND input <> excluded.input)
-    OR (state = 'done' AND ?2)
-)
-"""
-"""A task is due again where what it depends on has changed: the digests of it, or the records where that is all."""
-
-_ROWS = (64, 8, 1)
-"""How many tasks a statement adds: the many together cost half of what they cost one by one."""
-
-_ENQUEUES = {
-    size: _ENQUEUE.format(rows=", ".join(f"(?{n}, ?{n + 1}, ?{n + 2}, ?{n + 3}, 'pending', ?1)" for n in numbers))
-    for size in _ROWS
-    for numbers in [range(3, 3 + 4 * size, 4)]
-}
-
-_PENDING = """
-SELECT attempts + 1, priority, id, key, input, kind FROM task WHERE state = 'pending'
-ORDER BY attempts, priority, id LIMIT ?
-"""
-
-_CLAIM = """
-UPDATE task SET state = 'running', owner = ?, attempts = attempts + 1, begun = 0, started = ? WHERE
-"""
-
-_DONE = """
-UPDATE task SET state = 'done', finished = ?, cost = cost + ?, maker = ?, delivery = ?, kind = NULL, error = NULL,
-    owner = NULL
-WHERE attempts = ? AND owner = ? AND
-"""
 
 _UNTAKEN = ("SELECT 1 FROM task WHERE state = 'pending'", "SELECT 1 FROM task WHERE state = 'waiting'")
 
@@ -247,7 +210,7 @@ class TaskStore:
         """Those of some tasks that this process has taken, and that nobody has cancelled or taken over."""
         if not given:
             return set()
-        these, ids = _among(given)
+        these, ids = among(given)
         sql = f"SELECT id FROM task WHERE state = 'running' AND owner = ? AND {these}"  # noqa: S608  # our own
         return {task for (task,) in self._db.execute(sql, (self.owner, *ids))}
 
@@ -299,11 +262,9 @@ class TaskStore:
         now, before = self._clock(), self._db.total_changes
         left = list(tasks)
         at = 0
-        for size in _ROWS:
+        for size in ROWS:
             while len(left) - at >= size:
-                self._db.execute(
-                    _ENQUEUES[size], (now, again, *chain.from_iterable(map(astuple, left[at : at + size])))
-                )
+                self._db.execute(ENQUEUES[size], (now, again, *chain.from_iterable(map(astuple, left[at : at + size]))))
                 at += size
         return self._db.total_changes - before
 
@@ -311,10 +272,10 @@ class TaskStore:
         """Take tasks that are due, at most so many: those never tried come first, then by priority."""
         now = self._clock()
         self._db.execute("UPDATE task SET state = 'pending' WHERE state = 'waiting' AND due <= ?", (now,))
-        claimed = [Claimed(*row) for row in self._db.execute(_PENDING, (most,))]
+        claimed = [Claimed(*row) for row in self._db.execute(PENDING, (most,))]
         if claimed:
-            these, ids = _among([task.id for task in claimed])
-            self._db.execute(_CLAIM + these, (self.owner, now, *ids))
+            these, ids = among([task.id for task in claimed])
+            self._db.execute(CLAIM + these, (self.owner, now, *ids))
         return claimed
 
     def begin(self, tasks: Iterable[tuple[int, int]]) -> None:
@@ -352,10 +313,10 @@ class TaskStore:
                 if len(tasks) == 1:
                     single.append((*values, *tasks))
                 else:
-                    these, ids = _among(tasks)
-                    lost += len(tasks) - self._db.execute(_DONE + these, (*values, *ids)).rowcount
+                    these, ids = among(tasks)
+                    lost += len(tasks) - self._db.execute(DONE + these, (*values, *ids)).rowcount
             if single:
-                lost += len(single) - self._db.executemany(f"{_DONE} id = ?", single).rowcount
+                lost += len(single) - self._db.executemany(f"{DONE} id = ?", single).rowcount
         return lost
 
     def _maker(self, definition: str, line: str | None) -> int:
@@ -469,16 +430,6 @@ def used(path: Path) -> Generator[None]:
         raise StateError(msg) from error
 
 
-def digest(content: bytes) -> bytes:
-    """A digest of what a task depends on."""
-    return blake2b(content, digest_size=16).digest()
-
-
-def depends(content: bytes, record: bytes) -> bytes:
-    """The digest of what a task depends on: the one that is kept, else that of the whole record."""
-    return content or digest(record)
-
-
 def count_states(db: sqlite3.Connection) -> dict[State, int]:
     """How many tasks there are in each state, from the indexes alone."""
     found = dict(db.execute(f"SELECT state, count(*) FROM task WHERE {OVER} GROUP BY state"))  # noqa: S608  # names of our own
@@ -486,14 +437,6 @@ def count_states(db: sqlite3.Connection) -> dict[State, int]:
         found[state] = db.execute(f"SELECT count(*) FROM task WHERE state = '{state}'").fetchone()[0]  # noqa: S608  # a name of our own
     found["running"] = db.execute("SELECT count(*) FROM task").fetchone()[0] - sum(found.values())
     return {state: found.get(state, 0) for state in STATES}
-
-
-def _among(ids: Collection[int]) -> tuple[str, tuple[object, ...]]:
-    """The condition that a task is one of some, each told once, with its values."""
-    low, high = min(ids), max(ids)
-    if high - low == len(ids) - 1:  # all from the first to the last, which is looked up faster
-        return "id BETWEEN ? AND ?", (low, high)
-    return "id IN (SELECT value FROM json_each(?))", (f"[{','.join(map(str, ids))}]",)
 
 
 def _alive(pid: int) -> bool:

@@ -18,7 +18,8 @@ import pytest
 from rxpipe.errors import StateError
 from rxpipe.tasks.manage import Tasks
 from rxpipe.tasks.schema import BUSY
-from rxpipe.tasks.store import SILENT, Ended, New, TaskStore, digest
+from rxpipe.tasks.statements import digest
+from rxpipe.tasks.store import SILENT, Ended, New, TaskStore
 
 FIRST = """
 PRAGMA application_id = 1920496756;
