@@ -62,6 +62,7 @@ def limit(
     record has `weight`; several rates hold at once. `quota` is what there is for a day, which begins at midnight in
     `zone`. Each is charged durably before the record is let through, in a file beside the run's state, so that neither
     a restart nor a kill lets too many through; with `name` in a file of that name that all graphs of the user share.
+    With `concurrency` alone nothing is charged.
     Where a call fails and the service asks to wait (`Retry-After`, a quota that is used up), nothing is let through
     until then; what it says is left is believed, too.
 
@@ -99,7 +100,7 @@ def limit(
         spool = context.spool()
         path = shared(name) if name else spool / "ledger.sqlite" if spool else None
         charged, most = name or context.name, None if daily is None else daily[0]
-        ledger = Ledger(path, charged, limits, most, zone)
+        ledger = Ledger(path, charged, limits, most, zone, shared=name is not None)
         kept = ledger if path is None else None
         context.board[context.name] = Limited(context.stream, charged, name is not None, limits, most, zone, path, kept)
         limiter = _Limiter(observer, context, context.scheduler(scheduler), ledger, path, concurrency, weight)
@@ -271,11 +272,11 @@ class _Limiter:
             self._busy = self._asking = True
             weights = [waiting.tokens for waiting, _ in zip(self._queue, range(count), strict=False)]
             closings = [self._closings.popleft() for _ in range(len(self._closings))]
-            self._aside(lambda: self._take(weights, closings))
+            self._ask(lambda: self._take(weights, closings), written=self._ledger.counts or bool(closings))
 
-    def _aside(self, call: Callable[[], Granted]) -> None:
-        """Ask the ledger: in a thread where it is a file."""
-        if self._path is None:
+    def _ask(self, call: Callable[[], Granted], *, written: bool) -> None:
+        """Ask the ledger: in a thread where that is written to a file."""
+        if self._path is None or not written:
             made: Future[Granted] = Future()
             made.set_result(call())
             self._granted(made)

@@ -76,6 +76,10 @@ class Ledger:
         limits: The rates.
         quota: Requests a day.
         zone: Where a day begins.
+        shared: Whether others may use the name, whose limits count what is asked here.
+
+    Attributes:
+        counts: Whether requests are charged; where nothing bounds their number, they need not be.
 
     Raises:
         StateError: The file cannot be used.
@@ -88,7 +92,10 @@ class Ledger:
         limits: Sequence[Limit],
         quota: float | None = None,
         zone: str = "UTC",
+        *,
+        shared: bool = False,
     ) -> None:
+        self.counts = bool(limits) or quota is not None or shared
         self._name = name
         self._limits = [*limits]
         self._quota = quota
@@ -102,12 +109,14 @@ class Ledger:
                 self._db.execute("PRAGMA journal_mode=WAL")
                 self._db.execute("PRAGMA synchronous=FULL")
                 self._db.executescript(_SCHEMA)
+                self._closed = self._read_closed() or (0.0, "")
             except BaseException:
                 self._db.close()
                 raise
         except (sqlite3.Error, OSError) as error:
             msg = f"ledger {path}: cannot be used: {error}; name another file"
             raise StateError(msg) from error
+        self._seen = 0.0
 
     def take(self, now: float, weights: Sequence[float]) -> Granted:
         """Charge as many requests as are allowed now, in their order.
@@ -116,6 +125,8 @@ class Ledger:
             now: Seconds since the epoch.
             weights: The tokens of each.
         """
+        if not self.counts:
+            return self._all(now, len(weights))
         with transaction(self._db) as db:
             longest = max((limit.window for limit in self._limits), default=0.0)
             last = db.execute("SELECT max(at) FROM charge WHERE name = ?", (self._name,)).fetchone()[0]
@@ -123,7 +134,7 @@ class Ledger:
                 self._set_back(db, now, last - now)
             old = (self._name, now - longest, last)  # the last one tells of a clock that is set back
             db.execute("DELETE FROM charge WHERE name = ? AND at <= ? AND at < ?", old)
-            closed = db.execute("SELECT until, why FROM closed WHERE name = ?", (self._name,)).fetchone()
+            closed = self._read_closed()
             if closed is not None and closed[0] > now:
                 return Granted(0, closed[0] - now, closed[1])
             count, wait, why = self._allowed(db, now, weights)
@@ -135,6 +146,21 @@ class Ledger:
                     (self._name, _day(now, self._zone), count),
                 )
             return Granted(count, wait, why)
+
+    def _all(self, now: float, number: int) -> Granted:
+        """Grant all, but for what the service asked for: nobody else charges under the name."""
+        until, why = self._closed
+        if now < self._seen:  # the clock was set back
+            until = max(0.0, until - (self._seen - now))
+            self._closed = until, why
+        self._seen = now
+        return Granted(0, until - now, why) if until > now else Granted(number, 0.0, "")
+
+    def _read_closed(self) -> tuple[float, str] | None:
+        """Until when nothing is granted, and why; None where that was never asked for."""
+        sql = "SELECT until, why FROM closed WHERE name = ?"
+        found: tuple[float, str] | None = self._db.execute(sql, (self._name,)).fetchone()
+        return found
 
     def _set_back(self, db: sqlite3.Connection, now: float, by: float) -> None:
         """The clock was set back: nobody waits longer for that, but for a day that is longer by it."""
@@ -149,6 +175,8 @@ class Ledger:
                 "until = excluded.until, why = excluded.why WHERE excluded.until > until",
                 (self._name, until, why),
             )
+        if until > self._closed[0]:
+            self._closed = until, why
 
     def charges(self, now: float) -> Charges:
         """What was charged so far."""

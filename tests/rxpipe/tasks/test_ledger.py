@@ -81,8 +81,8 @@ def test_the_day_begins_in_its_zone() -> None:
 
 
 def test_what_the_service_asks_for_holds_for_all(tmp_path: Path) -> None:
-    first = Ledger(tmp_path / "l.sqlite", "service", [])
-    second = Ledger(tmp_path / "l.sqlite", "service", [])
+    first = Ledger(tmp_path / "l.sqlite", "service", [], shared=True)
+    second = Ledger(tmp_path / "l.sqlite", "service", [], shared=True)
     first.close_until(NOON + 30, "Retry-After")
     first.close_until(NOON + 10, "an older one")
     found = second.take(NOON, [0.0])
@@ -90,6 +90,22 @@ def test_what_the_service_asks_for_holds_for_all(tmp_path: Path) -> None:
     assert granted(second, NOON + 30, 1) == 1
     first.close()
     second.close()
+
+
+def test_where_nothing_is_counted_nothing_is_written_but_what_the_service_asks_for(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    ledger = Ledger(path, "service", [])
+    assert not ledger.counts
+    assert granted(ledger, NOON, 9) == 9
+    assert ledger.charges(NOON).held == []
+    ledger.close_until(NOON + 30, "Retry-After")
+    ledger.close_until(NOON + 10, "an older one")
+    ledger.close()
+    ledger = Ledger(path, "service", [])
+    assert ledger.take(NOON + 1, [0.0]) == (0, 29.0, "Retry-After")
+    assert ledger.take(NOON - 999, [0.0]) == (0, 29.0, "Retry-After"), "the clock was set back"
+    assert granted(ledger, NOON - 970, 9) == 9
+    ledger.close()
 
 
 def test_a_clock_that_is_set_back_does_not_close_it_for_long() -> None:
