@@ -72,10 +72,11 @@ class Known:
         decode = msgspec.msgpack.Decoder(Row).decode
         return {os.fsdecode(key): decode(value) for key, part, value in rows if key != _STARTED and part == wanted}
 
-    def _lose(self, path: str, row: Row) -> None:
-        if not row.offset and row.packed is None:  # nothing was read of it: there is nothing to remember
+    def _lose(self, path: str, row: Row) -> Tail | None:
+        """A saved file is not where it was; the file, unless nothing was read of it: there is nothing to remember."""
+        if not row.offset and row.packed is None:
             self.note(path)
-            return
+            return None
         before = self.leaving.get(path)
         if before is not None:
             self._drop_log(before)
@@ -83,6 +84,7 @@ class Known:
         self.leaving[path] = tail
         self.by_identity.setdefault(tail.identity, tail)  # a live one may have its inode by now
         self.lost.add(tail)
+        return tail
 
     def _note_log(self, tail: Tail) -> Tail:
         """A file is known, or of another log now: something compressed may turn up that was made of it."""
@@ -240,9 +242,8 @@ class Known:
     def _elsewhere(self, path: str, state: FileState) -> Tail | None:
         """The file that is at a path now, if it was known under another path or saved under one."""
         saved = self._saved_as(path, state)
-        if saved is not None:
-            self._lose(saved, self.saved.pop(saved))
-        return self.by_identity.get(state.identity)
+        lost = None if saved is None else self._lose(saved, self.saved.pop(saved))
+        return lost or self.by_identity.get(state.identity)
 
     def _saved_as(self, path: str, state: FileState) -> str | None:
         """The path under which the file was saved that is at a path now: this one, or where it was before."""
@@ -288,7 +289,7 @@ class Known:
         self._note_log(tail)
         if there is not None:
             self._displace(there)
-        self.live[path] = tail
+        self.live[path] = self.by_identity[tail.identity] = tail
         self.note(old_path)
         self.note(path)
         if self.leaving.get(old_path) is tail:
