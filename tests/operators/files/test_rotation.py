@@ -280,7 +280,7 @@ def test_inodes_that_are_taken_over(actions: str) -> None:
 
 
 def rotated_and_compressed(actions: list[str], block: int) -> None:
-    """Each line arrives once, whatever happens to a log; the file system gives the inodes of those that are gone anew."""
+    """Each line arrives once, whatever happens to a log; inodes of files that are gone are used again."""
     written: list[bytes] = []
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "x.log"
