@@ -47,8 +47,10 @@ class Known:
         """By path: a file that was there before the one that is there now, and is not yet done with."""
         self.by_identity: dict[tuple[int, int], Tail] = {}
         self._plain: dict[str, dict[Tail, None]] = {}
-        self.lost: set[Tail] = set()
+        self.lost: dict[Tail, None] = {}
         """Files that were saved and are no longer where they were: renamed while nobody looked, or gone."""
+        self._lost_at: dict[tuple[int, int], dict[Tail, None]] = {}
+        """The same by their identity, which one may have from another that is gone."""
         self._dirty = dirty
         self._forget = forget
         self._follow = follow
@@ -77,13 +79,10 @@ class Known:
         if not row.offset and row.packed is None:
             self.note(path)
             return None
-        before = self.leaving.get(path)
-        if before is not None:
-            self._drop_log(before)
         tail = self._note_log(Tail.restored(path, row))
-        self.leaving[path] = tail
+        self.leaving.setdefault(path, tail)  # one that was there before it has its turn first
         self.by_identity.setdefault(tail.identity, tail)  # a live one may have its inode by now
-        self.lost.add(tail)
+        self._note_lost(tail)
         return tail
 
     def _note_log(self, tail: Tail) -> Tail:
@@ -98,6 +97,17 @@ class Known:
         known.pop(tail, None)
         if not known:
             self._plain.pop(tail.log, None)
+
+    def _note_lost(self, tail: Tail) -> None:
+        """A file is not where it was."""
+        self.lost[tail] = self._lost_at.setdefault(tail.identity, {})[tail] = None
+
+    def _drop_lost(self, tail: Tail) -> None:
+        """A file was found, or is gone."""
+        if tail in self.lost:
+            del self.lost[tail], self._lost_at[tail.identity][tail]
+            if not self._lost_at[tail.identity]:
+                del self._lost_at[tail.identity]
 
     def changes(self) -> Iterator[Change]:
         """The rows that changed since the last checkpoint."""
@@ -242,8 +252,11 @@ class Known:
     def _elsewhere(self, path: str, state: FileState) -> Tail | None:
         """The file that is at a path now, if it was known under another path or saved under one."""
         saved = self._saved_as(path, state)
-        lost = None if saved is None else self._lose(saved, self.saved.pop(saved))
-        return lost or self.by_identity.get(state.identity)
+        found = None if saved is None else self._lose(saved, self.saved.pop(saved))
+        lost = self._lost_at.get(state.identity, {})
+        if found is None and len(lost) > 1:  # their inode was that of several, one after the other
+            found = next((tail for tail in lost if tail.same_at(path)), None)
+        return found or self.by_identity.get(state.identity)
 
     def _saved_as(self, path: str, state: FileState) -> str | None:
         """The path under which the file was saved that is at a path now: this one, or where it was before."""
@@ -282,7 +295,7 @@ class Known:
         old_path = tail.path
         if self.live.get(old_path) is tail:
             del self.live[old_path]
-        self.lost.discard(tail)
+        self._drop_lost(tail)
         there = self.live.get(path)
         self._drop_log(tail)
         tail.move(path)
@@ -307,7 +320,7 @@ class Known:
         if self.by_identity.get(tail.identity) is tail:
             del self.by_identity[tail.identity]
         self.leaving[tail.path] = tail
-        self.lost.add(tail)
+        self._note_lost(tail)
 
     def _remove(self, tail: Tail, *, rest: bool = True) -> None:
         """A file is gone: its turn comes to read what is left and to tell."""
@@ -316,7 +329,7 @@ class Known:
             del self.live[path]
         if self.by_identity.get(tail.identity) is tail:
             del self.by_identity[tail.identity]
-        self.lost.discard(tail)
+        self._drop_lost(tail)
         tail.gone = True
         tail.rest = rest
         if self.leaving.get(path) not in (None, tail):

@@ -273,6 +273,8 @@ def test_rotated_and_compressed_at_any_moment(actions: list[str], block: int) ->
         "write rotate rotate write look restart compress rotate write rotate look checkpoint crash",
         # what was made of one file has the inode that another, gone as well, had
         "rotate write rotate write restart restart rotate compress look rotate checkpoint crash",
+        # two files that are lost were at one path
+        "rotate rotate write rotate write crash restart compress rotate look rotate restart",
     ],
 )
 def test_inodes_that_are_taken_over(actions: str) -> None:
