@@ -6,7 +6,9 @@ Rates are left to the one who asks: `rate(rxpipe_stream_records_total[1m])`.
 
 from __future__ import annotations
 
+import contextlib
 import re
+import socket
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from itertools import accumulate
@@ -97,7 +99,9 @@ class Endpoint:
         self._registry.unregister(collector)
 
     def close(self) -> None:
-        """Stop serving; may take half a second, so not on the dataflow thread."""
+        """Stop serving; waits for the server's thread, so not on the dataflow thread."""
+        with contextlib.suppress(OSError):  # a system that does not know this of a socket that listens
+            self._server.socket.shutdown(socket.SHUT_RDWR)  # or its thread looks half a second later
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
@@ -128,7 +132,7 @@ class Exporter(Collector):
         engine.endpoint = self._endpoint
 
     def close(self) -> None:
-        """Stop serving; may take half a second, so not on the dataflow thread."""
+        """Stop serving; waits for a scrape that is under way, so not on the dataflow thread."""
         self._closed = True
         for asked in list(self._asked):
             asked.cancel()

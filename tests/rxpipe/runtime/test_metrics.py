@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import threading
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from reactivex import Observable
 from rxpipe.context import current
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import Graph
+from rxpipe.runtime.metrics import Endpoint
 from rxpipe.runtime.run import Run
 from tests.rxpipe.parts import Blocks, graph, rejecting, until
 
@@ -81,6 +83,15 @@ def test_the_port_is_free_again_and_may_be_in_use() -> None:
         assert url(run) == f"http://127.0.0.1:{port}/metrics"
         assert scrape(url(run))["rxpipe_errors_total",] == 0
     assert run.metrics_url is None
+
+
+def test_serving_ends_at_once() -> None:
+    """Each thread looks twice a second whether it is to end: it is woken."""
+    served = [Endpoint("127.0.0.1:0") for _ in range(8)]
+    began = time.monotonic()
+    for endpoint in served:
+        endpoint.close()
+    assert time.monotonic() - began < 2
 
 
 @pytest.mark.parametrize("address", ["nonsense", "localhost:", ":70000", "host:port"])
