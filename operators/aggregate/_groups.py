@@ -111,6 +111,7 @@ class Groups:
         def reject(key: Key, error: Exception) -> None:
             self._context.reject(error, str({"key": key}), leases=part.leases)
 
+        self._restore()
         self._stale.update(dict.fromkeys(self._store.merge(part.state, reject)))
         if part.state:
             self._fill()

@@ -197,6 +197,19 @@ def test_retractions_and_other_elements_keep_their_place() -> None:
     assert whole[1] == [[{"a": "y", "n": 2, "most": 2}, {"a": "x", "n": 12, "most": 7}]]
 
 
+def test_groups_from_before_a_restart_and_those_of_workers_are_put_together() -> None:
+    states: list[Any] = []
+    for counted in (2, 4):
+        context, source, tables = TestContext(states), Subject[Any](), list[Any]()
+        step = parallel([ops.aggregate(by=["a"], calls="count()")], kind="threads")
+        with entered(context):
+            source.pipe(step).subscribe(tables.append, scheduler=context.virtual)
+        source.on_next(Batch([{"a": "x"}, {"a": "y"}, {"a": "x"}]))
+        context.virtual.advance_by(0)
+        assert tables[-1].dicts() == [{"a": "x", "calls": counted}, {"a": "y", "calls": counted // 2}]
+        states = context.checkpoint()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_in_a_run_order_is_kept_and_no_worker_is_left(kind: Any, started: list[Any]) -> None:
     blocks, rows = Blocks(300), list[Any]()
