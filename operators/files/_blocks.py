@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from rxpipe.unread import Kept
+
 if TYPE_CHECKING:
     from rxpipe.operators.files._tail import Tail
 
@@ -21,6 +23,12 @@ class Found(NamedTuple):
     """Whether the data are a last line without its newline."""
     end: int = -1
     """The offset behind it, where that is not the tail's: the file is compressed."""
+    kept: Kept | None = None
+    """The open file, if the data are only the last of the lines found."""
+
+
+LAST = 16 * 1024
+"""Bytes that are searched for the end of lines that are not read."""
 
 
 def read_block(fd: int, tail: Tail, block: int, max_line: int) -> Found:
@@ -61,6 +69,26 @@ def read_block(fd: int, tail: Tail, block: int, max_line: int) -> Found:
     if not more:
         tail.scanned = read_to
     return Found(data, start, more=more)
+
+
+def find_lines(fd: int, tail: Tail, size: int) -> Found | None:
+    """Move the tail's offset behind complete lines of about `size` bytes that are not read; None if they must be read.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    start = tail.offset
+    if tail.scanned != start or tail.ahead:
+        return None
+    kept = Kept(fd)
+    length = min(size, LAST)
+    at = start + size - length
+    data = os.pread(fd, length, at)
+    end = data.rfind(b"\n") + 1
+    if not end or len(data) < length:
+        return None
+    tail.advance(fd, at + end, data[:end])
+    return Found(data[:end], start, more=True, kept=kept)
 
 
 def read_rest(fd: int, tail: Tail, max_line: int) -> Found:

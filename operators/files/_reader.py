@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from typing import Any
 
 from reactivex.abc import ObserverBase, SchedulerBase
@@ -13,7 +14,7 @@ from rxpipe.context import Context
 from rxpipe.elements import FileEvent, LineDelta, OriginGone
 from rxpipe.lease import Lease
 from rxpipe.log import logger
-from rxpipe.operators.files._blocks import Found, read_block, read_rest
+from rxpipe.operators.files._blocks import Found, find_lines, read_block, read_rest
 from rxpipe.operators.files._codecs import MAGIC
 from rxpipe.operators.files._copies import Copies
 from rxpipe.operators.files._known import Known
@@ -21,6 +22,7 @@ from rxpipe.operators.files._packed import packed_as, read_packed
 from rxpipe.operators.files._rotation import Turns
 from rxpipe.operators.files._tail import Descriptors, Tail, last_line_end
 from rxpipe.scheduling.loop import BEHIND
+from rxpipe.unread import Unread
 
 _SETTLE = 2.0
 """Seconds without news of a file that was there before the watch began, after which all of those have been seen."""
@@ -43,6 +45,7 @@ class Reader:
         last_line: bool,
         descriptors: int,
         compression: str,
+        unread: Callable[[], int] | None,
     ) -> None:
         self.observer = observer
         self.context = context
@@ -52,6 +55,8 @@ class Reader:
         self.max_line = max_line
         self.last_line = last_line
         self.compression = compression
+        self.unread = unread
+        """How many bytes of lines to leave unread at once; None if whoever takes them does not read."""
         self.descriptors = Descriptors(descriptors)
         self.queue = Turns()
         self.since: dict[Tail, float] = {}
@@ -181,7 +186,7 @@ class Reader:
             return
         over = tail.gone or self.completing
         if tail.packed is None:
-            found = read_block(fd, tail, self.block, self.max_line)
+            found = self._left(fd, tail) or read_block(fd, tail, self.block, self.max_line)
         else:
             found = read_packed(fd, tail, self.block, self.max_line, self.context, over=over, last_line=self.last_line)
         more = found.more
@@ -196,6 +201,16 @@ class Reader:
         self._emit(tail, found)
         if tail.gone and not more:
             self._finish(tail)
+
+    def _left(self, fd: int, tail: Tail) -> Found | None:
+        """The next lines, left unread, if there is a block of them and they can be."""
+        if self.unread is None or tail.size - tail.offset < self.block:
+            return None
+        size = min(max(self.unread(), self.block), self.max_line, tail.size - tail.offset)
+        try:
+            return find_lines(fd, tail, size)
+        except OSError:  # no descriptor is left, say: if they cannot be read either, that is told
+            return None
 
     def _check(self, fd: int, tail: Tail) -> bool:
         """Before the first read since a change: is it still the same file? If its content is not, start it again."""
@@ -260,9 +275,13 @@ class Reader:
             self.context.reject(reason, path=path, start=start, end=end)
             return
         lease = Lease(self.flow, end - start, path, start, end)
-        delta = LineDelta(path, tail.name, start, end, found.data, lease, found.unfinished)
+        block: LineDelta | Unread
+        if found.kept is not None:
+            block = Unread(path, tail.name, start, end, found.data, found.kept, lease)
+        else:
+            block = LineDelta(path, tail.name, start, end, found.data, lease, found.unfinished)
         del lease, found
-        self.observer.on_next(delta)
+        self.observer.on_next(block)
 
     def _idle(self, tail: Tail) -> None:
         """Nothing to read for now."""

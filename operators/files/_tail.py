@@ -12,6 +12,7 @@ from rxpipe.elements import FileState
 from rxpipe.operators.files._packed import Packed, Place
 from rxpipe.operators.files._rotation import generation
 from rxpipe.operators.files._sample import SAMPLE, digest
+from rxpipe.unread import identity
 
 
 class Row(msgspec.Struct, array_like=True):
@@ -91,7 +92,7 @@ class Tail:
 
     def __init__(self, path: str, device: int, inode: int) -> None:
         self.move(path)
-        self.name = f"{device:x}:{inode:x}"
+        self.name = identity(device, inode)
         self.device = device
         self.inode = inode
         self.offset = self.scanned = self.lag = self.tries = 0

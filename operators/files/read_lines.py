@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from reactivex import Observable
@@ -72,7 +73,9 @@ def read_lines(
         compression: How files are compressed; by default their first bytes or their suffix (.gz, .zst, .zstd) tell.
     """
 
-    def subscribe(observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
+    def subscribe(
+        observer: ObserverBase[Any], scheduler: SchedulerBase | None, unread: Callable[[], int] | None
+    ) -> DisposableBase:
         context = current()
         reader = Reader(
             observer,
@@ -85,6 +88,7 @@ def read_lines(
             last_line=last_line == "emit",
             descriptors=64,
             compression=compression,
+            unread=unread,
         )
 
         def stop() -> None:
@@ -101,7 +105,23 @@ def read_lines(
         upstream = source.subscribe(reader.on_next, reader.on_error, reader.on_completed, scheduler=scheduler)
         return CompositeDisposable(upstream, Disposable(reader.close), drain)
 
-    return Observable(subscribe)
+    return _Lines(subscribe)
+
+
+class _Lines(Observable[Any]):
+    """The lines; see `rxpipe.unread.Leaving`."""
+
+    def __init__(self, begin: Callable[..., DisposableBase], size: Callable[[], int] | None = None) -> None:
+        super().__init__()
+        self._begin = begin
+        self._size = size
+
+    def unread(self, size: Callable[[], int]) -> Observable[Any]:
+        """The same lines, left unread where they can be."""
+        return _Lines(self._begin, size)
+
+    def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
+        return self._begin(observer, scheduler, self._size)
 
 
 @order_of(read_lines)

@@ -19,6 +19,7 @@ from rxpipe.faults.transient import asked_of, transient
 from rxpipe.lease import Lease
 from rxpipe.log import logger
 from rxpipe.tasks.attempt import Attempt, attempt_of
+from rxpipe.unread import Unread
 
 AnyFuture = Future[Any] | asyncio.Future[Any]
 
@@ -73,9 +74,9 @@ class Calls(ABC):
         context: The step's context.
         scheduler: The scheduler of the subscription.
         observer: Takes what is made.
-        most: How many calls run at a time; how many more may be done, waiting for earlier ones; and how many blocks
-            may wait for calls to begin before the sources are held.
+        most: How many calls run at a time, and how many more may be done, waiting for earlier ones.
         timeout: Seconds that a call may take.
+        room: How many blocks may wait for calls to begin before the sources are held; as many as `most` by default.
 
     Attributes:
         patient: Whether a call that may succeed later is tried again unless the step's `on_error` says something else;
@@ -91,12 +92,14 @@ class Calls(ABC):
         observer: ObserverBase[Any],
         most: int,
         timeout: float | None,
+        room: int | None = None,
     ) -> None:
         self._context = context
         self._scheduler = context.scheduler(scheduler)
         self._post = context.poster(scheduler)
         self._observer = observer
         self._most = most
+        self._room = room or most
         self._timeout = timeout
         self._calls: OrderedDict[Call, None] = OrderedDict()
         self._waiting: deque[Call] = deque()
@@ -207,7 +210,7 @@ class Calls(ABC):
 
     def _gate(self) -> None:
         """Hold the sources while as much waits as may."""
-        if self._held != (self._blocks + self._passing >= self._most):
+        if self._held != (self._blocks + self._passing >= self._room):
             self._held = not self._held
             if self._held:
                 self._context.flow.hold()
@@ -359,7 +362,7 @@ def _result(call: Call) -> Any:
 
 def leases_of(element: Any) -> tuple[Lease, ...]:
     """The leases of a batch or a block of lines."""
-    if isinstance(element, LineDelta):
+    if isinstance(element, LineDelta | Unread):
         return () if element.lease is None else (element.lease,)
     return element.leases if isinstance(element, Batch) else ()
 

@@ -39,6 +39,7 @@ class WorkerContext(Context):
         self.folder = folder
         self._errors = errors
         self._divided = divided
+        self.flushes: list[Callable[[], None]] = []
 
     def emit_error(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:  # noqa: ARG002  # are the run's
         """Keep the record, for the run."""
@@ -60,9 +61,11 @@ class WorkerContext(Context):
         """Refused."""
         self._refuse("uses threads")
 
-    def on_flush(self, flush: Callable[[], None]) -> None:  # noqa: ARG002
-        """Refused."""
-        self._refuse("holds records back")
+    def on_flush(self, flush: Callable[[], None]) -> None:
+        """Only of a divided operator: behind each element."""
+        if not self._divided:
+            self._refuse("holds records back")
+        self.flushes.append(flush)
 
     def on_drain(self, stop: Callable[[], None]) -> Disposable:  # noqa: ARG002
         """Refused."""
@@ -90,6 +93,7 @@ class Pipeline:
         self._out: list[Any] = []
         self._failure: Exception | None = None
         self._source: Subject[Any] = Subject()
+        self._flushes: list[Callable[[], None]] = []
         flow: Observable[Any] = self._source
         for index, step in enumerate(steps):
             partial = step.operator.partial
@@ -98,21 +102,26 @@ class Pipeline:
             applied: Applied = step
             if partial is not None:
                 applied = _part(partial, step)
+            self._flushes = context.flushes  # only the last step's may be any
             flow = _behind(flow, applied, context)
         flow.subscribe(self._out.append, self._failed)
         if self._failure is not None:
             raise self._failure
 
-    def run(self, element: Any) -> tuple[list[Any], list[ErrorRecord]]:
-        """What the steps make of an element, and what they rejected of it."""
+    def run(self, elements: Iterable[Any]) -> tuple[list[Any], list[ErrorRecord]]:
+        """What the steps make of some elements together, and what they rejected of them."""
         try:
-            self._source.on_next(element)
-            if self._failure is not None:
-                raise self._failure
-            return self._out.copy(), self._errors.copy()
+            for element in elements:
+                self._source.on_next(element)
+                if self._failure is not None:
+                    raise self._failure
         finally:
+            for flush in self._flushes:
+                flush()
+            out, errors = self._out.copy(), self._errors.copy()
             self._out.clear()
             self._errors.clear()
+        return out, errors
 
     def _failed(self, error: Exception) -> None:
         self._failure = error

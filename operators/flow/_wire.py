@@ -21,11 +21,15 @@ import msgspec
 from rxpipe.elements import Batch, LineDelta, Partial, Row
 from rxpipe.fusion.rows import row_struct
 from rxpipe.lease import Flow, Lease
+from rxpipe.unread import Unread
 
 _COUNT = struct.Struct("!B")
 
 SLOT = 1024 * 1024
 """Bytes of shared memory for one element; the blocks of a larger one go through the socket."""
+
+KNOWN_BY = 1024
+"""Bytes by which a worker knows that what it read is what was meant."""
 
 _SHARED = 1 << 63
 """Added to the length of a part that is in shared memory."""
@@ -59,6 +63,8 @@ def plain(element: Any) -> tuple[Any, ...]:
         del values["lease"]
         values["data"] = pickle.PickleBuffer(element.data)
         return ("lines", values, _place(element.lease))
+    if isinstance(element, Unread):
+        return ("unread", (*element[:4], element.last[-KNOWN_BY:]))
     if isinstance(element, Partial):
         return ("part", element.state)
     return ("other", element)
@@ -75,6 +81,8 @@ def restored(data: tuple[Any, ...], leases: tuple[Lease, ...] | None, flow: Flow
         values, place = parts
         held = (Lease(flow, 0, *place),) if leases is None else leases
         return LineDelta(**values, lease=held[0] if held else None)
+    if kind == "unread":
+        return Unread(*parts[0])
     return Partial(parts[0], leases or ()) if kind == "part" else parts[0]
 
 

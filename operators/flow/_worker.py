@@ -5,16 +5,22 @@ from __future__ import annotations
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
+from time import perf_counter
 from typing import Any, NamedTuple
 
 from rxpipe.errors import RxpipeError
-from rxpipe.lease import Flow
+from rxpipe.lease import Flow, Lease
 from rxpipe.operator import Step
 from rxpipe.operators.flow._pipeline import Pipeline
 from rxpipe.operators.flow._wire import dumps, loads, plain, receive, restored, send, slots
 from rxpipe.registry import registry
 from rxpipe.runtime.memory import tune
+from rxpipe.unread import Unread, UnreadableError
+
+BLOCK = 256 * 1024
+"""Bytes of unread lines that are read, and worked on, at a time: as many as fit into what is near a processor."""
 
 
 class Setup(NamedTuple):
@@ -67,13 +73,25 @@ def serve(descriptor: int, memory: int) -> None:
             number += 1
             if pipeline is not None:
                 try:
-                    elements, errors = pipeline.run(restored(loads(message), None, flow))
-                    answer = dumps(([plain(element) for element in elements], errors))
+                    begun = perf_counter()
+                    elements, errors = pipeline.run(_read(restored(loads(message), None, flow), flow))
+                    answer = dumps(([plain(element) for element in elements], errors, perf_counter() - begun))
+                except UnreadableError:
+                    answer = dumps(None)
                 except Exception as error:  # noqa: BLE001  # a step is at fault: the run is told, and ends
                     pipeline, failure = None, _said(error)
             if pipeline is None:
                 answer = dumps(failure)
             send(run, answer)
+
+
+def _read(element: Any, flow: Flow) -> Iterator[Any]:
+    """The element; of lines that are unread one block after the other, each of which may have its errors."""
+    if not isinstance(element, Unread):
+        yield element
+        return
+    for block in element.read(BLOCK):
+        yield block._replace(lease=Lease(flow, 0, block.path, block.start, block.end))
 
 
 def _said(error: Exception) -> str:

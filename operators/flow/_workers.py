@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
 from rxpipe.elements import ErrorRecord
@@ -19,9 +19,20 @@ from rxpipe.lease import Flow
 from rxpipe.operators.flow._calls import leases_of
 from rxpipe.operators.flow._wire import Message, dumps, loads, plain, receive, restored, send, shared_memory, slots
 from rxpipe.operators.flow._worker import Setup
+from rxpipe.unread import UnreadableError
 
-Made = tuple[list[Any], list[ErrorRecord]]
-"""What the steps made of an element, and what they rejected of it."""
+
+class Made(NamedTuple):
+    """What the steps made of an element, and what they rejected of it.
+
+    A process tells in how many seconds, and how many bytes came back.
+    """
+
+    elements: list[Any]
+    errors: list[ErrorRecord]
+    seconds: float = 0.0
+    nbytes: int = 0
+
 
 _CODE = "import sys; from rxpipe.operators.flow._worker import serve; serve(*map(int, sys.argv[1:]))"
 
@@ -74,7 +85,7 @@ class ThreadWorker:
 
     def run(self, element: Any) -> Made:
         """Do it here."""
-        return self._pipeline.run(element)
+        return Made(*self._pipeline.run([element]))
 
     def close(self) -> None:
         """A thread cannot be ended."""
@@ -117,6 +128,7 @@ class ProcessWorker:
         Raises:
             _Died: The process is gone.
             TimeoutError: It takes too long.
+            UnreadableError: The lines are not where they were left.
             RxpipeError: A step failed.
         """
         message = dumps(plain(element))
@@ -124,12 +136,16 @@ class ProcessWorker:
             number, self._sent = self._sent, self._sent + 1
             with contextlib.suppress(OSError):  # it is gone: whoever waits for its answer finds out
                 send(self._socket, message, self._slots[number % self.ahead])
-        made = loads(self._answer(number))
+        answer = self._answer(number)
+        made = loads(answer)
+        if made is None:
+            msg = "the lines are not where they were left"
+            raise UnreadableError(msg)
         if isinstance(made, str):
             raise RxpipeError(made)
-        elements, errors = made
+        elements, errors, spent = made
         leases = leases_of(element)
-        return [restored(data, leases, self._flow) for data in elements], errors
+        return Made([restored(data, leases, self._flow) for data in elements], errors, spent, sum(map(len, answer)))
 
     def _answer(self, number: int) -> Message:
         """The answer to what was sent as the how manieth, when its turn comes."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
 from typing import Annotated, Any, Literal
 
 from msgspec.structs import replace
@@ -10,22 +9,20 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
 
-from rxpipe.context import Context, current
+from rxpipe.context import current
 from rxpipe.elements import Batch, LineDelta
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.expressions.known import KnownFields
 from rxpipe.operator import Step, fields_of, operator
-from rxpipe.operators.flow._calls import Call, Calls, leases_of
+from rxpipe.operators.flow._blocks import Blocks
 from rxpipe.operators.flow._wire import dumps
 from rxpipe.operators.flow._worker import Setup
-from rxpipe.operators.flow._workers import Made, ProcessWorker, ThreadWorker, Worker, WorkerError, Workers
+from rxpipe.operators.flow._workers import ProcessWorker, ThreadWorker, Worker, Workers
 from rxpipe.parameters.steps import Steps
 from rxpipe.parameters.types import Ge
 from rxpipe.parameters.units import Duration, seconds
 from rxpipe.table import Table
-
-AHEAD = 2
-"""How many blocks are under way for each worker."""
+from rxpipe.unread import unread
 
 
 @operator
@@ -43,16 +40,19 @@ def parallel(
     which are put together here. Blocks of lines are best: their bytes go to the worker, and what little is left of them
     comes back. Everything else (tables, file events) keeps its place, and passes the steps by.
 
-    At most two blocks for each worker are under way, as many are done and wait for the results of earlier ones, and as
-    many wait to begin: then the sources of the run are held. Blocks keep their leases until their results are emitted,
-    so a checkpoint waits for all of them. Completion waits likewise,
-    an error passes at once, and unsubscribing ends the workers; the end of the run's process, however it comes, ends
-    them too.
+    Put it right behind `read_lines` if you can, as the only reader of its stream: then the processes themselves read
+    the lines of large files that are not compressed, and where little comes back several blocks at once, as many as
+    take 20 ms. Lines that are cut away or overwritten before they are read go to `errors`, with their place.
+
+    At most two blocks for each worker are under way, as many are done and wait for the results of earlier ones, and one
+    for each waits to begin: then the sources of the run are held. Blocks keep their leases until their results are
+    emitted, so a checkpoint waits for all of them. Completion waits likewise, an error passes at once, and
+    unsubscribing ends the workers; the end of the run's process, however it comes, ends them too.
 
     A record that a step rejects goes to `errors` in the name of that step. A worker process that dies is replaced, and
-    its block tried once more; a block of which both die, or that takes longer than `timeout`, goes to `errors` whole.
-    Processes need parameters that can be sent to them: functions as `module:name`. Threads share one interpreter: they
-    help only where the steps wait.
+    its block tried once more; a block of which both die, or that takes longer than `timeout`, goes to `errors` whole;
+    where a worker was given several at once, only the one that is to blame. Processes need parameters that can be sent
+    to them: functions as `module:name`. Threads share one interpreter: they help only where the steps wait.
 
         source                                                      -a-b-|
         parallel([{"where": "value != 'b'"}], kind="threads")       -a---|
@@ -71,6 +71,7 @@ def parallel(
         ParameterError: A step, or one of its parameters, is wrong, or cannot be sent to a process.
     """
     last: Step = steps[-1]
+    divided = last.operator.partial is not None
     setup = [(step.operator.name, step.operator.where.rpartition(":")[0], step.raw) for step in steps]
     if kind == "processes":
         try:
@@ -89,12 +90,13 @@ def parallel(
             return ThreadWorker(made) if kind == "threads" else ProcessWorker(made, longest)
 
         limit = longest if kind == "threads" else None  # a process that takes too long is ended
-        calls = _Blocks(Workers(worker, workers), context, scheduler, observer, workers * AHEAD, limit)
-        upstream = source.subscribe(calls.take, calls.fail, calls.complete, scheduler=scheduler)
+        calls = Blocks(Workers(worker, workers), workers, context, scheduler, observer, limit)
+        lines = source if kind == "threads" else unread(source, calls.unread)
+        upstream = lines.subscribe(calls.take, calls.fail, calls.complete, scheduler=scheduler)
         return CompositeDisposable(upstream, Disposable(calls.close))
 
     results: Observable[Any] = Observable(subscribe)
-    if last.operator.partial is None:
+    if not divided:
         return results
     return last.operator.apply({last.operator.inputs[0]: results}, last.parameters)
 
@@ -107,39 +109,3 @@ def _fields(known: KnownFields, /, steps: list[Step], **_: Any) -> KnownFields:
         inside = [replace(problem, path=path + problem.path) for problem in behind.problems]
         known = KnownFields(behind.names, [*known.problems, *inside])
     return known
-
-
-class _Blocks(Calls):
-    """A call for each batch or block of lines."""
-
-    def __init__(self, workers: Workers, context: Context, *common: Any) -> None:
-        super().__init__(context, *common)
-        self._workers = workers
-        context.describe("workers", lambda: len(workers.all))
-
-    def close(self) -> None:
-        """End the workers too."""
-        super().close()
-        self._workers.close()
-
-    def _made_of(self, element: Any) -> list[Call]:
-        return [Call(element)] if isinstance(element, Batch | LineDelta) else []
-
-    def _begun(self, call: Call) -> Future[Made]:
-        return self._context.executor().submit(self._workers.run, call.element)
-
-    def _results(self, call: Call, result: Made) -> list[Any]:
-        elements, errors = result
-        for error in errors:
-            self._context.refuse(error, leases_of(call.element))
-        return elements
-
-    def _elements(self, calls: list[Call]) -> list[Any]:
-        return [element for call in calls for element in call.made]
-
-    def _reject(self, call: Call, error: BaseException) -> None:
-        if isinstance(error, WorkerError | TimeoutError):
-            super()._reject(call, error)
-        else:
-            error.__traceback__ = None
-            self._context.fail(error if isinstance(error, Exception) else RuntimeError(str(error)))

@@ -33,6 +33,7 @@ from rxpipe.runtime.stage import StepContext
 from rxpipe.runtime.status import Monitor, RunStatus
 from rxpipe.runtime.wiring import Wiring
 from rxpipe.table import Table
+from rxpipe.unread import unread
 
 if TYPE_CHECKING:
     from rxpipe.fusion.fused import Run
@@ -204,6 +205,8 @@ class Engine:
         shared, completed = self._shared.get(name), self._options.completed
         if shared is not None and shared.tail is not None:
             observable = fold(observable, shared.tail)
+        if shared is not None and shared.size is not None:
+            observable = unread(observable, shared.size)
 
         def on_completed() -> None:
             if shared is not None:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from rxpipe.elements import Batch, Fold, LineDelta
+from rxpipe.unread import Unread
 
 E = TypeVar("E", bound=BaseException)
 
@@ -64,6 +65,11 @@ class Meter(msgspec.Struct):
             records = self._lines(element.data)
         elif kind is Fold:
             records = element.records
+        elif kind is Unread:
+            size = element.end - element.start
+            self.bytes_out += size
+            to.bytes_in += size
+            records = self._reckoned(element.last, size)
         else:
             records = 1
         self.blocks_out += 1
@@ -77,12 +83,17 @@ class Meter(msgspec.Struct):
         """The lines of a block, counted or reckoned from its size."""
         if len(data) < LARGE:
             return lines_in(data)
+        return self._reckoned(data, len(data))
+
+    def _reckoned(self, data: bytes, size: int) -> int:
+        """The lines of a large block, of which some bytes are at hand."""
         self._large += 1
         if self._large % SAMPLED == 1:
             self._counted_lines += (lines := lines_in(data))
             self._counted_bytes += len(data)
-            return lines
-        return round(len(data) * self._counted_lines / self._counted_bytes)
+            if len(data) == size:
+                return lines
+        return round(size * self._counted_lines / self._counted_bytes)
 
 
 def lines_in(data: bytes) -> int:

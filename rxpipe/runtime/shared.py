@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
@@ -23,12 +24,14 @@ class Shared(Joint):
     Attributes:
         over: Whether it has ended.
         tail: What the stream's last steps are to hand their records over to.
+        size: How much its last step is to leave unread, see `rxpipe.unread.unread`.
     """
 
     def __init__(self, *, single: bool = False) -> None:
         super().__init__()
         self.over = False
         self.tail: Tail | None = None
+        self.size: Callable[[], int] | None = None
         self._single = single
         self._observers: tuple[ObserverBase[Any], ...] = ()
 
@@ -36,6 +39,12 @@ class Shared(Joint):
         """The same, whose stream then hands its records over if it can."""
         if self._single:
             self.tail = tail
+        return self
+
+    def unread(self, size: Callable[[], int]) -> Shared:
+        """The same, whose stream then leaves lines unread if it can."""
+        if self._single:
+            self.size = size
         return self
 
     @property

@@ -20,6 +20,7 @@ from rxpipe.fusion.lift import Lifted, fold
 from rxpipe.lease import Lease
 from rxpipe.runtime.guard import GuardedScheduler
 from rxpipe.runtime.meter import Meter, blame
+from rxpipe.unread import unread
 
 if TYPE_CHECKING:
     from rxpipe.runtime.engine import Engine
@@ -277,6 +278,10 @@ class Inlet(Joint):
         """The same inlet; see `rxpipe.fusion.lift.fold`."""
         return Inlet(fold(self.source, tail), self.context, self.before, dynamic=self.dynamic)
 
+    def unread(self, size: Callable[[], int]) -> Observable[Any]:
+        """The same inlet; see `rxpipe.unread.unread`."""
+        return Inlet(unread(self.source, size), self.context, self.before, dynamic=self.dynamic)
+
     def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context, before = self.context, self.before
         name, meter = context.name, context.meter
@@ -331,6 +336,10 @@ class Outlet(Joint):
         self.source = source
         self.context = context
         self.root = root
+
+    def unread(self, size: Callable[[], int]) -> Observable[Any]:
+        """The same outlet; see `rxpipe.unread.unread`."""
+        return Outlet(unread(self.source, size), self.context, root=self.root)
 
     def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
         meter, now = self.context.meter, self.context.clock

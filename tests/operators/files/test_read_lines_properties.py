@@ -16,16 +16,21 @@ from rxpipe.elements import LineDelta
 from rxpipe.operators.files.read_lines import read_lines
 from rxpipe.operators.files.watch import watch
 from rxpipe.testing import TestContext
+from rxpipe.unread import Unread, unread
 
 TEXTS = st.lists(st.one_of(st.text(max_size=12), st.text("äß€🙂\r\0", min_size=1, max_size=90)), max_size=12)
 
 
 class Follower:
-    """Follows a folder, and can be stopped and started again with its state at any time."""
+    """Follows a folder, and can be stopped and started again with its state at any time.
 
-    def __init__(self, folder: Path, block: int) -> None:
+    Lines are left unread in pieces of about `left` bytes, where they can be, and then read in blocks.
+    """
+
+    def __init__(self, folder: Path, block: int, left: int = 0) -> None:
         self.folder = folder
         self.block = block
+        self.left = left
         self.blocks: list[tuple[str, bytes]] = []
         self.voided: list[str] = []
         self.start([])
@@ -34,11 +39,10 @@ class Follower:
         """Begin with a state."""
         self.context = TestContext(states)
         with entered(self.context):
-            self.subscription = (
-                watch([str(self.folder)], backend="polling")
-                .pipe(read_lines(block=self.block))
-                .subscribe(self.note, scheduler=self.context.virtual)
-            )
+            lines = watch([str(self.folder)], backend="polling").pipe(read_lines(block=self.block))
+            if self.left:
+                lines = unread(lines, lambda: self.left)
+            self.subscription = lines.subscribe(self.note, scheduler=self.context.virtual)
         self.context.virtual.advance_by(0)
 
     def note(self, element: Any) -> None:
@@ -46,6 +50,12 @@ class Follower:
         if isinstance(element, LineDelta):
             assert element.data.endswith(b"\n")
             self.blocks.append((element.file, element.data))
+        elif isinstance(element, Unread):
+            blocks = list(element.read(self.block))
+            assert [block.start for block in blocks] == [element.start, *(block.end for block in blocks[:-1])]
+            assert blocks[-1].end == element.end
+            assert all(block.data.endswith(b"\n") for block in blocks)
+            self.blocks.append((element.file, b"".join(block.data for block in blocks)))
         else:
             self.voided.append(element.path)
 
@@ -75,12 +85,15 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     return [data[start:end] for start, end in itertools.pairwise(places)]
 
 
-@given(TEXTS, st.lists(st.integers(0, 2000), max_size=12), st.integers(1, 40), st.data())
-def test_torn_writes_and_restarts(texts: list[str], cuts: list[int], block: int, data: Any) -> None:
+LEFT = st.just(0) | st.integers(1, 200)
+
+
+@given(TEXTS, st.lists(st.integers(0, 2000), max_size=12), st.integers(1, 40), LEFT, st.data())
+def test_torn_writes_and_restarts(texts: list[str], cuts: list[int], block: int, left: int, data: Any) -> None:
     lines = [text.replace("\n", " ").encode("utf-8", "surrogatepass") + b"\n" for text in texts]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "f"
-        follower = Follower(Path(folder), block)
+        follower = Follower(Path(folder), block, left)
         states: list[Any] = []
         kept = 0
         for piece in pieces(b"".join(lines), cuts):
@@ -102,13 +115,13 @@ def test_torn_writes_and_restarts(texts: list[str], cuts: list[int], block: int,
     assert follower.voided == []
 
 
-@given(st.lists(st.sampled_from(["write", "torn", "rotate", "look", "restart"]), max_size=30), st.integers(1, 40))
-def test_rotation_at_any_moment(actions: list[str], block: int) -> None:
+@given(st.lists(st.sampled_from(["write", "torn", "rotate", "look", "restart"]), max_size=30), st.integers(1, 40), LEFT)
+def test_rotation_at_any_moment(actions: list[str], block: int, left: int) -> None:
     written: list[bytes] = []
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "x.log"
         log.touch()
-        follower = Follower(Path(folder), block)
+        follower = Follower(Path(folder), block, left)
         half = b""
         generation = 0
         for number, action in enumerate(actions):

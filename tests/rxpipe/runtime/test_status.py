@@ -20,6 +20,7 @@ from rxpipe.errors import RunError
 from rxpipe.graph import stream
 from rxpipe.runtime.meter import lines_in
 from rxpipe.testing import VirtualRun, run_graph
+from rxpipe.unread import Unread
 from tests.rxpipe.parts import Blocks, Step, graph, rejecting
 
 ops: Any = operators
@@ -94,6 +95,14 @@ def test_lines_of_large_blocks_are_reckoned_from_some_of_them() -> None:
     blocks = [(b"x" * 99 + b"\n") * count for count in range(200, 240)]
     shown = run_graph(graph(lines=[rx.from_iterable(LineDelta("p", "f", 0, 0, b) for b in blocks), rxo.map(as_it_is)]))
     assert shown.status.streams["lines"].records == sum(range(200, 240))
+
+
+def test_lines_left_unread_are_reckoned_from_the_last_of_them() -> None:
+    blocks = [Unread("p", "f", 0, 100 * count, b"x" * 99 + b"\n") for count in range(200, 240)]
+    shown = run_graph(graph(lines=[rx.from_iterable(blocks), rxo.map(as_it_is)]))
+    assert shown.status.streams["lines"].records == sum(range(200, 240))
+    [step] = [step for step in shown.status.steps if step.name == "lines[1] map"]
+    assert (step.bytes_in, step.bytes_out) == (100 * sum(range(200, 240)),) * 2
 
 
 def test_a_step_is_not_charged_for_those_after_it() -> None:
