@@ -20,7 +20,7 @@ PEER_PYTHON = str(PEERS / "bin" / "python")
 
 
 class Cost(NamedTuple):
-    """What one process cost: CPU seconds (user and system), elapsed seconds, peak resident megabytes."""
+    """What a command cost: CPU seconds (user and system), elapsed seconds, resident megabytes of a process at most."""
 
     cpu: float
     elapsed: float
@@ -55,6 +55,7 @@ class Job(NamedTuple):
         megabytes: How much it reads; 0 where that says nothing.
         prepare: Called before each run.
         check: Called after each run with what it printed; raises where that is wrong.
+        beside: Another command that runs at the same time, and is measured with it.
     """
 
     command: Sequence[str]
@@ -62,27 +63,42 @@ class Job(NamedTuple):
     megabytes: float = 0.0
     prepare: Callable[[], None] = lambda: None
     check: Callable[[bytes], None] = lambda _: None
+    beside: Sequence[str] = ()
 
 
 def run(job: Job) -> Cost:
-    """Run a command to its end and measure it."""
+    """Run a command to its end, with the one beside it, and measure both together."""
     job.prepare()
+    cpu = peak = 0.0
     with tempfile.TemporaryFile() as printed, tempfile.TemporaryFile() as told:
         started = time.perf_counter()
-        process = subprocess.Popen(job.command, stdout=printed, stderr=told, env={**os.environ, **job.environment})
-        _, status, usage = os.wait4(process.pid, 0)
+        environment = {**os.environ, **job.environment}
+        processes = [
+            subprocess.Popen(command, stdout=printed, stderr=told, env=environment)
+            for command in (job.command, job.beside)
+            if command
+        ]
+        for process in processes:
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            cpu += usage.ru_utime + usage.ru_stime
+            peak = max(peak, usage.ru_maxrss / 1024)
         elapsed = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
         for file in (printed, told):
             file.seek(0)
-        if process.returncode:
-            sys.exit(f"{' '.join(job.command)} ended with {process.returncode}:\n{told.read().decode()}")
+        if any(process.returncode for process in processes):
+            codes = " and ".join(str(process.returncode) for process in processes)
+            sys.exit(f"{' '.join(job.command)} ended with {codes}:\n{told.read().decode()}")
         job.check(printed.read())
-    return Cost(usage.ru_utime + usage.ru_stime, elapsed, usage.ru_maxrss / 1024)
+    return Cost(cpu, elapsed, peak)
 
 
-def compare(title: str, jobs: Mapping[str, Job], runs: int) -> None:
-    """Run several commands in turn, after a warm-up each, and print medians and what each costs to the first's 1."""
+def compare(title: str, jobs: Mapping[str, Job], runs: int) -> dict[str, list[Cost]]:
+    """Run several commands in turn, after a warm-up each, and print medians and what each costs to the first's 1.
+
+    Returns:
+        What each run cost.
+    """
     costs: dict[str, list[Cost]] = {name: [] for name in jobs}
     for number in range(runs + 1):
         for name, job in jobs.items():
@@ -99,6 +115,7 @@ def compare(title: str, jobs: Mapping[str, Job], runs: int) -> None:
         first = first or each
         print(f"{name:48}{cpu:8.2f}{each / first:8.2f}{elapsed:11.2f}{peak:9.0f}", end="")
         print(f"{jobs[name].megabytes / cpu:14.0f}" if speeds else "")
+    return costs
 
 
 def script(name: str, *arguments: object) -> None:
