@@ -312,6 +312,9 @@ class Context:
     def on_flush(self, flush: Callable[[], None]) -> None:
         """Call `flush` before each checkpoint: emit now whatever holds a lease."""
 
+    def flush(self) -> None:
+        """Have all steps of the run emit what they hold, as before a checkpoint."""
+
     def on_drain(self, stop: Callable[[], None]) -> Disposable:  # noqa: ARG002  # a run's is used
         """Call `stop` when the run drains: a source ends now, so that the streams complete."""
         return Disposable()

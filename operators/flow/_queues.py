@@ -19,6 +19,8 @@ class Queue(Protocol):
 
     dropped: int
     """How many records were dropped."""
+    in_memory: bool
+    """Whether what waits is in memory: at the end of the stream all of it may be given at once."""
 
     @property
     def depth(self) -> int:
@@ -77,6 +79,8 @@ class Line:
         limit: How many records may wait.
         policy: What is dropped when there are more: `drop_oldest`, `drop_newest`, or nothing.
     """
+
+    in_memory = True
 
     def __init__(self, limit: int, policy: str) -> None:
         self.dropped = 0
@@ -151,6 +155,8 @@ class Latest:
         limit: How many records may wait before the sources are held.
         by: The key; without it there is one.
     """
+
+    in_memory = True
 
     def __init__(self, context: Context, limit: int, by: str | None) -> None:
         self.dropped = 0

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from reactivex.abc import ObserverBase, SchedulerBase
+from reactivex.disposable import SerialDisposable
 
 from rxpipe.context import Context
 from rxpipe.elements import Batch, LineDelta
@@ -15,6 +16,12 @@ from rxpipe.operators.flow._queues import Queue
 
 AHEAD = 2
 """How many elements the reader may hold: one that it works on, or keeps as the latest, and the next."""
+
+
+STUCK = 1.0
+"""Seconds without the reader taking anything, after which the steps emit what they hold, as before a checkpoint: one
+behind, such as `buffer`, may wait for more, which waits here. As long again, and at the end of the stream it is given
+all that is in memory: without a run nobody knows of the steps behind."""
 
 
 class _Given(Flow):
@@ -95,7 +102,11 @@ class Slow:
         self._context = context
         self._observer = observer
         self._reader = Reader(context, scheduler, observer)
+        self._scheduler = context.scheduler(scheduler)
         self._queue = queue
+        self._timer = SerialDisposable()
+        self._timed = self._moved = self._rushed = False
+        self._stuck = 0
         self._lease: Lease | None = None
         self._end: Callable[[], None] | None = None
         self._waiting = False
@@ -130,6 +141,7 @@ class Slow:
     def close(self) -> None:
         """Drop what waits."""
         self._closed = True
+        self._timer.dispose()
         self._reader.close()
         self._queue.close()
         self._gate(hold=False)
@@ -142,7 +154,7 @@ class Slow:
     def _go_on(self) -> None:
         """Give what can be given; then hold the sources, wait or end, as it must be."""
         queue, reader = self._queue, self._reader
-        while not self._closed and reader.ready and queue.ready:
+        while not self._closed and queue.ready and (reader.ready or self._rushed):
             reader.give(queue.take())
         if self._closed:
             return
@@ -159,10 +171,28 @@ class Slow:
                 self._context.flow.wait(self._again)  # what is on disk is read like a source
             else:
                 reader.when_ready(self._again)
+                self._look_later()
 
     def _again(self) -> None:
-        self._waiting = False
+        self._waiting, self._moved = False, True
         self._go_on()
+
+    def _look_later(self) -> None:
+        """See to it that the reader does not wait for what waits here."""
+        if not self._timed:
+            self._timed, self._moved = True, False
+            self._timer.disposable = self._scheduler.schedule_relative(STUCK, self._look)
+
+    def _look(self, *_: object) -> None:
+        self._timed = False
+        if self._waiting and not self._closed:
+            self._stuck = 0 if self._moved else self._stuck + 1
+            self._look_later()
+            if self._stuck:
+                self._context.flush()
+            if self._stuck > 1 and self._end is not None and self._queue.in_memory:
+                self._rushed = True
+                self._go_on()
 
     def _gate(self, *, hold: bool) -> None:
         if hold != self._holding:

@@ -34,6 +34,8 @@ class Spill:
         limit: How many bytes may be on disk.
     """
 
+    in_memory = False
+
     dropped = 0
 
     def __init__(self, context: Context, limit: int) -> None:

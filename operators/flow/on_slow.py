@@ -53,8 +53,9 @@ def on_slow(
     gauge `dropped`), and told of once in the log. A record whose key fails goes to `errors`.
 
     What waits keeps its leases, so a checkpoint waits for it, but for what is on disk. A step behind this one that
-    gathers records, as `buffer`, is slow as long as it gathers: place this behind it. Completion and errors keep their
-    place behind what waits; with `spill` and a state file, a run that drains leaves the rest to the next one.
+    gathers records, as `buffer`, is slow as long as it gathers: place this behind it. Where nothing was taken for a
+    second all steps emit what they hold, as before a checkpoint. Completion and errors keep their place behind what
+    waits; with `spill` and a state file, a run that drains leaves the rest to the next one.
 
         source              -a-b-|
         on_slow("block")    -a-b-|

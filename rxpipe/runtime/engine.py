@@ -140,7 +140,7 @@ class Engine:
             self.written.add(options.state.path, "-wal", "-shm", ".lock")
         self._own = GuardedScheduler(scheduler, self.fail, self.over)
         self.flow = Flow(options.in_flight, later=lambda call: self._later(0, call), post=post)
-        self.checkpoints = Checkpoints(self.flow, options.state, self._later, self._flush, clock, self._aside)
+        self.checkpoints = Checkpoints(self.flow, options.state, self._later, self.flush, clock, self._aside)
         self.monitor = Monitor(self)
         self._ended = ended
         self._options = options
@@ -410,7 +410,7 @@ class Engine:
         """What the run is doing; see `Monitor.status`."""
         return self.monitor.status(whole=whole)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Have each step emit what it holds, behind those that it reads from."""
         for context in self.contexts:
             for flush in context.flushes:

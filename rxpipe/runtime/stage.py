@@ -151,6 +151,10 @@ class StepContext(Context):
         """Flush before each checkpoint."""
         self.flushes.append(flush)
 
+    def flush(self) -> None:
+        """Flush now."""
+        self._engine.flush()
+
     def on_drain(self, stop: Callable[[], None]) -> Disposable:
         """Stop when the run drains; in a turn of its own, if it is draining already."""
         self.stops.append(stop)

@@ -188,8 +188,7 @@ class TestContext(Context):
         """
         self.flow.hold()
         try:
-            for flush in self._flushes:
-                flush()
+            self.flush()
             self.virtual.advance_by(0)
             if self.flow.blocks:
                 msg = f"{self.flow.blocks} leases are still held after the flush"

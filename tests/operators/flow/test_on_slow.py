@@ -480,3 +480,31 @@ def test_without_a_state_file_nothing_stays(tmp_path: Path, monkeypatch: pytest.
         run.wait()
     assert [row["n"] for row in rows] == list(range(100))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_reader_that_waits_for_more_gets_it(policy: Policy) -> None:
+    slow = Slow(on_slow(policy, limit=100))
+    slow.context.on_flush(slow.held.clear)  # as `buffer` does
+    for number in range(4):
+        slow.put(number)
+    given = len(slow.rows)
+    slow.context.virtual.advance_by(0.9)
+    assert len(slow.rows) == given < 4
+    slow.context.virtual.advance_by(0.2)
+    assert len(slow.rows) > given
+    slow.subscription.dispose()
+    slow.context.virtual.advance_by(60)
+
+
+@pytest.mark.parametrize("policy", ["block", "drop_oldest", "drop_newest", "conflate"])
+def test_at_the_end_a_reader_that_takes_nothing_is_given_all(policy: Policy) -> None:
+    slow = Slow(on_slow(policy, limit=100))
+    for number in range(4):
+        slow.put(number)
+    slow.source.on_completed()
+    slow.context.virtual.advance_by(1.9)
+    assert len(slow.rows) < 4
+    slow.context.virtual.advance_by(0.2)
+    assert slow.out[-1] == "|"
+    assert slow.rows[-1]["n"] == 3

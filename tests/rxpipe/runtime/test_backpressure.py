@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from hypothesis import assume, given, note
+from hypothesis import assume, example, given, note
 from hypothesis import strategies as st
 from reactivex import Observable
 from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
@@ -373,6 +373,7 @@ class Rows:
     second=st.lists(st.sampled_from(NAMES), max_size=3),
     nbytes=st.sampled_from([100, 1000, 5000]),
 )
+@example([], ["on_slow", "buffer of bytes"], 100)
 def test_no_queue_outgrows_its_bound(steps: list[str], second: list[str], nbytes: int) -> None:
     limit = 20_000
     rows, sink, other = Rows(nbytes), Slow(0.2), Slow(0.1)
