@@ -59,8 +59,10 @@ class Copies:
             unread: Other files of its log, of which nothing may have been read yet.
         """
         found = self._waiting.pop(original, None)
-        if original.packed is not None or not original.offset:
+        if original.packed is not None:
             return None
+        if not original.offset:  # there is nothing to pass over
+            return found[0] if found is not None and not found[0].gone else None
         for tail in unread if found is None else ():
             kind = self._kind(tail, original)
             if kind is not None:

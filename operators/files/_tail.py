@@ -173,9 +173,11 @@ class Tail:
             os.close(fd)
 
     def begins(self, head: bytes) -> bool:
-        """Whether what was read begins with these bytes, the first of another file, as far as that can be told."""
-        if self.packed is not None or not self.offset:
+        """Whether it begins with these bytes, the first of another file, as far as that can be told."""
+        if self.packed is not None:
             return False
+        if not self.offset:
+            return bool(head) and self.fd >= 0 and os.pread(self.fd, len(head), 0) == head
         return self.head.is_of(head) if self.head else self.before.is_of(head[: self.offset])
 
     def advance(self, fd: int, to: int, data: bytes = b"") -> None:

@@ -260,7 +260,7 @@ def test_many_files_of_a_log_take_no_more_than_many_of_many(start: Any, logs: Pa
 ACTIONS = ["write", "rotate", "compress", "look", "restart", "checkpoint", "crash"]
 
 
-@given(st.lists(st.sampled_from(ACTIONS), max_size=40), st.integers(1, 2000))
+@given(st.lists(st.sampled_from(ACTIONS), max_size=40), st.integers(1, 2000) | st.just(256 * 1024))
 def test_rotated_and_compressed_at_any_moment(actions: list[str], block: int) -> None:
     rotated_and_compressed(actions, block)
 
@@ -273,12 +273,15 @@ def test_rotated_and_compressed_at_any_moment(actions: list[str], block: int) ->
         "write rotate rotate write look restart compress rotate write rotate look checkpoint crash",
         # what was made of one file has the inode that another, gone as well, had
         "rotate write rotate write restart restart rotate compress look rotate checkpoint crash",
+        # open and empty when it was last looked at
+        "write rotate compress rotate look",
         # two files that are lost were at one path
         "rotate rotate write rotate write crash restart compress rotate look rotate restart",
     ],
 )
-def test_inodes_that_are_taken_over(actions: str) -> None:
-    rotated_and_compressed(actions.split(), 600)
+def test_files_that_were_and_are_no_longer(actions: str) -> None:
+    for block in (600, 256 * 1024):
+        rotated_and_compressed(actions.split(), block)
 
 
 def rotated_and_compressed(actions: list[str], block: int) -> None:
