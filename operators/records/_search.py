@@ -15,34 +15,32 @@ def lines_containing(data: bytes, marker: bytes) -> Iterator[tuple[int, bytes]]:
         >>> list(lines_containing(b"a 1\nb 2\nc 12", b"2"))
         [(4, b'b 2'), (8, b'c 12')]
     """
-    search, find, rfind = _search(data, marker), data.find, data.rfind
+    find, rfind, size, length = data.find, data.rfind, len(data), len(marker)
+    memmem, address = _memmem(), 0
+    if memmem is None:
+        memmem = _looking_in(data)
+    else:
+        address = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
     behind = 0
-    position = search(0)
-    while position >= 0:
+    while behind < size and (found := memmem(address + behind, size - behind, marker, length)) is not None:
+        position = found - address
         start = rfind(b"\n", behind, position) + 1 or behind
         end = find(b"\n", position)
         if end < 0:
-            end = len(data)
+            end = size
         yield start, data[start:end]
         behind = end + 1
-        position = search(behind)
 
 
-def _search(data: bytes, marker: bytes) -> Callable[[int], int]:
-    """A function from a position to the next one of the marker, or -1; `data` must outlive it."""
-    memmem, size, length = _memmem(), len(data), len(marker)
-    if memmem is None:
-        find = data.find
-        return lambda begin: find(marker, begin)
-    address = ctypes.cast(ctypes.c_char_p(data), ctypes.c_void_p).value or 0
+def _looking_in(data: bytes) -> Callable[[int, int, bytes, int], int | None]:
+    """What `memmem` does, for positions in the data."""
+    find = data.find
 
-    def search(begin: int) -> int:
-        if begin >= size:
-            return -1
-        found = memmem(address + begin, size - begin, marker, length)
-        return -1 if found is None else found - address
+    def memmem(begin: int, size: int, marker: bytes, length: int) -> int | None:  # noqa: ARG001  # as C has it
+        found = find(marker, begin)
+        return None if found < 0 else found
 
-    return search
+    return memmem
 
 
 @cache

@@ -138,13 +138,16 @@ class _Again(NamedTuple):
 
 
 class _Places(NamedTuple):
-    """The lines of a block, of which some made no object."""
+    """The lines of a block, of which some made no object: where each begins in it, and how long it is."""
 
-    places: list[tuple[int, int]]
+    block: int
+    starts: list[int]
+    sizes: list[int]
 
     def at(self, index: int, rows: list[Row]) -> tuple[int, int] | None:  # noqa: ARG002  # see `rxpipe.elements.Lines`
         """Where the line of an object stands."""
-        return self.places[index]
+        start = self.block + self.starts[index]
+        return start, start + self.sizes[index]
 
 
 class _Decoder(NamedTuple):
@@ -207,7 +210,8 @@ def _decoded(
         return whole, _Again(block.path, block.start, block.end, decoder.line)
     decode = decoder.line
     objects: list[Any] = []
-    places: list[tuple[int, int]] = []
+    starts: list[int] = []
+    sizes: list[int] = []
     for start, line in _lines(data) if marker is None else lines_containing(data, marker):
         try:
             objects.append(decode(line))
@@ -222,8 +226,9 @@ def _decoded(
                 context.reject(reason, line, leases=leases, path=block.path, start=at, end=at + len(line))
                 continue
             objects.append(repaired)
-        places.append((block.start + start, block.start + start + len(line)))
-    return objects, _Places(places)
+        starts.append(start)
+        sizes.append(len(line))
+    return objects, _Places(block.start, starts, sizes)
 
 
 def _at_once(decoder: _Decoder, data: bytes) -> list[Row] | None:
