@@ -1,4 +1,4 @@
-"""Groups at the end of a loop of record-wise steps: each record is added to its group without being made."""
+"""Groups in a loop over records: each is added to its group, or taken back from it, without a step between the two."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from rxpipe.fusion.loop import Loop
 
 
-def write_groups(loop: Loop, by: Sequence[Expression], aggregations: Mapping[str, Aggregation]) -> None:
-    """Write into a loop that each record is added to its group.
+def write_groups(
+    loop: Loop, by: Sequence[Expression], aggregations: Mapping[str, Aggregation], *, retract: bool = False
+) -> None:
+    """Write into a loop that each record is added to its group, or taken back; that only where no slot is an object.
 
     The loop takes the groups and gives those that change: copies, in which each slot is then changed in place. A slot
     that is an object holds in the copy what is to be added to it, see `Store.gather`. So a record that fails, and ends
@@ -41,7 +43,7 @@ def write_groups(loop: Loop, by: Sequence[Expression], aggregations: Mapping[str
         container, gathering = (text.format(k=keepers, **names) for text in kind.gather)
         fresh += [container] if kind.keeper else kind.fresh
         copied += [container] if kind.keeper else slots
-        after = ", ".join(text.format(**names) for text in kind.add)
+        after = ", ".join(text.format(**names) for text in (kind.retract if retract else kind.add))
         update = gathering or f"{', '.join(slots)} = {after}"
         conditions = [f"{value.text} is not None"] if may_be_null(value.hint) else []
         conditions += [f"({kind.when.format(**names)})"] if kind.when else []
@@ -50,8 +52,13 @@ def write_groups(loop: Loop, by: Sequence[Expression], aggregations: Mapping[str
     loop.line(f"_key = {keys[0]}" if len(keys) == 1 else f"_key = ({', '.join(keys)})")
     loop.line("_g = _get(_key)")
     loop.line("if _g is None:")
-    loop.line("    _g = _old(_key)")
-    loop.line(f"    _changed[_key] = _g = [{', '.join(fresh)}] if _g is None else {old}")
-    loop.line("_g[0] += 1")
+    loop.line(f"    _g = {'None if _key in _changed else ' if retract else ''}_old(_key)")
+    if retract:
+        loop.line("    if _g is None: continue")
+    made = old if retract else f"[{', '.join(fresh)}] if _g is None else {old}"
+    loop.line(f"    _changed[_key] = _g = {made}")
+    loop.line(f"_g[0] {'-' if retract else '+'}= 1")
     for update in updates:
         loop.line(update)
+    if retract:
+        loop.line("if _g[0] <= 0: _changed[_key] = None")

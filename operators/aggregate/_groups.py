@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from operator import countOf
+from typing import Any
 
 from rxpipe.aggregations.aggregation import Aggregation
 from rxpipe.aggregations.groupcode import Group, Key
 from rxpipe.aggregations.packing import pack, unpack
 from rxpipe.context import Context, Cut
 from rxpipe.elements import Batch, Fold, Partial, Row
+from rxpipe.errors import RxpipeError
 from rxpipe.expressions import parse
+from rxpipe.fusion.loop import Fused, Loop, compile_loop
 from rxpipe.fusion.rows import Reject, compile_values
 from rxpipe.operators.aggregate._fold import write_groups
 from rxpipe.operators.aggregate._store import Changed, Store
 from rxpipe.table import Table
-
-if TYPE_CHECKING:
-    from rxpipe.fusion.loop import Loop
-
 
 _VERSION = b"\0version"
 """The key of the row with the table's version, and when their count began; groups have others."""
@@ -49,6 +49,7 @@ class Groups:
         self._values = compile_values(expressions, tuples=True) if expressions else None
         self._rows: dict[Key, dict[str, Any]] = {}
         self._stale: dict[Key, object] = {}
+        self._loops: dict[tuple[type, bool], Fused | None] = {}
         self._store = store = Store(by, aggregations)
         saved = context.state("operator", self._changes, f"groups by {', '.join(by) or 'nothing'}")
         store.persistent = saved.persistent
@@ -90,8 +91,35 @@ class Groups:
             self._context.reject(error, row, leases=batch.leases)
 
         self._store.fit(batch)
-        changed = self._update(lambda rows, values, _: self._store.retract(rows, values), batch.retracted, _ignore)
-        return self._update(self._store.add, batch.rows, reject) or changed
+        changed = self._at_once(batch.retracted, retract=True)
+        if changed is None:
+            changed = self._update(lambda rows, values, _: self._store.retract(rows, values), batch.retracted, _ignore)
+        added = self._at_once(batch.rows)
+        return (self._update(self._store.add, batch.rows, reject) if added is None else added) or changed
+
+    def _at_once(self, rows: list[Row], *, retract: bool = False) -> bool | None:
+        """Add records, or take them back, by a loop of their own: whether anything changed; None where it cannot."""
+        if not rows or self._store.in_place:
+            return None
+        row_type = type(rows[0])
+        if countOf(map(type, rows), row_type) != len(rows):
+            return None
+        key = (row_type, retract)
+        if key not in self._loops:
+            try:
+                self._loops[key] = compile_loop([partial(self.write, retract=retract)], row_type)
+            except (RxpipeError, TypeError):  # the rows do not fit: each says so itself
+                self._loops[key] = None
+        loop = self._loops[key]
+        if loop is None:
+            return None
+        try:
+            changed: Changed = loop.call(rows, self._store.groups)[0]
+        except Exception:  # noqa: BLE001  # whatever it is, going record by record finds the one it comes from
+            return None
+        self._store.take(changed)
+        self._stale.update(changed)
+        return bool(changed)
 
     def receive(self, element: Any) -> bool:
         """Take in whatever has records, or groups of them; returns whether anything changed."""
@@ -118,9 +146,9 @@ class Groups:
             self._version += 1
         return bool(part.state)
 
-    def write(self, loop: Loop) -> None:
-        """Add records where they are computed; see `rxpipe.fusion.fused.Tail`."""
-        write_groups(loop, self._keys, self._aggregations)
+    def write(self, loop: Loop, *, retract: bool = False) -> None:
+        """Add records where they are computed, see `rxpipe.fusion.fused.Tail`; or take them back."""
+        write_groups(loop, self._keys, self._aggregations, retract=retract)
 
     def arguments(self) -> tuple[Any, ...] | None:
         """The groups; None where all values must be kept, which is not done there."""

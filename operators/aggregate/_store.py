@@ -40,6 +40,7 @@ class Store:
     Attributes:
         groups: The groups by key, in order of each one's first record.
         exact: Whether all values are kept, since records may be taken back.
+        in_place: Whether any slot is an object, which changes in place.
         persistent: Whether to note what changes, for `changes`.
     """
 
@@ -153,7 +154,7 @@ class Store:
             self._numbers[key] = self._last = number
 
     def _update(self, update: Update, rows: Sequence[Row], values: Sequence[Any], reject: Reject) -> Changed:
-        if self._cut and self._in_place:
+        if self._cut and self.in_place:
             columns = len(self._by)
             self._settle(value[0] if columns == 1 else value[:columns] for value in values)
         left = iter(values)
@@ -204,7 +205,7 @@ class Store:
         slots = [kind.keeper for name in self._plain for kind in [KINDS[name]] for _ in kind.fresh]
         self._kept = [(at, keeper) for at, keeper in enumerate(slots, 1) if keeper]
         self._kinds = [(self.exact and KINDS[kind].exact) or kind for kind in self._plain]
-        self._in_place = any(KINDS[kind].keeper for kind in self._kinds)
+        self.in_place = any(KINDS[kind].keeper for kind in self._kinds)
         self._code = compile_groups(
             self._by,
             tuple(

@@ -26,6 +26,9 @@ ALL = {
     "rows": "count()", "values": "count(n)", "total": "sum(n)", "average": "mean(n)",
     "least": "min(n)", "most": "max(n)", "earliest": "first(n)", "latest": "last(n)",
 }  # fmt: skip
+PLAIN = dict([*ALL.items()][:4])
+"""Those that need no object in a group: records are then added and taken back by one loop."""
+COLUMNS = st.sampled_from([ALL, PLAIN])
 ROW = row_struct("Row", {"k": str, "n": int})
 
 
@@ -75,20 +78,23 @@ rows_of = st.lists(
 )
 
 
-@given(rows_of, st.lists(st.integers(0, 15), max_size=4), st.booleans())
-def test_equals_a_computation_from_scratch(rows: list[dict[str, Any]], cuts: list[int], retractable: bool) -> None:
-    run = Run(by=["k"], **ALL)
+@given(rows_of, st.lists(st.integers(0, 15), max_size=4), st.booleans(), COLUMNS)
+def test_equals_a_computation_from_scratch(
+    rows: list[dict[str, Any]], cuts: list[int], retractable: bool, columns: dict[str, str]
+) -> None:
+    run = Run(by=["k"], **columns)
     edges = sorted({0, len(rows), *(cut for cut in cuts if cut < len(rows))})
     for start, end in pairwise(edges):
         run.feed(*rows[start:end], retractable=retractable)
-        assert run.rows == reference(rows[:end])
+        assert run.rows == [{name: row[name] for name in ["k", *columns]} for row in reference(rows[:end])]
     assert run.context.errors == []
 
 
-@given(rows_of, st.data())
-def test_takes_back_across_restarts(rows: list[dict[str, Any]], data: st.DataObject) -> None:
+@given(rows_of, st.data(), COLUMNS)
+def test_takes_back_across_restarts(rows: list[dict[str, Any]], data: st.DataObject, columns: dict[str, str]) -> None:
     """Rows that are taken back were never there; but of equal values the latest goes, and groups keep their places."""
-    run = Run(by=["k"], **ALL)
+    compared = [*columns][:6]
+    run = Run(by=["k"], **columns)
     holding: list[dict[str, Any]] = []
     for number, row in enumerate(rows):
         row["id"] = number
@@ -99,11 +105,11 @@ def test_takes_back_across_restarts(rows: list[dict[str, Any]], data: st.DataObj
         expected = {made["k"]: made for made in reference(holding)}
         for found in run.rows:
             wanted = expected.pop(found["k"])
-            assert {key: found[key] for key in list(ALL)[:6]} == {key: wanted[key] for key in list(ALL)[:6]}
+            assert {key: found[key] for key in compared} == {key: wanted[key] for key in compared}
         assert not expected
         if data.draw(st.integers(0, 4)) == 0:
             before = run.rows
-            run = Run(run.context.checkpoint(), by=["k"], **ALL)
+            run = Run(run.context.checkpoint(), by=["k"], **columns)
             assert run.rows == before, "the same rows in the same order"
 
 
@@ -210,19 +216,21 @@ def test_columns_with_odd_names() -> None:
 
 
 @pytest.mark.parametrize("retractable", [False, True])
-def test_a_bad_record_changes_nothing(retractable: bool) -> None:
-    run = Run(by=["k"], **ALL)
+@pytest.mark.parametrize("columns", [ALL, PLAIN])
+def test_a_bad_record_changes_nothing(retractable: bool, columns: dict[str, str]) -> None:
+    run = Run(by=["k"], **columns)
     good = [{"k": "a", "n": 1}, {"k": "b", "n": 3}]
     bad = [{"k": [1], "n": 1}, {"k": "a", "n": "x"}, {"k": "a", "n": [1]}, {"k": "new", "n": "x"}]
     run.feed(bad[0], good[0], bad[1], bad[2], good[1], bad[3], retractable=retractable)
-    assert run.rows == reference(good)
+    assert run.rows == [{name: row[name] for name in ["k", *columns]} for row in reference(good)]
     assert len(run.context.errors) == 4
     assert {(error.path, error.start) for error in run.context.errors} == {("file", 2)}
     assert "TypeError: unhashable type: 'list'" in run.context.errors[0].reason
     assert str([1]) in (run.context.errors[0].record or "")
     if retractable:
         run.feed(retracted=[*bad, good[1]], retractable=True)
-        assert run.rows == reference(good[:1])
+        assert [row["k"] for row in run.rows] == ["a"]
+        assert run.rows[0]["total"] == 1
         assert len(run.context.errors) == 4, "a retracted record was refused and counted when it came"
 
 
@@ -238,6 +246,13 @@ def test_a_retraction_of_what_is_not_there_is_ignored() -> None:
     run = Run(by=["k"], n="count()", most="max(n)").feed({"k": "a", "n": 1}, retractable=True)
     run.feed(retracted=[{"k": "b", "n": 1}, {"k": "a", "n": 7}])
     assert run.rows == [{"k": "a", "n": 1, "most": 1}]
+
+
+def test_a_batch_takes_back_a_whole_group_and_begins_it_again() -> None:
+    """It is then the last, and what else is taken back of it is ignored."""
+    run = Run(by=["k"], total="sum(n)").feed({"k": "a", "n": 0.1}, {"k": "b", "n": 2}, retractable=True)
+    run.feed({"k": "a", "n": 3}, retracted=[{"k": "a", "n": 0.1}, {"k": "a", "n": 0.1}, {"k": "c", "n": 1}])
+    assert run.rows == [{"k": "b", "total": 2}, {"k": "a", "total": 3}]
 
 
 def test_floats() -> None:
