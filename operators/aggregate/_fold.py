@@ -55,8 +55,8 @@ def write_groups(
     loop.line(f"    _g = {'None if _key in _changed else ' if retract else ''}_old(_key)")
     if retract:
         loop.line("    if _g is None: continue")
-    made = old if retract else f"[{', '.join(fresh)}] if _g is None else {old}"
-    loop.line(f"    _changed[_key] = _g = {made}")
+    group = old if retract else f"[{', '.join(fresh)}] if _g is None else {old}"
+    loop.line(f"    _changed[_key] = _g = {group}")
     loop.line(f"_g[0] {'-' if retract else '+'}= 1")
     for update in updates:
         loop.line(update)

@@ -43,8 +43,9 @@ class Candidate(msgspec.Struct, gc=False, eq=False):
         )
 
 
-Beats = Callable[[Candidate, Candidate], bool]
-"""Whether a later candidate beats an earlier one of the same rank and split; TypeError if they cannot be compared."""
+Beats = Callable[[Any, Any, Any, Any], bool]
+"""Whether a later candidate beats an earlier one of the same rank and split: takes measure and tie of each, the later
+one's first. TypeError if they cannot be compared."""
 
 
 def better(keep: Keep) -> Beats:
@@ -56,12 +57,12 @@ def better(keep: Keep) -> Beats:
     return _larger
 
 
-def _larger(new: Candidate, old: Candidate) -> bool:
-    if new.measure != old.measure:
-        return _above(new.measure, old.measure)
-    if new.tie == old.tie or new.tie is None:
+def _larger(measure: Any, tie: Any, other: Any, other_tie: Any) -> bool:
+    if measure != other:
+        return _above(measure, other)
+    if tie == other_tie or tie is None:
         return False
-    return old.tie is None or bool(new.tie < old.tie)
+    return other_tie is None or bool(tie < other_tie)
 
 
 def _above(value: Any, other: Any) -> bool:
@@ -112,7 +113,7 @@ class Contest:
         if not all_stay:
             for index, old in enumerate(self.candidates):
                 if old.origin == new.origin and old.rank == new.rank and old.split == new.split:
-                    if not beats(new, old):
+                    if not beats(new.measure, new.tie, old.measure, old.tie):
                         return False
                     del self.candidates[index]
                     break
@@ -139,5 +140,6 @@ def _challenged(winners: list[Candidate], new: Candidate, beats: Beats) -> list[
         return [new] if _above(new.rank, highest) else winners
     for index, old in enumerate(winners):
         if old.split == new.split:
-            return [*winners[:index], new, *winners[index + 1 :]] if beats(new, old) else winners
+            wins = beats(new.measure, new.tie, old.measure, old.tie)
+            return [*winners[:index], new, *winners[index + 1 :]] if wins else winners
     return [*winners, new]

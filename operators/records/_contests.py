@@ -109,48 +109,46 @@ class Contests:
         get, beats, add, retracted = held.get, self._beats, difference.added.__setitem__, difference.retracted
         latest: Any = self  # no origin yet
         members: set[Any] = set()
-        fresh: dict[Any, Candidate] = {}  # the rows held that came in this batch: most rivals come close together
-        for row, (key, rank, split, tie, origin, measure) in zip(*self._values_of(rows, reject), strict=True):
-            new = Candidate(row, rank, split, tie, origin, measure)
+        fresh: dict[Any, tuple[Row, tuple[Any, ...]]] = {}  # the rows held that came in this batch: most rivals do
+        for row, deciding in zip(*self._values_of(rows, reject), strict=True):
+            key, rank, split, tie, origin, measure = deciding
             try:
-                found = get(key)
                 old = fresh.get(key)
                 if with_origin and origin is not latest:
                     members = self._origins.setdefault(origin, set())
                     latest = origin
-                if found is None:
-                    if key is None:
-                        self._enter_unkeyed(row, origin, difference)
-                        continue
-                    if persistent:
-                        found = self._recalled(key)
-                elif found is NOTHING:
-                    found = None
+                if old is None:
+                    found = get(key)
+                    if found is None:
+                        if key is None:
+                            self._enter_unkeyed(row, origin, difference)
+                            continue
+                        if persistent:
+                            found = self._recalled(key)
+                    elif found is NOTHING:
+                        found = None
             except TypeError as error:
                 reject(row, _unhashable(key, error))
                 continue
-            if (
-                old is not None
-                and old.row is found
-                and old.origin == origin
-                and old.split == split
-                and old.rank == rank
-            ):
-                try:
-                    if beats(new, old):
-                        held[key], fresh[key] = row, new
-                        if persistent:
-                            unsaved[key] = row
-                        difference.replace(found, row)
-                except TypeError as error:
-                    reject(row, error)
-                continue
+            if old is not None:
+                found, (_, old_rank, old_split, old_tie, old_origin, old_measure) = old
+                if old_origin == origin and old_split == split and old_rank == rank:
+                    try:
+                        if beats(measure, tie, old_measure, old_tie):
+                            held[key], fresh[key] = row, (row, deciding)
+                            if persistent:
+                                unsaved[key] = row
+                            difference.replace(found, row)
+                    except TypeError as error:
+                        reject(row, error)
+                    continue
+                del fresh[key]
             if with_origin:
                 members.add(key)
             if found is None:
                 held[key] = row
                 if not all_stay:
-                    fresh[key] = new
+                    fresh[key] = row, deciding
                 if persistent:
                     unsaved[key] = row
                 if retracted:
@@ -159,7 +157,7 @@ class Contests:
                     add(id(row), row)
             elif found is not SEEN:
                 try:
-                    self._enter(key, found, new, difference)
+                    self._enter(key, found, Candidate(row, rank, split, tie, origin, measure), difference)
                 except TypeError as error:
                     reject(row, error)
 
@@ -172,7 +170,7 @@ class Contests:
         if type(found) is not Contest:
             old = self._candidate(found)
             if old.origin == new.origin and old.split == new.split and old.rank == new.rank and not self._all_stay:
-                if self._beats(new, old):
+                if self._beats(new.measure, new.tie, old.measure, old.tie):
                     self._held[key] = new.row
                     difference.replace(old.row, new.row)
                     self._note(key)
