@@ -7,6 +7,7 @@ record, rejects it in the name of its step, and lets the others through.
 from __future__ import annotations
 
 from collections.abc import Hashable
+from itertools import repeat
 from operator import countOf
 from time import perf_counter_ns
 from typing import Any, NamedTuple, Protocol
@@ -73,7 +74,7 @@ class Run:
     def apply(self, batch: Batch) -> Batch | Fold | None:
         """What comes through of a batch; None where nothing does."""
         made: Batch | Fold | None = None
-        if self._fuses and batch.rows and not batch.retracted:
+        if self._fuses and batch.rows:
             made = self._at_once(batch)
         if made is None:
             made = self._one_by_one(batch)
@@ -98,11 +99,11 @@ class Run:
 
     def _at_once(self, batch: Batch) -> Batch | Fold | None:
         """The batch through the loop; None where there is none for it, or it fails."""
-        rows = batch.rows
+        rows, retracted = batch.rows, batch.retracted
         row_type = type(rows[0])
-        if batch.row_type is not row_type and countOf(map(type, rows), row_type) != len(rows):
+        if not (batch.row_type is row_type or _all_are(row_type, rows)) or not _all_are(row_type, retracted):
             return None
-        arguments = None if self._tail is None or batch.retractable else self._tail.arguments()
+        arguments = None if self._tail is None or batch.retractable or retracted else self._tail.arguments()
         if arguments is None and len(self._steps) == 1:
             return None
         started = perf_counter_ns()
@@ -111,17 +112,18 @@ class Run:
             return None
         try:
             made, counts = loop.call(rows, *arguments or ())
+            gone, gone_counts = loop.call(retracted) if retracted else (None, repeat(0))
         except Exception:  # noqa: BLE001  # whatever it is, going step by step finds the record it comes from
             return None
         spent = (perf_counter_ns() - started) // len(self._steps)
-        before = len(rows)
-        for applied, count in zip(self._steps, counts, strict=False):
-            if before:
+        before, gone_before = len(rows), len(retracted)
+        for applied, count, gone_count in zip(self._steps, counts, gone_counts, strict=False):
+            if before or gone_before:
                 applied.measured(before, count, spent)
-            before = count
+            before, gone_before = count, gone_count
         if arguments is not None:
             return Fold(made, before, batch.leases)
-        return batch.replace(made, row_type=loop.row_type)
+        return batch.replace(made, gone, row_type=loop.row_type)
 
     def _loop(self, row_type: type, *, folding: bool) -> Fused | None:
         key = (row_type, folding, *(prepare() for prepare in self._prepares))
@@ -174,6 +176,10 @@ def through(step: RowsFunction | Fusible, context: Context, batch: Batch, origin
     rows = function(batch.rows, reject)
     origins.step(rows)
     return batch.replace(rows, function(batch.retracted, _ignore) if batch.retracted else None)
+
+
+def _all_are(row_type: type, rows: list[Row]) -> bool:
+    return countOf(map(type, rows), row_type) == len(rows)
 
 
 def _ignore(row: Row, error: Exception) -> None:

@@ -93,7 +93,8 @@ class Outcome:
         """All of it, to compare."""
         errors = [[(error.step, error.reason, error.record) for error in context.errors] for context in self.contexts]
         counts = [(meter.records_in, meter.records_out, meter.blocks_in, meter.largest_block) for meter in self.meters]
-        return [element.dicts() for element in self.seen], errors, counts
+        gone = [element.dicts(element.retracted) for element in self.seen if isinstance(element, Batch)]
+        return [element.dicts() for element in self.seen], gone, errors, counts
 
 
 def alone(make: Any) -> Any:
@@ -110,19 +111,19 @@ def rows_of(made: list[dict[str, Any]], *, structs: bool) -> list[Any]:
 
 @given(
     st.lists(st.sampled_from(STEPS), min_size=1, max_size=6),
-    st.lists(st.lists(values, max_size=5), max_size=3),
+    st.lists(st.tuples(st.lists(values, max_size=5), st.just([]) | st.lists(values, max_size=3)), max_size=3),
     st.booleans(),
     st.booleans(),
 )
 def test_fused_or_not_nothing_differs(
-    steps: list[Any], batches: list[list[dict[str, Any]]], structs: bool, folded: bool
+    steps: list[Any], batches: list[tuple[list[Any], list[Any]]], structs: bool, folded: bool
 ) -> None:
     tail = ops.aggregate(by=["b"], **FOLDED) if folded else None
     fused, single = (Outcome(steps, fuse=fuse, tail=tail) for fuse in (True, False))
     for outcome in (fused, single):
         try:
-            for batch in batches:
-                outcome.source.on_next(Batch(rows_of(batch, structs=structs)))
+            for rows, retracted in batches:
+                outcome.source.on_next(Batch(rows_of(rows, structs=structs), rows_of(retracted, structs=structs)))
         except Exception as error:  # noqa: BLE001  # a step that does not fit the rows
             outcome.seen.append(Table(str(error), (), list, lambda: 0))
     assert fused.told() == single.told()
@@ -180,6 +181,17 @@ def run_into(tail: Any) -> Run:
         Noting(lifted.source, lifted.stages).pipe(tail).subscribe()
         [run] = found[0].runs()[1]
     return run
+
+
+@pytest.mark.parametrize("row_type", [dict, Line])
+def test_what_is_taken_back_goes_through_the_loop(row_type: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = Outcome([ops.where("a > 1"), ops.derive(c="a")], fuse=True)
+    rows, gone = (rows_of([{"a": 1}, {"a": last}], structs=row_type is Line) for last in (2, 3))
+    monkeypatch.setattr(Run, "_one_by_one", None)
+    outcome.source.on_next(Batch(rows, gone))
+    [batch] = outcome.seen
+    assert [row["c"] for row in batch.dicts()] == [2]
+    assert [row["c"] for row in batch.dicts(batch.retracted)] == [3]
 
 
 def test_the_loop_reads_a_field_once_and_builds_no_record_between() -> None:
