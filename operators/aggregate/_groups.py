@@ -99,10 +99,10 @@ class Groups:
 
     def _at_once(self, rows: list[Row], *, retract: bool = False) -> bool | None:
         """Add records, or take them back, by a loop of their own: whether anything changed; None where it cannot."""
-        if not rows or self._store.in_place:
-            return None
+        if not rows:
+            return False
         row_type = type(rows[0])
-        if countOf(map(type, rows), row_type) != len(rows):
+        if self._store.in_place or countOf(map(type, rows), row_type) != len(rows):
             return None
         key = (row_type, retract)
         if key not in self._loops:
