@@ -200,6 +200,8 @@ class Compiler:
         one_float = any(
             isinstance(side, ast.Constant) and type(side.value) is float for side in (node.left, node.right)
         )
+        if kind is ast.Mult and one_float:
+            hint = Computed
         if kind is ast.Mod or (kind is ast.Mult and not one_float):
             left = left if numbers[0] else as_number(left)
         if kind is ast.Mult and not one_float:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rxpipe.expressions.parser import Expression
 
 _LAZY = re.compile("\0(\\d+)\0")
+_SKIP = "continue"
 _BODY = 2  # levels of indentation inside the loop
 
 
@@ -48,6 +49,13 @@ class Fused(NamedTuple):
     row_type: type
 
 
+class _Counter(NamedTuple):
+    """Where one step's records are counted: the lines, and whether they leave records out."""
+
+    places: list[int]
+    left_out: bool
+
+
 class Loop:
     """A loop over rows of one type, while it is written; the row is the variable `_r`.
 
@@ -71,8 +79,9 @@ class Loop:
         self._compiler = _FieldCompiler(row_type, self.lazy)
         self._made_by: Callable[..., Row] | None = None
         self._changed = False
-        self._counters: list[int] = []
-        self._filtered = False
+        self._counters: list[_Counter] = []
+        self._skips: list[int] = []
+        self._many = False
         self._names = 0
 
     def lazy(self, text: str) -> str:
@@ -95,14 +104,14 @@ class Loop:
 
     def skip_unless(self, condition: str) -> None:
         """Leave the records out for which a condition is not true."""
-        self.line(f"if not {condition}: continue")
-        self._filtered = True
+        self._skips.append(len(self._lines))
+        self.line(f"if not {condition}: {_SKIP}")
 
     def for_each(self, head: str) -> None:
         """Begin an inner loop: what follows is done for each of its rounds, and so are the records many."""
         self.line(head)
         self._depth += 1
-        self._filtered = True
+        self._many = True
 
     def named(self, code: Code) -> Code:
         """The same value, computed here and now; a name or a literal stays as it is."""
@@ -173,13 +182,13 @@ class Loop:
         self._changed = False
 
     def end_step(self) -> None:
-        """A step is written: count the records that come through it."""
-        if self._filtered:
+        """A step is written: count what comes through it, or, where it only leaves some out, what does not."""
+        if self._many:
+            self._counters.append(_Counter([len(self._lines)], left_out=False))
             self.line("")
-            self._counters.append(len(self._lines) - 1)
         else:
-            self._counters.append(self._counters[-1] if self._counters else -1)
-        self._filtered = False
+            self._counters.append(_Counter(self._skips, left_out=True))
+        self._skips, self._many = [], False
 
     def compiled(self) -> Fused:
         """The loop as it was written.
@@ -224,16 +233,22 @@ class Loop:
 
     def _counted(self) -> list[str]:
         """How many records came through each step; what a step at the end let through is what was made."""
-        last = max(self._counters, default=-1)
-        names: dict[int, str] = {-1: "_len(_rows)"}
-        for place in sorted(set(self._counters) - {-1}):
-            if place == last and self.result is None:
-                names[place] = "_len(_out)"
-                continue
-            names[place] = name = f"_n{len(names)}"
-            self.before.append(f"{name} = 0")
-            self._lines[place] = (self._lines[place][0], f"{name} += 1")
-        return [names[place] for place in self._counters]
+        last = max((number for number, counter in enumerate(self._counters) if counter.places), default=-1)
+        counts: list[str] = []
+        count = "_len(_rows)"
+        for number, (places, left_out) in enumerate(self._counters):
+            if number == last and self.result is None:
+                count = "_len(_out)"
+            elif places:
+                name = f"_n{number}"
+                self.before.append(f"{name} = 0")
+                for place in places:
+                    depth, text = self._lines[place]
+                    more = f"{name} += 1"
+                    self._lines[place] = (depth, f"{text.removesuffix(_SKIP)}{more}; {_SKIP}" if left_out else more)
+                count = f"{count} - {name}" if left_out else name
+            counts.append(count)
+        return counts
 
     def _bound(self) -> list[str]:
         """The lines, with each lazy piece written in its place, or named before the first line that needs it."""

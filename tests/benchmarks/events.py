@@ -73,7 +73,7 @@ def measure(folder: Path, size: int, runs: int) -> None:
         if MODULES.get(peer, peer) in found:
             jobs[name] = made.peer(peer, less if name in SLOW_PEERS else whole)
     compare(f"Events job, {size / 1e6:,.0f} MB (at most {SLOW_MB} MB for the slow peers)", jobs, runs)
-    script("events_loop.py", less, folder, runs)
+    script("events_loop.py", whole, folder, runs)
     in_parallel(made, whole, runs)
 
 

@@ -201,6 +201,19 @@ def test_the_loop_reads_a_field_once_and_builds_no_record_between() -> None:
     assert source.count("_append(") == 1
 
 
+def test_what_a_filter_leaves_out_is_counted() -> None:
+    """Most records come through, as a rule; and what the last one lets through is what was made."""
+    steps = [filtering(parse("a > 1")), filtering(parse("a < 9")), deriving({"c": parse("a * 2.5")})]
+    loop = compile_loop([step.write for step in steps], Line)
+    assert loop.source.count("+= 1; continue") == 1
+    assert loop.call([Line(number) for number in range(12)])[1] == (10, 7, 7)
+    assert loop.call([]) == ([], (0, 0, 0))
+
+
+def test_the_result_of_arithmetic_is_not_asked_whether_it_is_null() -> None:
+    assert "is not None" not in run_into(ops.aggregate(total="sum(a * 0.5)")).source(Line).source
+
+
 def test_names_of_the_loop_cannot_be_reached() -> None:
     loop = compile_loop([deriving({"c": parse("[_x for _x in items]".replace("_x", "x"))}).write], Line)
     assert "x for x in" in loop.source
