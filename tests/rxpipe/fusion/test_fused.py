@@ -211,7 +211,9 @@ def test_what_a_filter_leaves_out_is_counted() -> None:
 
 
 def test_the_result_of_arithmetic_is_not_asked_whether_it_is_null() -> None:
-    assert "is not None" not in run_into(ops.aggregate(total="sum(a * 0.5)")).source(Line).source
+    loop = run_into(ops.aggregate(total="sum(a * 0.5)")).source(Line)
+    assert loop is not None
+    assert "is not None" not in loop.source
 
 
 def test_names_of_the_loop_cannot_be_reached() -> None:
