@@ -77,7 +77,7 @@ def test_a_step_that_cannot_begin(tmp_path: Path) -> None:
 
 def test_the_usage_graph() -> None:
     names = [step.partition("[")[0] for code in loops(load("usage").plan()) for step in code.steps]
-    assert {"priced", "entries", "hours"} <= {*names}
+    assert {"priced", "entries", "modelled"} <= {*names}
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
