@@ -10,12 +10,13 @@ names start with an underscore, as in `compiler`.
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from rxpipe.expressions.compiler import Compiler
-from rxpipe.expressions.fields import field_types, row_struct
+from rxpipe.expressions.fields import field_types, members, row_struct
 from rxpipe.expressions.syntax import Code
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Loop:
         self._changed = False
         self._counters: list[_Counter] = []
         self._skips: list[int] = []
+        self._steady: dict[str, str] = {}
         self._many = False
         self._names = 0
 
@@ -120,6 +122,35 @@ class Loop:
         name = self.variable()
         self.line(f"{name} = {code.text}")
         return Code(name, code.hint)
+
+    def computed(self, expression: Expression) -> Code:
+        """The value of an expression, computed here and now.
+
+        One that calls a function of nothing but a text, such as the path that the records of a block share, stays what
+        it was while the text is the very object that it was for the record before.
+        """
+        roots = {self._root(name) for name in expression.names}
+        calls = {ast.unparse(node.func) for node in ast.walk(expression.tree) if isinstance(node, ast.Call)}
+        if len(roots) != 1 or "" in roots or not calls or "now" in calls:
+            return self.named(self.value(expression))
+        [root] = roots
+        code, name, latest = self.value(expression), self.variable(), self.variable()
+        self.before.append(f"{latest} = _len")  # no text
+        self.line(f"if {root} is not {latest}:")
+        self.line(f"    {name} = {code.text}")
+        self.line(f"    {latest} = {root}")
+        self._steady[name] = root
+        return Code(name, code.hint)
+
+    def _root(self, field: str) -> str:
+        """The source of the one text that a field is, or is computed of by `computed`; empty where there is none."""
+        compiler = self._compiler
+        code = compiler.columns.get(field)
+        if code is None:
+            code = compiler.read(field) if compiler.knows(field) else Code("None")
+        if _LAZY.fullmatch(code.text) and str in members(code.hint) <= {str, type(None)}:
+            return code.text
+        return self._steady.get(code.text, "")
 
     def variable(self) -> str:
         """A name that nothing else in the loop has."""

@@ -115,7 +115,7 @@ def deriving(columns: Mapping[str, Expression], *, only: bool = False) -> Fusibl
 
     def write(loop: Loop) -> None:
         for name, expression in columns.items():
-            loop.put(name, loop.named(loop.value(expression)))
+            loop.put(name, loop.computed(expression))
         if only:
             loop.only([*columns])
 

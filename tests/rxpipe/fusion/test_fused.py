@@ -38,6 +38,8 @@ STEPS: list[Any] = [
     ops.derive(c="a * 2", d="c + 1"),
     ops.derive(a="coalesce(a, 7)", b="b + '!'"),
     ops.derive(a="b", b="a"),
+    ops.derive(c="split(b, 'y')", d="len(c)", a="d + now() * 0"),
+    ops.derive(b="replace(b, 'x', 'yy')", c="upper(b)", n="len(b)"),
     ops.select(["a", "b"], items="items"),
     ops.select(["items"], b="coalesce(b, 'x')", a="6 / a"),
     ops.validate(even="a % 2 == 0", known="b is not None"),
@@ -214,6 +216,18 @@ def test_the_result_of_arithmetic_is_not_asked_whether_it_is_null() -> None:
     loop = run_into(ops.aggregate(total="sum(a * 0.5)")).source(Line)
     assert loop is not None
     assert "is not None" not in loop.source
+
+
+def test_what_depends_on_one_text_is_computed_when_that_changes() -> None:
+    derive = deriving({"parts": parse("split(b, '/')"), "n": parse("len(parts)"), "t": parse("len(b) + now()")})
+    loop = compile_loop([derive.write], Line)
+    texts = ["a/b", "c"]
+    rows, _ = loop.call([Line(b=texts[number]) for number in (0, 0, 1, 0)])
+    assert [(row.parts, row.n) for row in rows] == [(["a", "b"], 2), (["a", "b"], 2), (["c"], 1), (["a", "b"], 2)]
+    assert rows[0].parts is rows[1].parts is not rows[3].parts
+    assert loop.source.count(" is not _c") == 2, "and not what depends on the time"
+    same = compile_loop([deriving({"n": parse("len(items)"), "m": parse("a + len(b)")}).write], Line).source
+    assert " is not _c" not in same, "a list may have changed, and two fields are no one text"
 
 
 def test_names_of_the_loop_cannot_be_reached() -> None:
