@@ -15,15 +15,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from rxpipe.expressions.compiler import Compiler
-from rxpipe.expressions.fields import field_types, members, row_struct
+from rxpipe.expressions.fields import members, row_struct
 from rxpipe.expressions.syntax import Code
+from rxpipe.fusion.fieldcompiler import LAZY, FieldCompiler, is_plain
 
 if TYPE_CHECKING:
     from rxpipe.elements import Row
     from rxpipe.expressions.parser import Expression
 
-_LAZY = re.compile("\0(\\d+)\0")
 _SKIP = "continue"
 _BODY = 2  # levels of indentation inside the loop
 
@@ -77,7 +76,7 @@ class Loop:
         self._lines: list[tuple[int, str]] = []
         self._depth = _BODY
         self._lazy: list[str] = []
-        self._compiler = _FieldCompiler(row_type, self.lazy)
+        self._compiler = FieldCompiler(row_type, self.lazy)
         self._made_by: Callable[..., Row] | None = None
         self._changed = False
         self._counters: list[_Counter] = []
@@ -117,7 +116,7 @@ class Loop:
 
     def named(self, code: Code) -> Code:
         """The same value, computed here and now; a name or a literal stays as it is."""
-        if _is_plain(code.text):
+        if is_plain(code.text):
             return code
         name = self.variable()
         self.line(f"{name} = {code.text}")
@@ -148,7 +147,7 @@ class Loop:
         code = compiler.columns.get(field)
         if code is None:
             code = compiler.read(field) if compiler.knows(field) else Code("None")
-        if _LAZY.fullmatch(code.text) and str in members(code.hint) <= {str, type(None)}:
+        if LAZY.fullmatch(code.text) and str in members(code.hint) <= {str, type(None)}:
             return code.text
         return self._steady.get(code.text, "")
 
@@ -285,7 +284,7 @@ class Loop:
         """The lines, with each lazy piece written in its place, or named before the first line that needs it."""
         uses = [0] * len(self._lazy)
         for _, text in self._lines:
-            for found in _LAZY.finditer(text):
+            for found in LAZY.finditer(text):
                 uses[int(found[1])] += 1
         named: set[int] = set()
         written: list[str] = []
@@ -295,51 +294,14 @@ class Loop:
             return f"_v{number}" if uses[number] > 1 else self._lazy[number]
 
         for depth, text in self._lines:
-            for found in _LAZY.finditer(text):
+            for found in LAZY.finditer(text):
                 number = int(found[1])
                 if uses[number] > 1 and number not in named:
                     named.add(number)
                     written.append(f"{'    ' * depth}_v{number} = {self._lazy[number]}")
             if text:
-                written.append("    " * depth + _LAZY.sub(text_of, text))
+                written.append("    " * depth + LAZY.sub(text_of, text))
         return written
-
-
-class _FieldCompiler(Compiler):
-    """Writes expressions over a record in a loop: `columns` are its fields, and those of the row unless `closed`."""
-
-    def __init__(self, row_type: type, lazy: Callable[[str], str]) -> None:
-        super().__init__(row_type)
-        self.closed = False
-        self._lazy = lazy
-
-    def restart(self, row_type: type, row: str) -> None:
-        """Write over another record from here on."""
-        self.columns = {}
-        self.closed = False
-        self.fields = field_types(row_type)
-        self.row = row
-        self._row_type = row_type
-
-    def read(self, name: str) -> Code:
-        if not self.closed:
-            code = super().read(name)
-            return Code(self._lazy(code.text), code.hint)
-        return Code("None")
-
-    def knows(self, name: str) -> bool:
-        return super().knows(name) and (not self.closed or not self.fields)
-
-    def is_field(self, text: str) -> bool:
-        return _LAZY.fullmatch(text) is not None
-
-    def is_name(self, text: str) -> bool:
-        return super().is_name(text) or self.is_field(text)
-
-
-def _is_plain(text: str) -> bool:
-    """Whether source is a name or a literal, that cannot fail and costs nothing to write again."""
-    return text.isidentifier() or _LAZY.fullmatch(text) is not None or text in ("None", "True", "False")
 
 
 def compile_loop(writes: Sequence[Write], row_type: type) -> Fused:
