@@ -80,11 +80,11 @@ class Reader:
         if not isinstance(element, FileEvent):
             self.observer.on_next(element)
             return
-        self._taking = not element.known
+        self._taking = element.kind == "modify"  # of files that come and go, more is told: in which order they are read
         self.known.on_event(element)
         if element.known:
             self.last_known = self.context.now()
-        else:
+        if self._taking:
             self._taking = False
             self._at_once()
         if not self._settling and self.known.lost:

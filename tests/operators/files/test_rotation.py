@@ -275,6 +275,7 @@ def test_rotated_and_compressed_at_any_moment(actions: list[str], block: int) ->
         "rotate write rotate write restart restart rotate compress look rotate checkpoint crash",
         # open and empty when it was last looked at
         "write rotate compress rotate look",
+        "write rotate compress write rotate",
         # two files that are lost were at one path
         "rotate rotate write rotate write crash restart compress rotate look rotate restart",
     ],
