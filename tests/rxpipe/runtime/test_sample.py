@@ -77,7 +77,7 @@ def test_it_grows(places: Path) -> None:
     with graph().run(sample=True) as run:
         assert [path.name.startswith("rxpipe-sample-") for path in places.iterdir()] == [True]
         table = run.table("counts")
-        while table.dicts()[0]["n"] < 3:
+        while sum(row["n"] for row in table.dicts()) < 3:  # there is no row before the first record
             assert run.status().state == "running"
     assert list(places.iterdir()) == []
 
