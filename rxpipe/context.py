@@ -391,6 +391,10 @@ def current() -> Context:
     return _current.get() or Context()
 
 
+enter, leave = _current.set, _current.reset
+"""Make a context the current one, and the one before again, on a way where each call counts; see `entered`."""
+
+
 class entered:  # noqa: N801  # used as a `with` statement, named like one
     """Make `context` the current one for the length of a `with` block."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from reactivex import Observable
@@ -26,15 +27,16 @@ def key_function(by: str | None) -> Callable[[Any], Hashable]:
     """A function from an element to its key: attribute, field or expression `by`, else what the element is about."""
     if by is None:
         return _natural_key
-    if by.isidentifier():
-        return lambda element: element[by] if isinstance(element, Mapping) else getattr(element, by)
-    expression = parse(by)
+    expression = None if by.isidentifier() else parse(by)
     bound: dict[type, Callable[[Any], Any]] = {}
 
     def key(element: Any) -> Hashable:
         kind = type(element)
         if kind not in bound:
-            bound[kind] = expression.bind(kind)
+            if expression is not None:
+                bound[kind] = expression.bind(kind)
+            else:
+                bound[kind] = itemgetter(by) if issubclass(kind, Mapping) else attrgetter(by)
         return bound[kind](element)  # type: ignore[no-any-return]  # an expression gives whatever it gives
 
     return key

@@ -18,7 +18,7 @@ from rxpipe.errors import RxpipeError
 from rxpipe.fusion.loop import Fused, Loop, Write, compile_loop
 from rxpipe.fusion.origins import Origins
 from rxpipe.fusion.rows import Fusible, RowsFunction
-from rxpipe.runtime.meter import Meter, blame
+from rxpipe.runtime.meter import Meter, blame, count_rows
 
 
 class Applied(NamedTuple):
@@ -28,13 +28,6 @@ class Applied(NamedTuple):
     context: Context
     meter: Meter
     counted: bool = True
-
-    def measured(self, before: int, after: int, nanoseconds: int) -> None:
-        """Note what went in and came out, and how long it took."""
-        if self.counted:
-            self.meter.rows(before, after, nanoseconds)
-        else:
-            self.meter.nanoseconds += nanoseconds
 
 
 class Tail(Protocol):
@@ -65,6 +58,7 @@ class Run:
 
     def __init__(self, steps: list[Applied], tail: Tail | None = None) -> None:
         self._steps = steps
+        self._meters = [(applied.meter, applied.counted) for applied in steps]
         self._tail = tail
         self._fusible = [applied.step for applied in steps if isinstance(applied.step, Fusible)]
         self._fuses = len(self._fusible) == len(steps) and (len(steps) > 1 or tail is not None)
@@ -116,13 +110,9 @@ class Run:
         except Exception:  # noqa: BLE001  # whatever it is, going step by step finds the record it comes from
             return None
         spent = (perf_counter_ns() - started) // len(self._steps)
-        before, gone_before = len(rows), len(retracted)
-        for applied, count, gone_count in zip(self._steps, counts, gone_counts, strict=False):
-            if before or gone_before:
-                applied.measured(before, count, spent)
-            before, gone_before = count, gone_count
+        count_rows(self._meters, spent, len(rows), counts, len(retracted), gone_counts)
         if arguments is not None:
-            return Fold(made, before, batch.leases)
+            return Fold(made, counts[len(self._steps) - 1], batch.leases)
         return batch.replace(made, gone, row_type=loop.row_type)
 
     def _loop(self, row_type: type, *, folding: bool) -> Fused | None:
@@ -139,14 +129,14 @@ class Run:
 
     def _one_by_one(self, batch: Batch) -> Batch:
         origins = Origins(batch)
-        for applied in self._steps:
-            before = len(batch.rows)
+        for applied, meter in zip(self._steps, self._meters, strict=True):
+            before, taken = len(batch.rows), len(batch.retracted)
             started = perf_counter_ns()
             try:
                 batch = through(applied.step, applied.context, batch, origins)
             except Exception as error:  # noqa: BLE001  # it is raised again, with the step's name
                 raise blame(error, applied.context.name) from error.__cause__
-            applied.measured(before, len(batch.rows), perf_counter_ns() - started)
+            count_rows([meter], perf_counter_ns() - started, before, (len(batch.rows),), taken)
             if not batch.rows and not batch.retracted:
                 break
         return batch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import repeat
 from time import perf_counter_ns
 from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
@@ -13,7 +14,7 @@ from rxpipe.context import Context, current, entered
 from rxpipe.elements import Batch, Row, as_dict
 from rxpipe.fusion.fused import Applied, Run, Tail, runs_of
 from rxpipe.fusion.rows import Fusible, Reject, RowsFunction
-from rxpipe.runtime.meter import Meter, blame
+from rxpipe.runtime.meter import Meter, blame, count_rows
 from rxpipe.table import Table
 
 __all__ = ["Foldable", "Fusible", "Lifted", "Make", "Records", "Reject", "RowsFunction", "Stage", "fold", "lift"]
@@ -113,8 +114,8 @@ class Lifted(Observable[Any]):
 
 def _table(table: Table, made: list[Applied], reported: list[set[Any]]) -> Table:
     """A table as it is behind the steps; its rows are computed when they are read."""
-    for (step, context, meter, _), told in zip(made, reported, strict=True):
-        meter.rows(1, 1, 0)
+    count_rows([(step.meter, True) for step in made], 0, 1, repeat(1))
+    for (step, context, _, _), told in zip(made, reported, strict=True):
         function = step.rows if isinstance(step, Fusible) else step
         table = table.map(_table_function(function, context, table.key, told), name=context.stream)
     return table

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import repeat
 from typing import Any, TypeVar
 
 import msgspec
@@ -42,16 +43,6 @@ class Meter(msgspec.Struct):
     _large: int = 0
     _counted_lines: int = 0
     _counted_bytes: int = 0
-
-    def rows(self, before: int, after: int, nanoseconds: int) -> None:
-        """Count one batch through a fused step."""
-        self.records_in += before
-        self.records_out += after
-        self.blocks_in += 1
-        self.blocks_out += 1
-        if before > self.largest_block:  # noqa: PLR1730  # half the time of max()
-            self.largest_block = before
-        self.nanoseconds += nanoseconds
 
     def pass_on(self, element: Any, to: Meter) -> None:
         """Count an element that flows out of this meter's step and into that of another, both at once."""
@@ -94,6 +85,38 @@ class Meter(msgspec.Struct):
             if len(data) == size:
                 return lines
         return round(size * self._counted_lines / self._counted_bytes)
+
+
+def count_rows(
+    steps: list[tuple[Meter, bool]],
+    nanoseconds: int,
+    before: int,
+    after: Iterable[int],
+    taken: int = 0,
+    taken_after: Iterable[int] = repeat(0),
+) -> None:
+    """Count one batch through steps that stand side by side, as far as anything of it came.
+
+    Args:
+        steps: The meters, and whether records are counted there.
+        nanoseconds: The time of each.
+        before: How many rows flow into the first.
+        after: How many flow out of each, and into the next.
+        taken: How many rows that are taken back flow into the first.
+        taken_after: How many of these flow out of each.
+    """
+    for (meter, counted), left, taken_left in zip(steps, after, taken_after, strict=False):
+        if not (before or taken):
+            return
+        meter.nanoseconds += nanoseconds
+        if counted:
+            meter.records_in += before
+            meter.records_out += left
+            meter.blocks_in += 1
+            meter.blocks_out += 1
+            if before > meter.largest_block:  # noqa: PLR1730  # half the time of max()
+                meter.largest_block = before
+        before, taken = left, taken_left
 
 
 def lines_in(data: bytes) -> int:

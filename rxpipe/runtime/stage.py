@@ -13,7 +13,7 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, Disposable
 from reactivex.internal import default_error, noop
 
-from rxpipe.context import Change, Context, Emit, Notifier, Saved, StateKind, entered
+from rxpipe.context import Change, Context, Emit, Notifier, Saved, StateKind, enter, entered, leave
 from rxpipe.elements import Batch, ErrorRecord
 from rxpipe.fusion.fused import Tail
 from rxpipe.fusion.lift import Lifted, fold
@@ -218,13 +218,14 @@ class StepContext(Context):
     def charged(self, call: Callable[[], T]) -> T:
         """Make a call of the step, in its context: its time is the step's, what it raises carries the step's name."""
         started = perf_counter_ns()
+        token = enter(self)
         try:
-            with entered(self):
-                return call()
+            return call()
         except Exception as error:
             blame(error, self.name)
             raise
         finally:
+            leave(token)
             self.meter.nanoseconds += perf_counter_ns() - started
 
 
