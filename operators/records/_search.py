@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
 
+_SMALL = 4096
+"""Bytes of a block below which the way to the C library is longer than the search."""
+
 
 def lines_containing(data: bytes, marker: bytes) -> Iterator[tuple[int, bytes]]:
     r"""Where each line with the marker starts, and the line.
@@ -16,7 +19,7 @@ def lines_containing(data: bytes, marker: bytes) -> Iterator[tuple[int, bytes]]:
         [(4, b'b 2'), (8, b'c 12')]
     """
     find, rfind, size, length = data.find, data.rfind, len(data), len(marker)
-    memmem, address = _memmem(), 0
+    memmem, address = None if size < _SMALL else _memmem(), 0
     if memmem is None:
         memmem = _looking_in(data)
     else:

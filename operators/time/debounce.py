@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterator
-from itertools import islice, takewhile
 from typing import Any, TypeVar
 
 from reactivex import Observable
@@ -110,14 +109,20 @@ class _Debounce(Holder):
 
     def ring(self, now: float) -> float | None:
         """Emit what is due; the next deadline."""
-        at_most = math.inf if self.at_most is None else self.at_most
-        for key in list(takewhile(lambda key: self.first[key] + at_most <= now, self.first)):
+        due = math.inf
+        while self.first and self.at_most is not None:
+            key, began = next(iter(self.first.items()))
+            due = began + self.at_most
+            if due > now:
+                break
             self.emit(key)
-        for key in list(takewhile(lambda key: self.held[key][0] + self.quiet <= now, self.held)):
+            due = math.inf
+        while self.held:
+            key, (last, _) = next(iter(self.held.items()))
+            if last + self.quiet > now:
+                return min(due, last + self.quiet)
             self.emit(key)
-        deadlines = [last + self.quiet for last, _ in islice(self.held.values(), 1)]
-        deadlines += [began + at_most for began in islice(self.first.values(), 1)]
-        return min(deadlines, default=None)
+        return None
 
     def emit(self, key: Hashable) -> None:
         """Emit what is held for a key."""
