@@ -191,8 +191,10 @@ class Tail:
             self.head.take(os.pread(fd, SAMPLE, 0))
 
     def torn(self, fd: int) -> bool:
-        """Whether what is before the offset is no whole line."""
-        return os.pread(fd, 1, self.offset - 1) != b"\n" if self.packed is None else self.packed.torn
+        """Whether what is before the offset, which was looked at by `same_content`, is no whole line."""
+        if self.packed is not None:
+            return self.packed.torn
+        return (self.before.data[-1:] or os.pread(fd, 1, self.offset - 1)) != b"\n"
 
     def restart(self) -> None:
         """Start again from the beginning."""
