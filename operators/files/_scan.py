@@ -17,7 +17,7 @@ _SETTLED = 3_000_000_000
 """Nanoseconds after which a folder's modification time can be trusted: a later change gets a later time."""
 
 _QUIET = 60_000_000_000
-"""Nanoseconds after which a folder to which nothing came is looked at only in its turn, see `Scanner.sweep`."""
+"""Nanoseconds after which what did not change is looked at only in its turn, see `Scanner.sweep`."""
 
 _AT_ONCE = 128
 """How many known paths are looked at between two yields."""
@@ -94,15 +94,15 @@ class Scanner:
 
         It costs one `stat` for each file and folder: a folder is listed only where its modification time is not that of
         its last listing. That finds every change where the times of folders can be trusted. Of several sweeps each
-        looks at its share of the folders that have been quiet for a minute; once something came or went, at all: what
-        left one folder may be in any other.
+        looks at its share of the files and folders that have been quiet for a minute; once something came or went, at
+        all folders: what left one may be in any other.
 
         Args:
             paths: As in `scan`.
             found: As in `scan`.
             listed: Takes the folders that were listed, or need not be.
             turn: Which of the sweeps this is.
-            turns: How many sweeps share the quiet folders.
+            turns: How many sweeps share what is quiet.
         """
         changed: set[str] = set()
         quiet = time.time_ns() - _QUIET
@@ -111,7 +111,7 @@ class Scanner:
             waits = number % turns != turn and 0 <= folder.mtime_ns < quiet
             (rest if waits else due).append(folder)
         yield from self._sweep_folders(due, changed)
-        yield from self._sweep_files(found, changed)
+        yield from self._sweep_files(found, changed, quiet, turn, turns)
         if changed:
             yield from self._sweep_folders(rest, changed)
         listed.update(self.folders.keys() - changed)
@@ -132,10 +132,12 @@ class Scanner:
             if number % _AT_ONCE == 0:
                 yield
 
-    def _sweep_files(self, found: Found, changed: set[str]) -> Iterator[None]:
+    def _sweep_files(self, found: Found, changed: set[str], quiet: int, turn: int, turns: int) -> Iterator[None]:
         """Find the files that were written to, and the folders of those that are no longer there."""
         look = os.stat
-        for number, (path, (device, inode, size, mtime_ns)) in enumerate(self.tree.files.items(), 1):
+        for number, (path, (device, inode, size, mtime_ns)) in enumerate(self.tree.files.items()):
+            if mtime_ns < quiet and number % turns != turn:
+                continue
             try:
                 now = look(path)
             except OSError:

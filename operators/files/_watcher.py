@@ -25,10 +25,13 @@ _SLICE = 0.005
 """Seconds after which a long scan lets the rest of the dataflow have its turn."""
 
 _ALL = 60.0
-"""Seconds within which rescans look at each folder, also at those that have been quiet for long."""
+"""Seconds within which rescans look at each file and folder, also at those that have been quiet for long."""
 
 _TURNS = 6
 """How many rescans share those."""
+
+_PROVEN = 3
+"""After how many rescans that found nothing that notifications had missed those share what is quiet."""
 
 _FEW = 16
 """How many hints are followed at once, without a round."""
@@ -77,6 +80,7 @@ class Watcher:
         self.lost = False
         self.turns = max(1, min(_TURNS, int(_ALL / rescan)))
         self.turn = 0
+        self.clean = 0
         self.closed = False
         self._round: Iterator[None] | None = None
         self._scheduled = False
@@ -266,11 +270,13 @@ class Watcher:
         rescanning, self.rescanning = self.rescanning, False
         found: Found = {}
         listed: set[str] = set()
+        missed = self.missed
         for root in removed:
             self.polled.discard(root)
             self.scanner.forget_root(root, found)
         if rescanning and self.notify is not None and not self.polled:
-            turns, self.lost = 1 if self.lost else self.turns, False
+            turns = self.turns if self.clean >= _PROVEN and not self.lost else 1
+            self.lost = False
             self.turn = (self.turn + 1) % turns
             yield from self.scanner.sweep(looked, found, listed, self.turn, turns)
         else:
@@ -282,6 +288,8 @@ class Watcher:
             known = event.kind == "create" and bool(unseen) and self._root_of(event.path) in unseen
             self.observer.on_next(event._replace(known=True) if known else event)
             yield
+        if rescanning:
+            self.clean = self.clean + 1 if self.missed == missed else 0
         if unseen:
             self._warn_missing(unseen)
         if not self._started:

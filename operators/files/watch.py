@@ -63,9 +63,10 @@ def watch(
         below: Watch only the folder of this name in each path; a path of that name without such a folder is taken
             itself.
         max_size: Leave out files that are larger when they are found; they go to the stream `errors`.
-        rescan: How often to look at all files, and for new ones, in case a notification was missed. A folder to which
-            nothing came for a minute has its turn in one of six rescans, at least once a minute: the kernel tells of
-            what comes and goes there, whoever does it, and of notifications that it lost.
+        rescan: How often to look at all files, and for new ones, in case a notification was missed. Once three rescans
+            in a row have found nothing of that kind, files and folders that were quiet for a minute have their turn in
+            one of six, at least once a minute, until one does; all are looked at when the kernel says that it lost
+            notifications.
         backend: How to learn of changes. `auto` takes inotify where the file system notifies, else polling.
         poll: How often to look where there are no notifications.
         rest: After a look at what was notified, how long to wait before the next: changes meanwhile are taken together.

@@ -19,6 +19,7 @@ def scanner(tmp_path: Path) -> Scanner:
     for path in ("a", "x/b", "x/y/c"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_text("1")
+        os.utime(tmp_path / path, (1, 1))
     for folder in (tmp_path, tmp_path / "x", tmp_path / "x" / "y"):
         os.utime(folder, (1, 1))
     made = Scanner(Matcher(["*"]), None, lambda *_: None, lambda *_: None, lambda _: False)
@@ -85,7 +86,7 @@ def test_a_folder_that_changed_a_moment_ago_is_listed_again(scanner: Scanner, tm
     assert scanner.folders[str(tmp_path / "x" / "y")].mtime_ns == 1_000_000_000
 
 
-def test_sweeps_share_the_quiet_folders(scanner: Scanner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sweeps_share_what_is_quiet(scanner: Scanner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     looked: list[str] = []
     look = os.stat
 
@@ -98,22 +99,23 @@ def test_sweeps_share_the_quiet_folders(scanner: Scanner, tmp_path: Path, monkey
     for turn in range(6):
         looked.clear()
         assert swept(scanner, turn, 6) == ({}, set(scanner.folders))
-        assert set(scanner.tree.files) < {*looked, *scanner.folders}
-        each.append({path for path in looked if path in scanner.folders})
-    assert sorted(path for paths in each for path in paths) == sorted(scanner.folders)
-    assert max(map(len, each)) == 1
+        each.append({*looked})
+    assert sorted(path for paths in each for path in paths) == sorted([*scanner.folders, *scanner.tree.files])
+    assert max(map(len, each)) == 2
     os.utime(tmp_path / "x")
-    swept(scanner)
+    os.utime(tmp_path / "a")
+    found, _ = swept(scanner)
+    scanner.tree.reconcile(found)
     for turn in range(6):
         looked.clear()
         swept(scanner, turn, 6)
-        assert str(tmp_path / "x") in looked, "a folder that changed a moment ago is looked at each time"
+        assert {str(tmp_path / "x"), str(tmp_path / "a")} <= {*looked}, "what changed lately is looked at each time"
 
 
 def test_what_left_one_folder_is_looked_for_in_all(scanner: Scanner, tmp_path: Path) -> None:
     os.rename(tmp_path / "x" / "b", tmp_path / "x" / "y" / "moved")
     os.utime(tmp_path / "x", (1, 1))
-    [turn] = [number for number, path in enumerate(scanner.folders) if path == str(tmp_path)]
+    [turn] = [number for number, path in enumerate(scanner.tree.files) if path == str(tmp_path / "x" / "b")]
     found, _ = swept(scanner, turn, 6)
     assert {path: state is None for path, state in found.items()} == {
         str(tmp_path / "x" / "b"): True,

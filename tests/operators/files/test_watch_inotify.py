@@ -22,6 +22,7 @@ from rxpipe.elements import FileEvent, LineDelta, OriginGone
 from rxpipe.errors import RunError
 from rxpipe.operators.files import _notify
 from rxpipe.operators.files._notify import Inotify, NotifyError
+from rxpipe.operators.files._scan import Scanner
 from rxpipe.operators.files.read_lines import read_lines
 from rxpipe.operators.files.watch import watch
 
@@ -218,6 +219,38 @@ def test_the_rescan_finds_what_was_not_notified(tmp_path: Path) -> None:
             finally:
                 Inotify._deliver = original  # type: ignore[method-assign]
             assert found.context.details["watch"]()["missed"] == 1
+
+    asyncio.run(main())
+
+
+def test_rescans_share_what_is_quiet_until_one_finds_what_was_missed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares: list[int] = []
+    sweep, deliver = Scanner.sweep, Inotify._deliver
+
+    def noted(self: Scanner, paths: Any, found: Any, listed: Any, turn: int, turns: int) -> Any:
+        shares.append(turns)
+        return sweep(self, paths, found, listed, turn, turns)
+
+    monkeypatch.setattr(Scanner, "sweep", noted)
+    (tmp_path / "f").write_text("f")
+    os.utime(tmp_path / "f", (1, 1))
+
+    async def main() -> None:
+        async with live(tmp_path, rescan="20ms") as found, asyncio.timeout(DEADLINE):
+            while 6 not in shares:
+                await asyncio.sleep(0.005)
+            assert shares == [1, 1, 1, 6]
+            monkeypatch.setattr(Inotify, "_deliver", lambda self: self._read.clear())
+            append(tmp_path / "f")
+            while "modify f" not in found.words():
+                await asyncio.sleep(0.005)
+            monkeypatch.setattr(Inotify, "_deliver", deliver)
+            since = len(shares)
+            while len(shares) < since + 4:
+                await asyncio.sleep(0.005)
+            assert (shares[since - 1], shares[since : since + 4]) == (6, [1, 1, 1, 6])
 
     asyncio.run(main())
 
