@@ -17,6 +17,8 @@ from measure import RXPIPE, cpu_of
 PORT = 19464
 LINES = 100
 IDLE = 30.0
+SETTLE = 35.0
+"""Seconds after which rescans have shown that notifications are complete, and share what is quiet."""
 
 
 def measure(history: Path, folder: Path, runs: int) -> None:
@@ -72,6 +74,7 @@ def _append_and_idle(command: list[str], environment: dict[str, str], history: P
     try:
         _until(lambda: _records() is not None)
         file = next(history.rglob("*.jsonl"))
+        time.sleep(SETTLE)  # the run's own time
         _until_quiet(process.pid)
         before = cpu_of(process.pid)
         for number in range(LINES):
