@@ -9,7 +9,7 @@ from reactivex.abc import ObserverBase, SchedulerBase
 
 from rxpipe.context import Context
 from rxpipe.elements import Batch, ErrorRecord, LineDelta, error_record
-from rxpipe.operators.flow._calls import Call, Calls, leases_of
+from rxpipe.operators.flow._calls import Call, Calls, leases_of, submitted
 from rxpipe.operators.flow._worker import BLOCK
 from rxpipe.operators.flow._workers import Made, WorkerError, Workers
 from rxpipe.unread import Unread, UnreadableError
@@ -62,7 +62,7 @@ class Blocks(Calls):
         return [Call(element)] if isinstance(element, Batch | LineDelta | Unread) else []
 
     def _begun(self, call: Call) -> Future[Made]:
-        return self._context.executor().submit(self._made, call.element)
+        return submitted(self._context.executor(), self._made, call.element)
 
     def _made(self, element: Any) -> Made:
         """What the workers make of an element; on a thread."""

@@ -6,7 +6,8 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future
+from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -65,6 +66,28 @@ class Call:
         """Let go of the record and its leases, whoever still knows the call, as a timer may."""
         self.element = self.row = self.hold = self.future = self.attempt = None
         self.made = []
+
+
+class _Once:
+    """A call that lets go of its arguments as it is made."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        self._call: Callable[[], Any] | None = call
+
+    def __call__(self) -> Any:
+        call, self._call = self._call, None
+        return None if call is None else call()
+
+
+def submitted(executor: Executor, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
+    """Have a call made in a thread that holds its arguments no more when the future is done.
+
+    A thread lets go of what it was given some time after that. If that is the attempt at a task, its result might be in
+    a sink that is saved by then, and the task not be noted as done: a kill would have it delivered again.
+    """
+    return executor.submit(_Once(partial(function, *arguments)))
 
 
 class Calls(ABC):

@@ -15,7 +15,7 @@ from rxpipe.elements import Batch, Row, as_dict
 from rxpipe.expressions import parse
 from rxpipe.fusion.rows import compile_values
 from rxpipe.log import logger
-from rxpipe.operators.flow._calls import AnyFuture, Call, Calls
+from rxpipe.operators.flow._calls import AnyFuture, Call, Calls, submitted
 from rxpipe.operators.tasks._names import NameOfFileError, Names, numbered, require_inside
 from rxpipe.private import make_folder, replacing
 from rxpipe.tasks.attempt import Attempt, attempt_of, digest_of
@@ -132,7 +132,7 @@ class Writes(Calls):
 
     def _begun(self, call: Call) -> AnyFuture:
         job: _Job = call.row
-        begun = self._context.executor().submit(self._write, job, self._last.get(job.path))
+        begun = submitted(self._context.executor(), self._write, job, self._last.get(job.path))
         self._last[job.path] = begun
         self._context.written.add(job.path)
         return begun

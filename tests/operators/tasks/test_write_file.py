@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -247,3 +248,32 @@ def test_two_tasks_with_one_file_are_told_of() -> None:
             context.virtual.advance_by(1)
     logger.remove(number)
     assert lines == ["test: several tasks are written to a.md; put {key} into 'to', or say 'on_exists: number'"]
+
+
+class Holding(Executor):
+    """Keeps what it was given, as a thread does for a moment after the call is over."""
+
+    def __init__(self) -> None:
+        self.kept: list[Any] = []
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        self.kept.append((fn, args, kwargs))
+        future: Future[Any] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+def test_a_thread_does_not_hold_a_task_whose_result_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, outcomes, seen = Holding(), list[Any](), list[Any]()
+    monkeypatch.setattr(TestContext, "executor", lambda _: threads)
+    attempt = Attempt(Claimed(1, 0.0, 1, "1", b"", None), {}, lambda _: None, outcomes.append)
+    batch = Batch([{"text": "1"}], leases=(attempt,))
+    del attempt
+    context, source = TestContext(), Subject[Any]()
+    with entered(context):
+        subscription = source.pipe(write_file(to="a.md")).subscribe(lambda made: seen.append(len(made.rows)))
+    source.on_next(batch)
+    del batch
+    context.virtual.advance_by(1)
+    assert (len(threads.kept), seen, len(outcomes)) == (1, [1], 1), "a checkpoint must not come between these two"
+    subscription.dispose()
