@@ -27,6 +27,9 @@ Hints = Callable[[set[str], bool], None]
 _HEADER = struct.Struct("iIII")
 _IN_Q_OVERFLOW, _IN_IGNORED, _IN_EXCL_UNLINK = 0x4000, 0x8000, 0x04000000
 _NAMES = (sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())
+_TIMED = 0.002
+"""Seconds of a rest from which on a timer alone may take hints."""
+
 _MOST = 1 << 18
 """Bytes of hints that are read at once."""
 
@@ -173,7 +176,8 @@ class Inotify:
 class _Reader:
     """Has a running loop wait for a descriptor: between a change and its hints there is nothing but the loop.
 
-    While there are hints in every rest, a timer alone takes them: the loop would wake for the descriptor in vain.
+    While there are hints in every rest, a timer alone takes them: the loop would wake for the descriptor in vain. Not
+    in a short rest, since loops wait whole milliseconds for a timer: each hint would be as late.
     """
 
     def __init__(self, fd: int, take: Callable[[], bool], rest: float, loop: asyncio.AbstractEventLoop) -> None:
@@ -196,6 +200,11 @@ class _Reader:
 
     def _rested(self) -> None:
         self._due = self._loop.time() + self._rest
+        if self._rest < _TIMED:
+            self._timer = None
+            self._loop.add_reader(self._fd, self._readable)
+            self._take()
+            return
         self._timer = self._loop.call_at(self._due, self._rested)
         if not self._take():
             self._timer.cancel()

@@ -455,6 +455,19 @@ def test_what_comes_within_a_rest_is_taken_together(tmp_path: Path) -> None:
     assert loop.readers == {}
 
 
+def test_in_a_short_rest_no_timer_takes_hints_alone(tmp_path: Path) -> None:
+    loop, calls = Loop(), list[set[str]]()
+    notify = Inotify(lambda call: call(), lambda paths, lost: calls.append(paths), 0.0005, loop)  # type: ignore[arg-type]  # as much of a loop as is used
+    notify.add(str(tmp_path))
+    for name in "ab":
+        append(tmp_path / name)
+        loop.readers[notify._fd]()
+    assert (len(calls), loop.readers) == (1, {})
+    loop.ring()
+    assert (calls[1], loop.timers, [*loop.readers]) == ({str(tmp_path / "b")}, [], [notify._fd])
+    notify.close()
+
+
 def test_what_a_step_raises_on_a_notification_stops_the_run(tmp_path: Path) -> None:
     watched = threading.Event()
 
