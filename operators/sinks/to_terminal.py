@@ -34,8 +34,9 @@ def to_terminal(
     passed on at once. What happens depends on where the output goes:
 
     - terminal: a full screen, drawn anew when a table came (at most every 50 ms: put `throttle` before this step),
-      every 1.3 s while the run's figures move, and every 30 s otherwise. It fits 80 by 24 and uses more. At the end the
-      terminal is given back as it was, and the final tables are printed.
+      every 1.3 s while the run's figures move, and every 30 s otherwise. It fits 80 by 24 and uses more; a table that
+      has no room for all its rows says `2 of 9`. At the end the terminal is given back as it was, and the final tables
+      are printed.
     - terminal without cursor codes (`NO_COLOR`, `TERM=dumb`): nothing while a backlog is read; then the tables as text,
       again when they changed, at most every 10 s; and at the end, if they differ from those printed last.
     - no terminal: the final tables as plain text, when the stream completes; nothing before.

@@ -50,7 +50,10 @@ class StreamStatus(msgspec.Struct, frozen=True):
 
 
 class Backlog(msgspec.Struct, frozen=True):
-    """Data that was there before the run began to read: bytes known and read, and when it will be read."""
+    """Data that was there before the run began to read: bytes known and read, and when it will be read.
+
+    There is neither speed nor end (0 and None) until half a second has shown what they are.
+    """
 
     read_bytes: float
     known_bytes: float
@@ -143,6 +146,10 @@ LEAST_BACKLOG = 256 * 1024
 """Unread bytes below which there is no backlog to speak of: one block of a reader."""
 
 
+RATE_SPAN = 0.5
+"""Seconds that a rate is taken over at least; shorter spans give noise. Until they have passed there is none."""
+
+
 class _Rate:
     """A rate over the last seconds, whoever asks however often."""
 
@@ -155,7 +162,7 @@ class _Rate:
 
     def at(self, count: float, now: float) -> float:
         elapsed = now - self._time
-        if elapsed >= 0.5:  # noqa: PLR2004  # shorter spans give noise
+        if elapsed >= RATE_SPAN:
             self._rate = max(0.0, count - self._count) / elapsed
             self._time, self._count = now, count
         return self._rate
@@ -292,7 +299,7 @@ class Monitor:
         read = sum(_gauges(self._engine.contexts, "read_bytes"))
         if known - read < LEAST_BACKLOG:
             return None
-        speed = self._read_rate.at(read, now) or read / max(1e-9, now - self._started)
+        speed = self._read_rate.at(read, now)
         return Backlog(read, known, speed, (known - read) / speed if speed > 0 else None)
 
 
