@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 
 
@@ -35,8 +36,13 @@ def execute(args: argparse.Namespace) -> int:
 
         _print_code(text(plan))
     else:
-        print(as_json(plan) if args.json else show(plan, args.format))
+        print(as_json(plan) if args.json else show(plan, args.format, columns()))
     return 0
+
+
+def columns() -> int | None:
+    """How wide the terminal is that is printed to; None where there is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def _print_code(code: str) -> None:

@@ -262,5 +262,5 @@ class _Trial:
         drawn = draw(expected, got, same)
         if not drawn:
             return None
-        message = f"{expectation.stream}: {what} differ; expected {len(expected)}, got {len(got)}"
-        return Failure(message, expectation.place, drawn)
+        counts = f"; expected {len(expected)}, got {len(got)}" if len(expected) != len(got) else ""
+        return Failure(f"{expectation.stream}: {what} differ{counts}", expectation.place, drawn)
