@@ -62,7 +62,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:
         return _reader_gone()
     except GraphError as error:
-        print(masked(str(error)), file=sys.stderr)
+        from rxpipe.cli._problems import tell_all
+
+        tell_all(error.problems)
         return GRAPH_WRONG
     except RxpipeError as error:
         if isinstance(error.__cause__, BrokenPipeError):
