@@ -156,6 +156,11 @@ def listed(names: Iterable[str], most: int = 20) -> str:
     return ", ".join([*shown[:most], *([f"and {len(shown) - most:,} more"] if len(shown) > most else [])])
 
 
+def counted(count: int, what: str) -> str:
+    """A number of things: `1 error`, `2,000 errors`."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+
+
 def shortened(text: str, width: int = 80) -> str:
     """The text, cut to a number of characters; the last one tells that more was there."""
     return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -9,7 +9,6 @@ from rxpipe.operators.sinks._cells import Line, Span, Style, cut, fit, pad, shor
 from rxpipe.operators.sinks._format import MISSING, bytes_text, duration, si
 from rxpipe.operators.sinks._layout import SPACE, units
 from rxpipe.operators.sinks._panel import bar
-from rxpipe.runtime.status import RATE_SPAN
 
 COMPACT = 2
 """Lines of streams on a small screen."""
@@ -50,8 +49,7 @@ def foot(status: Any, cells: int, *, most: int | None, message: str = "") -> lis
         lines.append([(shorten(message, cells), "warn")])
     streams = getattr(status, "streams", None) or {}
     if streams:
-        rated = _number(status, "now") - _number(status, "started") >= RATE_SPAN or not hasattr(status, "started")
-        lines += _streams(streams, cells, most, rated=rated)
+        lines += _streams(streams, cells, most, rated=getattr(status, "rated", True))
     backlog = getattr(status, "backlog", None)
     if backlog is not None:
         lines.append(_backlog(backlog, cells))

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from rxpipe.errors import Problem
+from rxpipe.errors import Problem, counted
 from rxpipe.language.hidden import masked
 
 
@@ -41,8 +41,3 @@ def _coloured(problem: str) -> str:
     if source:
         lines[-1] = f"\x1b[31m{lines[-1]}\x1b[0m"
     return "\n".join(lines)
-
-
-def counted(count: int, what: str) -> str:
-    """A number of things."""
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"

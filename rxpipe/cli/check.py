@@ -32,8 +32,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     from rxpipe.cli import GRAPH_WRONG
-    from rxpipe.cli._problems import counted, tell
-    from rxpipe.errors import GraphError
+    from rxpipe.cli._problems import tell
+    from rxpipe.errors import GraphError, counted
     from rxpipe.language.config import load
     from rxpipe.runtime.logs import configure
 
@@ -73,7 +73,7 @@ def _warnings(graph: Graph, sets: list[str]) -> Sequence[Problem]:
 
 
 def _good(source: str, graph: Graph, warnings: int) -> str:
-    from rxpipe.cli._problems import counted
+    from rxpipe.errors import counted
 
     steps = sum(len(stream) for stream in graph.streams.values())
     counts = [counted(len(graph.streams), "stream"), counted(steps, "step")]

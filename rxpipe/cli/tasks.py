@@ -96,7 +96,7 @@ def store_path(given: str, sets: list[str], of: str | None) -> Path:
 
 def _changed(args: argparse.Namespace, tasks: Tasks) -> dict[str, Any]:
     """Do it, and say what was done."""
-    from rxpipe.cli._problems import counted
+    from rxpipe.errors import counted
     from rxpipe.tasks.store import OPEN
 
     if args.action == "pause":
@@ -137,7 +137,7 @@ def _look(args: argparse.Namespace, tasks: Tasks) -> None:
 
 def _list(args: argparse.Namespace, tasks: Tasks) -> None:
     """A line for each task; what is no task, the heading and how many they are, stands on standard error."""
-    from rxpipe.cli._problems import counted
+    from rxpipe.errors import counted
 
     count, more = 0, False
     for task in tasks.select(args.state, args.kind):

@@ -40,8 +40,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     from rxpipe.cli import FAILED, GRAPH_WRONG
-    from rxpipe.cli._problems import counted, tell
-    from rxpipe.errors import GraphError
+    from rxpipe.cli._problems import tell
+    from rxpipe.errors import GraphError, counted
     from rxpipe.language import shipped
     from rxpipe.runtime.logs import configure
 

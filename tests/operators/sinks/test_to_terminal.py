@@ -245,12 +245,12 @@ def test_a_small_screen_keeps_its_streams_while_rates_change() -> None:
 
 def test_what_is_not_yet_known_is_not_shown_as_zero() -> None:
     made = screen()
-    made.status = status(started=100.0, now=100.3, backlog=Backlog(1e3, 1e9, 0.0, None))
+    made.status = status(rated=False, backlog=Backlog(1e3, 1e9, 0.0, None))
     text = plain(made.live(80, 24))
     assert re.search(r"stream5 +– ", text)  # noqa: RUF001
     assert re.search(r"  0%  1\.00 KB of 1\.00 GB$", text, re.MULTILINE)
     bar = text.splitlines()[-1].rindex("─")
-    made.status = status(started=100.0, now=101.0, backlog=Backlog(1e6, 1e9, 1e6, 999.0))
+    made.status = status(rated=True, backlog=Backlog(1e6, 1e9, 1e6, 999.0))
     assert re.search(r"stream5 +61 ", plain(made.live(80, 24)))
     text = plain(made.live(80, 24))
     assert "1.00 MB/s  16m 40s left" in text

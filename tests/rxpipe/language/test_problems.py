@@ -71,6 +71,12 @@ CASES = {
         "s[3]",
         "t_table: parameter 'by' is missing",
     ),
+    "missing parameter that is there, misspelt": (
+        "streams:\n  s:\n    - t_files: {path: [a]}\n",
+        "path:",
+        "s[0]",
+        "t_files: unknown parameter 'path', did you mean 'paths'?",
+    ),
     "ill-typed parameter": (
         "streams:\n  s:\n    - t_files: {paths: {x: 1}}\n",
         "{x: 1}",

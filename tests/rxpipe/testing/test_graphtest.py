@@ -85,7 +85,7 @@ def test_records_that_differ_and_what_may_be_why() -> None:
     test = "- {name: x, given: {lines: [{n: 1}, {n: x}]}, expect: {out: [{n: 1}, {n: 2}]}}"
     first, second = failures(test)
     assert first == 'g:12:63: out: records differ; expected 2, got 1\n      1  {"n":1}\n    - 2  {"n":2}'
-    assert second.startswith("the run had 1 errors, which may be why\n    rows[1] parse_json: ")
+    assert second.startswith("the run had 1 error, which may be why\n    rows[1] parse_json: ")
 
 
 def test_rows_that_differ() -> None:
