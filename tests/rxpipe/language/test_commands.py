@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -88,6 +89,29 @@ def test_check_in_json(files: tuple[str, str], tmp_path: Path, capsys: pytest.Ca
     }
     [warning] = told[str(warned)]["warnings"]
     assert (warning["lint"], warning["line"], warning["stream"], warning["step"]) == ("unread", 3, "a", None)
+
+
+def test_parameters_that_do_not_go_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are told with all others, by both commands, and nothing runs."""
+    file = tmp_path / "w.yaml"
+    file.write_text(
+        "graph: w\nstreams:\n  a:\n    - from_stdin\n    - parse_json\n    - window: {size: 1m, gap: 1m, n: count()}\n"
+        "    - rate: {least: 5Hz, most: 1Hz}\n    - to_jsonl: out.jsonl\n"
+    )
+    for command in (["check", str(file)], ["run", str(file), "--once"]):
+        assert main(command) == 78
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert re.findall(r"^\S*w\.yaml:(\S+: .*)", captured.err, re.MULTILINE) == [
+            "6:7: a[2]: window: one of 'size' and 'gap' must be given; got both",
+            "7:7: a[3]: rate: most: must not be below 'least', 5.0; got 1.0",
+        ]
+        assert captured.err.endswith("2 problems\n")
+    assert not (tmp_path / "out.jsonl").exists()
+    file.write_text(
+        "graph: w\nparams: {p: {type: str, required: true}}\nstreams: {a: [{read_csv: '${p}'}, to_stdout]}\n"
+    )
+    assert main(["check", str(file)]) == 0, "without values there is nothing to put together"
 
 
 def test_run_tells_warnings_once(tmp_path: Path) -> None:
