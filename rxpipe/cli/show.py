@@ -46,11 +46,18 @@ def columns() -> int | None:
 
 
 def _print_code(code: str) -> None:
-    """Print Python, coloured on a terminal."""
+    """Print Python; on a terminal in colours of its palette, which can be read on a dark ground and on a light one."""
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         print(code)
         return
+    from pygments.token import Comment, Keyword, Operator, String
     from rich.console import Console
-    from rich.syntax import Syntax
+    from rich.style import Style
+    from rich.syntax import ANSISyntaxTheme, Syntax
 
-    Console().print(Syntax(code, "python", background_color="default", word_wrap=True))
+    keyword = Style(color="cyan")
+    theme = ANSISyntaxTheme({
+        Comment: Style(dim=True), Keyword: keyword, Operator.Word: keyword,
+        String: Style(color="green"),
+    })  # fmt: skip
+    Console().print(Syntax(code, "python", theme=theme, background_color="default", word_wrap=True))
