@@ -50,14 +50,13 @@ def _print_code(code: str) -> None:
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         print(code)
         return
-    from pygments.token import Comment, Keyword, Operator, String
     from rich.console import Console
     from rich.style import Style
     from rich.syntax import ANSISyntaxTheme, Syntax
 
     keyword = Style(color="cyan")
     theme = ANSISyntaxTheme({
-        Comment: Style(dim=True), Keyword: keyword, Operator.Word: keyword,
-        String: Style(color="green"),
+        ("Comment",): Style(dim=True), ("Keyword",): keyword, ("Operator", "Word"): keyword,
+        ("Literal", "String"): Style(color="green"),
     })  # fmt: skip
     Console().print(Syntax(code, "python", theme=theme, background_color="default", word_wrap=True))
