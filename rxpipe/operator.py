@@ -170,6 +170,11 @@ class Operator:
         marks = {name: marked(hint) for name, hint in self.hints.items() if name != "return"}
         return {name: mark.each for name, mark in marks.items() if mark is not None}
 
+    @cached_property
+    def nesting(self) -> list[str]:
+        """The parameters that hold steps."""
+        return [name for name, hint in self.hints.items() if "steps" in getattr(hint, "__metadata__", ())]
+
     def _names_in(self, name: str, parameters: Mapping[str, Any]) -> list[str]:
         """The names that a parameter holds."""
         parameter = self.signature.parameters[name]

@@ -44,8 +44,8 @@ def execute(args: argparse.Namespace) -> int:
         problems[source], warnings[source], good = (), (), ""
         try:
             graph = load(source, sets=args.set, tests=True)
-            problems[source], warnings[source] = _planned(graph, args.set)
-            good = "" if problems[source] else _good(source, graph, len(warnings[source]))
+            warnings[source] = _warnings(graph, args.set)
+            good = _good(source, graph, len(warnings[source]))
         except GraphError as error:
             problems[source] = error.problems
         if not args.json:
@@ -61,18 +61,15 @@ def execute(args: argparse.Namespace) -> int:
     return GRAPH_WRONG if count or (args.strict and any(warnings.values())) else 0
 
 
-def _planned(graph: Graph, sets: list[str]) -> tuple[Sequence[Problem], Sequence[Problem]]:
-    """What a plan shows: refused parameters, else warnings; where required ones are not set there is no plan."""
-    from rxpipe.language.composed import refusals
+def _warnings(graph: Graph, sets: list[str]) -> Sequence[Problem]:
+    """The warnings of a graph without problems; one whose required parameters are not set cannot be said much of."""
     from rxpipe.language.lints import lint
     from rxpipe.language.values import read_sets
 
     values = read_sets(graph, sets)
     if any(param.required and name not in values for name, param in graph.params.items()):
-        return (), ()
-    plan = graph.plan(**values)
-    refused = refusals(plan)
-    return refused, () if refused else lint(plan)
+        return ()
+    return lint(graph.plan(**values))
 
 
 def _good(source: str, graph: Graph, warnings: int) -> str:

@@ -66,8 +66,6 @@ def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     import asyncio
 
-    from rxpipe.errors import GraphError
-    from rxpipe.language.composed import refusals
     from rxpipe.language.config import load
     from rxpipe.language.lints import UNLOADED, lint
     from rxpipe.language.values import read_sets
@@ -81,9 +79,6 @@ def execute(args: argparse.Namespace) -> int:
     values = read_sets(graph, args.set)
     given = {"state": args.state, "metrics": args.metrics, "log_format": args.log_format, "log_level": args.log_level}
     plan = graph.plan(**values)
-    refused = refusals(plan)
-    if refused:
-        raise GraphError(refused)
     settings = load_settings(plan.settings, given)
     configure(settings.log_level, settings.log_format)
     for warned in lint(plan):

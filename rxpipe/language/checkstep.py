@@ -12,6 +12,7 @@ from rxpipe.errors import ParameterError, ParameterProblem, Place, did_you_mean,
 from rxpipe.expressions.known import KnownFields
 from rxpipe.faults.retrying import OnError
 from rxpipe.graph import ERRORS, FROM, StepSpec, stream_of
+from rxpipe.language.checkbuild import refusals
 from rxpipe.language.edges import Bindings, emitted, fits, type_name, union
 from rxpipe.language.fieldflow import FieldFlow
 from rxpipe.language.guesses import between, unknown_operator
@@ -90,6 +91,9 @@ class StepChecker:
                 out = self.fields.behind(found.operator, parameters, known if index > 0 else None, found.streams)
                 for problem in out.problems:
                     self._parameter_problem(problem, found.operator, filled, spec, name, index)
+                if parameters is not None and not filled.unset and not self._wrong(name, index):
+                    for problem in refusals(found.operator, found.streams, parameters, behind=index > 0):
+                        self._parameter_problem(problem, found.operator, filled, spec, name, index)
                 known = KnownFields(out.names)
                 beside = out.outputs.items()
                 self.fields.streams |= {f"{name}.{output}": KnownFields(of.names) for output, of in beside}
@@ -304,7 +308,7 @@ class StepChecker:
         index: int,
     ) -> Any:
         """Check what flows between the steps inside a step; the type of what flows out of it."""
-        for key in (name for name, hint in operator.hints.items() if "steps" in getattr(hint, "__metadata__", ())):
+        for key in operator.nesting:
             if key not in parameters:
                 return Any  # something is wrong with them
             for number, step in enumerate(parameters[key]):
@@ -360,6 +364,10 @@ class StepChecker:
         inner = _dotted(path[:-1] if problem.on_name else path)
         head = f"{operator.name}: {inner}: " if inner else f"{operator.name}: "
         self._note(head + message, place, stream, index)
+
+    def _wrong(self, stream: str, index: int) -> bool:
+        """Whether there is a problem of a step."""
+        return any((found.stream, found.step) == (stream, index) for found in self.checker.problems)
 
     def _note(self, message: str, place: Place | None, stream: str, index: int) -> None:
         self.checker.note(message, place, stream, index)
