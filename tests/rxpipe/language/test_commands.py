@@ -45,6 +45,15 @@ def test_check(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> No
     assert "--set rat: unknown parameter 'rat' of graph 'good', did you mean 'rate'?" in capsys.readouterr().err
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
+@pytest.mark.parametrize("command", [["check", "events"], ["operators"], ["show", "events"], ["test", "events"]])
+def test_a_full_disk_behind_standard_output_is_told(command: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        run = [sys.executable, "-m", "rxpipe", *command]
+        made = subprocess.run(run, check=False, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (made.returncode, made.stderr) == (1, "rxpipe: standard output: No space left on device\n")
+
+
 def test_check_warns_of_a_plugin_that_cannot_be_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     plugin, file = tmp_path / "mine" / "broken.py", tmp_path / "w.yaml"
     plugin.parent.mkdir()
