@@ -113,7 +113,7 @@ def test_parameters_that_do_not_go_together(tmp_path: Path, capsys: pytest.Captu
         assert captured.out == ""
         assert re.findall(r"^\S*w\.yaml:(\S+: .*)", captured.err, re.MULTILINE) == [
             "6:7: a[2]: window: one of 'size' and 'gap' must be given; got both",
-            "7:26: a[3]: rate: most: must not be below 'least', 5.0; got 1.0",
+            "7:32: a[3]: rate: most: must not be below 'least', 5.0; got 1.0",
         ]
         assert captured.err.endswith("2 problems\n")
     assert not (tmp_path / "out.jsonl").exists()
