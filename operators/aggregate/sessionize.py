@@ -28,6 +28,7 @@ def sessionize(
     end: str = "end",
     at_most: Duration | None = None,
     align: Duration | None = None,
+    largest: list[str] = [],  # noqa: B006  # never changed; shown as the default
 ) -> Observable[Table]:
     """Merge rows that are near in time into sessions of activity.
 
@@ -39,8 +40,8 @@ def sessionize(
     The rows made have `start`; `end`, which is start + `at_most`, or without it the end of the last row; `first` and
     `last`, the times of the first and last record; `idle`, the seconds between the session before and this one's first
     record (null for the first session); `active`, whether by the clock of the run less than `gap` has passed since
-    `last`, and less than `at_most` since `start`; and the sums of all other numeric columns. They are computed when the
-    table is read. Rows without a start are left out.
+    `last`, and less than `at_most` since `start`; and the sums of all other numeric columns, or the largest value of
+    those in `largest`, null without one. They are computed when the table is read. Rows without a start are left out.
 
     Exact for any records, as long as no row spans the boundary of a session: aggregate by `ceil_time(time, '1h')` with
     the minimum and maximum of the time as `start` and `end`, and let `align` and `at_most` be full hours.
@@ -53,6 +54,7 @@ def sessionize(
         end: Column with the time of a row's last record.
         at_most: Length after which a session ends however busy it is.
         align: What a session's start is floored to a multiple of.
+        largest: Columns of which the largest value counts, and not the sum.
 
     Example:
         >>> times = [(0.0, 40.0, 2), (90.0, 95.0, 1), (300.0, 300.0, 4)]
@@ -62,7 +64,7 @@ def sessionize(
         [(0.0, 95.0, 3), (300.0, 300.0, 4)]
     """
     longest = None if at_most is None else seconds(at_most)
-    rules = (start, end, seconds(gap), longest, None if align is None else seconds(align))
+    rules = (start, end, seconds(gap), longest, None if align is None else seconds(align), largest)
 
     def subscribe(observer: ObserverBase[Table], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = current()
@@ -81,17 +83,24 @@ def sessionize(
 
 
 @fields_of(sessionize)
-def _fields(known: KnownFields, /, start: str, end: str, **_: object) -> KnownFields:
-    for parameter, column in (("start", start), ("end", end)):
+def _fields(known: KnownFields, /, start: str, end: str, largest: list[str], **_: object) -> KnownFields:
+    for parameter, column in (("start", start), ("end", end), *(("largest", name) for name in largest)):
         if column.isidentifier():
             known.check(column, parameter)
     return known.plus(*_OWN)
 
 
 def _sessions(
-    rows: list[dict[str, Any]], now: float, start: str, end: str, gap: float, longest: float | None, align: float | None
+    rows: list[dict[str, Any]],
+    now: float,
+    start: str,
+    end: str,
+    gap: float,
+    longest: float | None,
+    align: float | None,
+    largest: list[str],
 ) -> list[Row]:
-    apart = {start, end, *_OWN}
+    apart = {start, end, *_OWN, *largest}
     sessions: list[dict[str, Any]] = []
     last: float | None = None
     for begins, ends, row in _in_order(rows, start, end):
@@ -101,11 +110,16 @@ def _sessions(
             floored = begins if align is None else begins // align * align
             idle = None if last is None else begins - last
             session = {"start": floored, "end": floored, "first": begins, "last": begins, "idle": idle, "active": False}
+            session |= dict.fromkeys(largest)
             sessions.append(session)
         last = session["last"] = max(session["last"], ends)
         for name, value in row.items():
             if name not in apart and isinstance(value, int | float) and not isinstance(value, bool):
                 session[name] = session.get(name, 0) + value
+        for name in largest:
+            value, so_far = row.get(name), session[name]
+            if value is not None and (so_far is None or value > so_far):
+                session[name] = value
     for session in sessions:
         session["end"] = session["last"] if longest is None else session["start"] + longest
         session["active"] = now < session["end"] + (gap if longest is None else 0) and now - session["last"] < gap

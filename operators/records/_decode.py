@@ -13,6 +13,8 @@ from rxpipe.expressions.syntax import Code
 from rxpipe.fusion.loop import Loop
 
 FieldType = Literal["any", "str", "int", "float", "number", "bool", "list", "object"]
+JsonType = Literal[FieldType, "json"]
+"""The types of a field that is decoded; of `json` the text is taken as it is."""
 
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 """What sinks and the state file can store."""
@@ -26,10 +28,13 @@ TYPES: dict[str, Any] = {
     "bool": bool | None,
     "list": list[Any] | None,
     "object": dict[str, Any] | None,
+    "json": str | None,
 }
 _CONTAINERS = frozenset({"any", "list", "object"})
 _NOT_AN_OBJECT = str | int | float | bool | list[Any] | None
 """What may stand in a record where a nested object is declared: the fields inside it are then null."""
+
+_NULL = msgspec.Raw(b"null")
 
 ORIGIN_PATH = "@path"
 """The path of the file that a record came from."""
@@ -62,10 +67,9 @@ def compile_decoder(declared: Mapping[str, Declared]) -> tuple[Any, Callable[[Lo
         RxpipeError: A name that cannot be a field, or a path that is both a value and an object around other fields.
     """
     _check(declared)
-    if all(len(d.paths) == 1 and "." not in d.paths[0] and d.paths[0] != ORIGIN_PATH for d in declared.values()):
-        keys = {name: made.paths[0] for name, made in declared.items()}
-        if len(set(keys.values())) == len(keys):
-            return _row_type(declared, rename=keys), None
+    keys = {name: made.paths[0] for name, made in declared.items() if _at_the_top(made)}
+    if len(keys) == len(set(keys.values())) == len(declared):
+        return _row_type(declared, rename=keys), None
     root = _Node()
     for made in declared.values():
         for path in made.paths:
@@ -80,15 +84,34 @@ def compile_decoder(declared: Mapping[str, Declared]) -> tuple[Any, Callable[[Lo
         loop.before.append(f"_path = {loop.keep(paths)}[0]")
         for line in _flatten(root, "_r", (), {name: loop.keep(struct) for name, struct in structs.items()}, places):
             loop.line(line)
-        fields = {}
-        for name, made in declared.items():
-            *others, text = (places[path] for path in made.paths)
-            for other in reversed(others):
-                text = f"({other} if {other} is not None else {text})"
-            fields[name] = Code(loop.lazy(text), TYPES[made.type])
-        loop.begin(fields, row_type)
+        loop.begin({name: _value(made, loop, places) for name, made in declared.items()}, row_type)
 
     return decoded, write
+
+
+def _at_the_top(field: Declared) -> bool:
+    """Whether a field is decoded as a value of the line's object."""
+    return (
+        len(field.paths) == 1 and "." not in field.paths[0] and ORIGIN_PATH not in field.paths and field.type != "json"
+    )
+
+
+def _value(field: Declared, loop: Loop, places: Mapping[str, str]) -> Code:
+    """A field's value: what stands at its first path that is there and not null."""
+    if field.type == "json":  # made where it is used: it may be long, and is used seldom
+        return Code(f"{loop.keep(_text)}({', '.join(places[path] for path in field.paths)})", TYPES["json"])
+    *others, text = (places[path] for path in field.paths)
+    for other in reversed(others):
+        text = f"({other} if {other} is not None else {text})"
+    return Code(loop.lazy(text), TYPES[field.type])
+
+
+def _text(*values: msgspec.Raw | str | None) -> str | None:
+    """The JSON text of the first value that is there and not null."""
+    for value in values:
+        if value is not None and value != _NULL:
+            return value if isinstance(value, str) else str(bytes(value), "utf-8", "replace")
+    return None
 
 
 def _check(declared: Mapping[str, Declared]) -> None:
@@ -125,7 +148,7 @@ def _struct(node: _Node, variable: str, structs: dict[str, Any]) -> type[msgspec
     fields: list[tuple[str, Any, Any]] = []
     rename: dict[str, str] = {}
     for index, (key, kind) in enumerate(node.leaves.items()):
-        fields.append((f"a{index}", TYPES[kind], None))
+        fields.append((f"a{index}", msgspec.Raw if kind == "json" else TYPES[kind], None))
         rename[f"a{index}"] = key
     for index, (key, inner) in enumerate(node.nested.items()):
         made = _struct(inner, f"{variable}_n{index}", structs)

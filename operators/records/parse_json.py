@@ -21,7 +21,7 @@ from rxpipe.fusion.lift import Fusible, Lifted, Make, Reject, Stage
 from rxpipe.fusion.loop import Loop, compile_loop
 from rxpipe.fusion.origins import lines_in
 from rxpipe.operator import fields_of, operator
-from rxpipe.operators.records._decode import Declared, FieldType, Paths, compile_decoder
+from rxpipe.operators.records._decode import Declared, JsonType, Paths, compile_decoder
 from rxpipe.operators.records._search import lines_containing
 
 _BOM = b"\xef\xbb\xbf"
@@ -39,7 +39,7 @@ class FieldSpec(TypedDict, total=False):
     """One declared field, written out: `path` is one path or several to try in order."""
 
     path: str | list[str]
-    type: FieldType
+    type: JsonType
 
 
 @operator
@@ -49,9 +49,10 @@ def parse_json(
     r"""Turn blocks of JSON lines into batches of records, one batch a block.
 
     With `fields` a record is a typed struct of just these fields, and all others are skipped without being built: a
-    field is a dotted path into the object, or `{path, type}` with the types any, str, int, float, number, bool, list
-    and object. Of several paths the first that is there and not null counts. A field that is not there is null. The
-    path `@path` is the file the record came from. Without `fields` a record is the object as a dict.
+    field is a dotted path into the object, or `{path, type}` with the types any, str, int, float, number, bool, list,
+    object and json (the text of the value as it stands there, not decoded). Of several paths the first that is there
+    and not null counts. A field that is not there is null. The path `@path` is the file the record came from. Without
+    `fields` a record is the object as a dict.
 
     A line that is no JSON object, or where a field has another type than declared, goes to `errors` with its path and
     byte range; the lines around it are not harmed. Types are strict: 1.0 and true are no int, an int has 64 bits; an

@@ -116,6 +116,17 @@ def test_only_numbers_are_added() -> None:
     assert "ok" not in found
 
 
+def test_of_some_columns_the_largest_value_counts() -> None:
+    rows: list[dict[str, Any]] = [
+        {"start": 0.0, "end": 1.0, "n": 1, "top": None},
+        {"start": 2.0, "end": 2.0, "n": 2, "top": 9},
+        {"start": 3.0, "end": 3.0, "n": 3, "top": 4},
+        {"start": 900.0, "end": 900.0, "n": 4},
+    ]
+    found = sessions(rows, gap="60s", largest=["top"])
+    assert [(row["n"], row["top"]) for row in found] == [(6, 9), (4, None)]
+
+
 def test_columns_of_its_own_are_not_added_to() -> None:
     rows = [{"from": 5.0, "to": 6.0, "start": 1000, "idle": 7, "active": 1, "n": 1}] * 2
     (found,) = sessions(rows, gap="60s", start="from", end="to")

@@ -65,6 +65,8 @@ def test_types(top: bool) -> None:
         ("bool", b"true", True),
         ("list", b"[1,null]", [1, None]),
         ("object", b'{"b":1}', {"b": 1}),
+        ("json", b'{"b": ["\\u00e9", 1.50]}', '{"b": ["\\u00e9", 1.50]}'),
+        ("json", b'"\xff"', '"\ufffd"'),
     ):
         assert value(data, kind, top=top) == expected
         assert value(b"null", kind, top=top) is None
