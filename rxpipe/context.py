@@ -109,7 +109,7 @@ class NoState:
     persistent = False
     empty = True
 
-    def get(self, key: bytes) -> dict[str, bytes]:  # noqa: ARG002  # see `Saved`
+    def get(self, key: bytes) -> dict[str, bytes]:
         """Nothing."""
         return {}
 
@@ -117,7 +117,7 @@ class NoState:
         """Nothing."""
         return iter(())
 
-    def keys_of(self, part: str) -> list[bytes]:  # noqa: ARG002  # see `Saved`
+    def keys_of(self, part: str) -> list[bytes]:
         """Nothing."""
         return []
 
@@ -275,7 +275,7 @@ class Context:
         do = self.on_error.then if isinstance(self.on_error, Retry) else self.on_error
         return do in {"skip", "dead_letter"}
 
-    def emit_error(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:  # noqa: ARG002  # a run's are used
+    def emit_error(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:
         """Deliver an error record, with the leases of the data that it is about: here, to the log."""
         logger.warning("{}", error)
 
@@ -285,9 +285,9 @@ class Context:
 
     def state(
         self,
-        kind: StateKind,  # noqa: ARG002  # a run's are used
-        changes: Callable[[], Iterable[Change]],  # noqa: ARG002
-        description: str = "",  # noqa: ARG002
+        kind: StateKind,
+        changes: Callable[[], Iterable[Change]],
+        description: str = "",
     ) -> Saved:
         """Take part in checkpoints.
 
@@ -315,7 +315,7 @@ class Context:
     def flush(self) -> None:
         """Have all steps of the run emit what they hold, as before a checkpoint."""
 
-    def on_drain(self, stop: Callable[[], None]) -> Disposable:  # noqa: ARG002  # a run's is used
+    def on_drain(self, stop: Callable[[], None]) -> Disposable:
         """Call `stop` when the run drains: a source ends now, so that the streams complete."""
         return Disposable()
 
@@ -340,7 +340,7 @@ class Context:
         """What the command line asked of sinks that print; see `rxpipe.runtime.output`."""
         return None
 
-    def notifier(self, hinted: Callable[[set[str]], None]) -> Notifier | None:  # noqa: ARG002  # a test's is used
+    def notifier(self, hinted: Callable[[set[str]], None]) -> Notifier | None:
         """Who tells of changed paths by calling `hinted`; None, as everywhere but in a test: the kernel."""
         return None
 

@@ -135,7 +135,7 @@ class Operator:
     @cached_property
     def model(self) -> type[BaseModel]:
         """The pydantic model of the parameters."""
-        from rxpipe.parameters.models import build_model  # noqa: PLC0415  # needed only where a value is not plainly right
+        from rxpipe.parameters.models import build_model  # needed only where a value is not plainly right
 
         return build_model(self.name, self.parameters, self.hints)
 
@@ -143,7 +143,7 @@ class Operator:
         """The element type that an input takes."""
         return element_type(self.hints[name])
 
-    def objection(self, arriving: Any) -> str:  # noqa: ARG002  # for subclasses
+    def objection(self, arriving: Any) -> str:
         """Why elements of a type cannot come in though the annotation takes them; empty if they can."""
         return ""
 
@@ -230,7 +230,7 @@ class Operator:
             try:
                 return self._plain(given)
             except NotPlainError:
-                from rxpipe.parameters.models import validate  # noqa: PLC0415  # as above
+                from rxpipe.parameters.models import validate  # as above
 
                 return validate(self.name, self.model, given)
 

@@ -48,7 +48,7 @@ class Registry:
     def get(self, name: str) -> Operator | None:
         """The operator of this name, or None; `rx.NAME` is one of reactivex."""
         if name.startswith(REACTIVE):
-            from rxpipe.reactive import operators as reactive  # noqa: PLC0415  # read only where one is named
+            from rxpipe.reactive import operators as reactive  # read only where one is named
 
             return reactive.find(name)
         if name not in self._operators and name in built_in():
@@ -64,13 +64,13 @@ class Registry:
 
     def reactive_names(self) -> list[str]:
         """The names of reactivex's operators that can be used, `rx.NAME`, sorted."""
-        from rxpipe.reactive import operators as reactive  # noqa: PLC0415  # reads all their signatures
+        from rxpipe.reactive import operators as reactive  # reads all their signatures
 
         return reactive.names()
 
     def reactive_refusals(self) -> dict[str, str]:
         """Why reactivex's other operators cannot be used, by their names `rx.NAME`."""
-        from rxpipe.reactive import operators as reactive  # noqa: PLC0415  # likewise
+        from rxpipe.reactive import operators as reactive  # likewise
 
         return reactive.refusals()
 
@@ -95,7 +95,7 @@ class Registry:
             sys.modules[module] = loaded
             try:
                 spec.loader.exec_module(loaded)
-            except Exception as error:  # noqa: BLE001  # whatever a plugin raises must not take the rest down
+            except Exception as error:  # whatever a plugin raises must not take the rest down
                 del sys.modules[module]
                 self._fail(str(file), error)
 
@@ -103,12 +103,12 @@ class Registry:
         if self._entry_points_loaded:
             return
         self._entry_points_loaded = True
-        from importlib.metadata import entry_points  # noqa: PLC0415  # reading all metadata is slow; only for unknown names
+        from importlib.metadata import entry_points  # reading all metadata is slow; only for unknown names
 
         for point in entry_points(group=ENTRY_POINTS):
             try:
                 point.load()
-            except Exception as error:  # noqa: BLE001  # whatever a plugin raises must not take the rest down
+            except Exception as error:  # whatever a plugin raises must not take the rest down
                 self._fail(point.value, error)
 
     def _fail(self, where: str, error: Exception) -> None:

@@ -160,7 +160,7 @@ class Calls(ABC):
     def _elements(self, calls: list[Call]) -> list[Any]:
         """What to emit for calls of one element that ended together."""
 
-    def _may_overtake(self, call: Call) -> bool:  # noqa: ARG002  # for subclasses
+    def _may_overtake(self, call: Call) -> bool:
         """Whether the results may be emitted before those of earlier calls."""
         return False
 
@@ -285,7 +285,7 @@ class Calls(ABC):
     def _finish(self, call: Call) -> None:
         try:
             call.made = self._results(call, _result(call)) if _ours(call) else _nothing(call)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # whatever it raises concerns this call
+        except (Exception, asyncio.CancelledError) as error:  # whatever it raises concerns this call
             if self._retry is not None and self._tries_again(call, error, self._retry):
                 return
             self._reject(call, error)

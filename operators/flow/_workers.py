@@ -223,7 +223,7 @@ class Workers:
         worker = self._idle.get()
         deaths = 0
         try:
-            while deaths < 2 and not self._closed:  # noqa: PLR2004  # see below
+            while deaths < 2 and not self._closed:
                 try:
                     return worker.run(element)
                 except _Died as died:

@@ -104,7 +104,7 @@ class _Records(Calls):
             return self._loop.create_task(self._function(record))
         return self._context.executor().submit(_called, self._function, record)
 
-    def _results(self, call: Call, result: Any) -> list[Any]:  # noqa: ARG002  # the result says it all
+    def _results(self, call: Call, result: Any) -> list[Any]:
         return records_made(result)
 
     def _may_overtake(self, call: Call) -> bool:

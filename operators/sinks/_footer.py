@@ -76,7 +76,7 @@ def _stream(name: str, stream: Any, cells: int) -> Line:
     errors = int(_number(stream, "errors"))
     rate, lag, delay = (_number(stream, key) for key in ("records_per_second", "lag_bytes", "lag_seconds"))
     texts: list[tuple[str, Style]] = [
-        (si(round(rate, 1) if 0 < rate < 10 else int(rate)), "" if rate else "dim"),  # noqa: PLR2004
+        (si(round(rate, 1) if 0 < rate < 10 else int(rate)), "" if rate else "dim"),
         (bytes_text(lag), "" if lag else "dim"),
         (duration(round(delay, 1)), "" if delay else "dim"),
         (si(errors), "bad" if errors else "dim"),

@@ -113,7 +113,7 @@ class _Shown:
         self.text = formatter(self.format, self.column.unit, zone)
         self.texts = [] if self.format == "bar" else [self.text(value) for value in self.values[:count]]
         if self.column.to is not None and self.texts:
-            read, dash = reader(self.column.to), " – " if self.format in ("time", "date") else " → "  # noqa: RUF001
+            read, dash = reader(self.column.to), " – " if self.format in ("time", "date") else " → "
             self.texts = [dash.join((text, self.text(read(row)))) for text, row in zip(self.texts, rows, strict=False)]
 
     def total(self) -> str:

@@ -141,7 +141,7 @@ class Requests(Calls):
             body = body.replace(secret, "**********")
         return f"status {answer.status} {answer.reason}".strip() + (f": {body}" if body else "")
 
-    def _results(self, call: Call, result: _Answer) -> list[Any]:  # noqa: ARG002  # the answer says it all
+    def _results(self, call: Call, result: _Answer) -> list[Any]:
         if not _OK <= result.status < _REDIRECT:
             raise _RefusedError(self._told(result), result.status, result.retry_after)
         return []

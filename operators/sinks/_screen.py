@@ -172,7 +172,7 @@ class Screen:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the screen in the size that Rich offers."""
-        from rich.segment import Segment  # noqa: PLC0415  # only who prints with Rich needs it
+        from rich.segment import Segment  # only who prints with Rich needs it
 
         self.refresh()
         height = options.height or console.height

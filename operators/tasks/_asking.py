@@ -151,7 +151,7 @@ class Asking(Calls):
     def _results(self, call: Call, result: dict[str, Any] | None) -> list[Any]:
         return [] if result is None else [as_dict(call.row) | result]
 
-    def _may_overtake(self, call: Call) -> bool:  # noqa: ARG002  # every result may
+    def _may_overtake(self, call: Call) -> bool:
         return True
 
     def _elements(self, calls: list[Call]) -> list[Any]:

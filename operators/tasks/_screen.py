@@ -136,7 +136,7 @@ def _task(task: Working, wide: int) -> Line:
 
 
 def _errors(errors: list[Failed], cells: int, room: int) -> list[Line]:
-    if not errors or room < 3:  # noqa: PLR2004  # a gap, the heading, an error
+    if not errors or room < 3:  # a gap, the heading, an error
         return []
     made: list[Line] = [[], [("Last errors", "title")]]
     rest = cells - _CLOCK - _KIND - 4

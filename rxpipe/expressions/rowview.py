@@ -56,7 +56,7 @@ def _computed(text: str, kind: type) -> Reader:
     def read(row: Row) -> Any:
         try:
             return function(row)
-        except Exception:  # noqa: BLE001  # a value that cannot be computed is shown as missing
+        except Exception:  # a value that cannot be computed is shown as missing
             return None
 
     return read

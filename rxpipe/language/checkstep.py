@@ -123,7 +123,7 @@ class StepChecker:
     def _on_error(self, spec: StepSpec, found: _Found, stream: str, index: int) -> OnError | None:
         if spec.on_error is None or not found.known:
             return None
-        from rxpipe.language.checkerrors import checked  # noqa: PLC0415  # few steps say anything of errors
+        from rxpipe.language.checkerrors import checked  # few steps say anything of errors
 
         return checked(spec, found.operator, self.checker.scope, lambda text, at: self._note(text, at, stream, index))
 
@@ -138,7 +138,7 @@ class StepChecker:
             return self._from(spec, stream, index)
         try:
             operator = registry.get(spec.operator)
-        except Exception as error:  # noqa: BLE001  # whatever importing an operator's module raises
+        except Exception as error:  # whatever importing an operator's module raises
             message = f"operator {spec.operator!r} cannot be loaded: {type(error).__name__}: {error}"
             self._note(message, spec.places.at(()), stream, index)
             return _Found(None, {}, known=False)

@@ -46,7 +46,7 @@ def read_sets(graph: Graph, sets: Iterable[str]) -> dict[str, Any]:
         try:
             if not equals:
                 # the text may be a secret whose name was forgotten: it is not repeated
-                raise RxpipeError("must be written name=value")  # noqa: EM101, TRY003, TRY301
+                raise RxpipeError("must be written name=value")  # noqa: TRY003, TRY301
             if name not in graph.params:
                 raise RxpipeError(unknown_parameter(name, graph))  # noqa: TRY301
             values[name] = from_text(graph.params[name], written)
@@ -184,7 +184,7 @@ def _default(param: Param, scope: Scope, where: str) -> tuple[Value, list[Proble
         elif () in filled.changed and param.type not in ("str", "secret"):
             value = from_text(param, filled.value)
         elif param.type == "secret" and isinstance(param.default, str) and () not in filled.hidden:
-            raise RxpipeError("must be a reference: {env: NAME}, {file: PATH} or ${NAME}")  # noqa: EM101, TRY003, TRY301
+            raise RxpipeError("must be a reference: {env: NAME}, {file: PATH} or ${NAME}")  # noqa: TRY003, TRY301
         else:
             value = converted(param, filled.value, scope.environ)
     except RxpipeError as error:

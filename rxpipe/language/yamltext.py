@@ -257,4 +257,4 @@ def _common(one: str, other: str) -> int:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 60 else text[:59] + "…"  # noqa: PLR2004 - about what fits beside a place
+    return text if len(text) <= 60 else text[:59] + "…"

@@ -28,7 +28,7 @@ def function_named(call: str | Callable[..., Any]) -> Callable[..., Any]:
         raise FunctionError(msg)
     try:
         found: Any = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a module does when it is imported
+    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
         _refuse_module(call, module_name, error)
     at = len(module_name) + 1
     for part in name.split("."):

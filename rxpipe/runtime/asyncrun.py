@@ -154,7 +154,7 @@ class AsyncRun:
             self._held = stack.pop_all()
         try:
             if self.settings.metrics is not None:
-                from rxpipe.runtime.metrics import Exporter  # noqa: PLC0415  # only where metrics are asked for
+                from rxpipe.runtime.metrics import Exporter  # only where metrics are asked for
 
                 self._exporter = Exporter(self._engine, self.settings.metrics)
             self._engine.begin()

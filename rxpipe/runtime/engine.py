@@ -169,7 +169,7 @@ class Engine:
         try:
             wiring = Wiring(self, self._shared, self._handlers)
             built = [(stream.name, wiring.build(stream)) for stream in streams]
-        except Exception as error:  # noqa: BLE001  # an operator may raise whatever it likes when it is called
+        except Exception as error:  # an operator may raise whatever it likes when it is called
             self.fail(error)
             return
         for name, observable in reversed(built):
@@ -347,7 +347,7 @@ class Engine:
         for close in (self._ticks.dispose, self._subscriptions.dispose, self._shut_down, self._close_state):
             try:
                 close()
-            except Exception as error:  # noqa: BLE001  # the rest must be closed all the same
+            except Exception as error:  # the rest must be closed all the same
                 logger.opt(exception=error).warning("closing the run: {}", error)
         self._ended(self.failure)
 
@@ -419,7 +419,7 @@ class Engine:
     def _guarded(self, call: Callable[[], None]) -> None:
         try:
             call()
-        except Exception as error:  # noqa: BLE001  # whatever a step raises ends the run
+        except Exception as error:  # whatever a step raises ends the run
             self.fail(error)
 
     def _aside(self, call: Callable[[], None], done: Callable[[Future[None]], None]) -> None:

@@ -134,7 +134,7 @@ class RunStatus(msgspec.Struct, frozen=True):
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        from rxpipe.views.notebook import status_html  # noqa: PLC0415  # only notebooks call this
+        from rxpipe.views.notebook import status_html  # only notebooks call this
 
         return status_html(self)
 
@@ -155,7 +155,7 @@ class _Rate:
 
     def at(self, count: float, now: float) -> float:
         elapsed = now - self._time
-        if elapsed >= 0.5:  # noqa: PLR2004  # shorter spans give noise
+        if elapsed >= 0.5:  # shorter spans give noise
             self._rate = max(0.0, count - self._count) / elapsed
             self._time, self._count = now, count
         return self._rate

@@ -61,7 +61,7 @@ class Waits(msgspec.Struct, frozen=True):
         https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter
         """
         longest = min(self.longest, self.first * 2 ** min(attempt - 1, 60))
-        return asked + random.uniform(0, longest)  # noqa: S311  # only spreads the attempts
+        return asked + random.uniform(0, longest)  # spreads the attempts
 
 
 DEFAULT: Mapping[Kind, Waits] = {
@@ -145,4 +145,4 @@ def status_of(error: BaseException | None) -> int | None:
     """The HTTP status that an error carries, as the well-known clients have it."""
     response = getattr(error, "response", None)
     found = [getattr(response, "status_code", None), getattr(error, "status", None), getattr(error, "code", None)]
-    return next((value for value in found if type(value) is int and 100 <= value < 600), None)  # noqa: PLR2004
+    return next((value for value in found if type(value) is int and 100 <= value < 600), None)

@@ -50,7 +50,7 @@ class Outage:
         if self.down(now) and now >= self.tried:
             wait = min(_MOST, _FIRST * 2 ** min(self._probes, 30))
             self._probes += 1
-            self.tried = now + random.uniform(wait / 2, wait)  # noqa: S311  # only spreads those who try
+            self.tried = now + random.uniform(wait / 2, wait)  # spreads those who try
 
     def answered(self) -> None:
         """A call has come through."""

@@ -51,7 +51,7 @@ PATIENCE = 5.0
 
 _UNTAKEN = ("SELECT 1 FROM task WHERE state = 'pending'", "SELECT 1 FROM task WHERE state = 'waiting'")
 
-_TOTALS = f"SELECT (SELECT count(*) FROM task), (SELECT count(*) FROM task WHERE {OVER})"  # noqa: S608  # our own
+_TOTALS = f"SELECT (SELECT count(*) FROM task), (SELECT count(*) FROM task WHERE {OVER})"
 
 _LAST = "SELECT max(delivery) FROM task WHERE state = 'done' AND maker IN (SELECT id FROM maker WHERE line = ?)"
 
@@ -211,7 +211,7 @@ class TaskStore:
         if not given:
             return set()
         these, ids = among(given)
-        sql = f"SELECT id FROM task WHERE state = 'running' AND owner = ? AND {these}"  # noqa: S608  # our own
+        sql = f"SELECT id FROM task WHERE state = 'running' AND owner = ? AND {these}"
         return {task for (task,) in self._db.execute(sql, (self.owner, *ids))}
 
     def charge(self, paid: Iterable[tuple[float, int]]) -> None:
@@ -359,13 +359,13 @@ class TaskStore:
 
     def outdated(self, definition: str) -> int:
         """How many tasks were done by a graph that did something else with them."""
-        sql = f"SELECT count(*) FROM task WHERE state = 'done' AND {_CHANGED}"  # noqa: S608  # our own
+        sql = f"SELECT count(*) FROM task WHERE state = 'done' AND {_CHANGED}"
         found: int = self._db.execute(sql, (definition,)).fetchone()[0]
         return found
 
     def redo(self, which: Redo, definition: str) -> int:
         """Have tasks done again that are over; returns how many."""
-        sql = f"UPDATE task SET state = 'pending', attempts = 0, begun = 0, due = 0 WHERE {_REDO[which]}"  # noqa: S608  # our own
+        sql = f"UPDATE task SET state = 'pending', attempts = 0, begun = 0, due = 0 WHERE {_REDO[which]}"
         return self._db.execute(sql, (definition,)).rowcount
 
     def remember(self, paid: Iterable[tuple[int, str, bytes, bytes]]) -> None:
@@ -432,9 +432,9 @@ def used(path: Path) -> Generator[None]:
 
 def count_states(db: sqlite3.Connection) -> dict[State, int]:
     """How many tasks there are in each state, from the indexes alone."""
-    found = dict(db.execute(f"SELECT state, count(*) FROM task WHERE {OVER} GROUP BY state"))  # noqa: S608  # names of our own
+    found = dict(db.execute(f"SELECT state, count(*) FROM task WHERE {OVER} GROUP BY state"))
     for state in ("pending", "waiting"):
-        found[state] = db.execute(f"SELECT count(*) FROM task WHERE state = '{state}'").fetchone()[0]  # noqa: S608  # a name of our own
+        found[state] = db.execute(f"SELECT count(*) FROM task WHERE state = '{state}'").fetchone()[0]
     found["running"] = db.execute("SELECT count(*) FROM task").fetchone()[0] - sum(found.values())
     return {state: found.get(state, 0) for state in STATES}
 

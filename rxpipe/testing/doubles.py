@@ -116,7 +116,7 @@ class Fails:
         for index, (at, times) in enumerate(self._failures):
             if times and at <= self._virtual.time:
                 self._failures[index] = (at, times - 1)
-                raise OSError("the test says so")  # noqa: EM101, TRY003  # there is no more to say
+                raise OSError("the test says so")  # noqa: TRY003  # there is no more to say
 
 
 def sink(fails: Fails | None) -> Callable[[Observable[Any]], Observable[Any]]:

@@ -71,7 +71,7 @@ class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             prompt: Its text.
             times: How often it was asked before.
         """
-        chance = random.Random(f"{self.seed} {times} {prompt}")  # noqa: S311  # a test's dice
+        chance = random.Random(f"{self.seed} {times} {prompt}")  # a test's dice
         latency, drawn = latency_of(self.latency)(chance), chance.random()
         for mark in _MARK.finditer(prompt):
             _, status, fault, slow, long, most = mark.groups()

@@ -44,7 +44,7 @@ class Threads(Executor):
         future, call = self.open.pop(n)
         try:
             future.set_result(call())
-        except Exception as error:  # noqa: BLE001  # a future carries whatever was raised
+        except Exception as error:  # a future carries whatever was raised
             future.set_exception(error)
 
 

@@ -494,7 +494,7 @@ def test_refused_parameters(parameters: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "value", "text"),
     [
-        ("int", 1234567, "1,234,567"), ("int", 1234.5, "1,234.50"), ("int", None, "–"), ("int", "x", "x"),  # noqa: RUF001
+        ("int", 1234567, "1,234,567"), ("int", 1234.5, "1,234.50"), ("int", None, "–"), ("int", "x", "x"),
         ("usd", -3.456, "-$3.46"), ("percent", 0.426, "43%"), ("size", 12_345_678, "12.3 MB"),
         ("date", "2026-01-02", "2026-01-02"), ("date", 1_767_312_000, "2026-01-02"), ("time", 1_767_312_000, "01:00"),
         ("time", "2026-01-02T00:30:00Z", "01:30"), ("time", "soon", "soon"), ("text", True, "yes"),
