@@ -85,7 +85,8 @@ class Registry:
     def load_folder(self, folder: Path) -> None:
         """Import each Python file of a plugin folder once; a file that fails is reported and the rest still loads."""
         for file in sorted(folder.glob("*.py")):
-            module = f"rxpipe_plugins.{hashlib.sha1(str(file.resolve()).encode()).hexdigest()[:8]}.{file.stem}"  # noqa: S324
+            place = hashlib.sha1(str(file.resolve()).encode(), usedforsecurity=False).hexdigest()[:8]
+            module = f"rxpipe_plugins.{place}.{file.stem}"
             if file.name.startswith("_") or module in sys.modules:
                 continue
             spec = importlib.util.spec_from_file_location(module, file)

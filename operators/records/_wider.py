@@ -44,4 +44,5 @@ def _join(kind: type, columns: tuple[tuple[str, Any], ...]) -> Join:
     values = [f"v{number}" for number in range(len(added))]
     arguments = ", ".join([*(f"r.{name}" for name in old), *values])
     source = f"lambda rows, found: [T({arguments}) for r, ({', '.join(values)},) in zip(rows, found)]"
-    return eval(source, {"T": wider, "zip": zip})  # type: ignore[no-any-return]  # noqa: S307  # made above, of names of fields
+    join: Join = eval(source, {"T": wider, "zip": zip})  # noqa: S307  # made above, of names of fields
+    return join

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from reactivex import Observable
 
@@ -39,7 +39,7 @@ class MaskError(ValueError):
 def mask(
     source: Observable[Records],
     /,
-    kinds: list[SecretKind] = [*get_args(SecretKind)],  # noqa: B008
+    kinds: list[SecretKind] = [*SECRETS],
     patterns: list[Pattern] = [],
     fields: list[str] | None = None,
     into: Literal["stars", "hash", "partial"] = "stars",

@@ -177,7 +177,7 @@ class Extreme:
 
     def add(self, value: Any) -> None:
         """Add a value that `may_add` allows."""
-        if value != value:  # noqa: PLR0124  # NaN alone
+        if value != value:  # NaN alone
             return
         counts = self._counts if self._saved is None else self._loaded()
         counts[value] = counts.get(value, 0) + 1
@@ -190,12 +190,12 @@ class Extreme:
 
     def may_retract(self, value: Any) -> None:
         """Raise KeyError if a value is not there."""
-        if value == value and value not in self._loaded():  # noqa: PLR0124  # but for NaN
+        if value == value and value not in self._loaded():  # but for NaN
             raise KeyError(value)
 
     def retract(self, value: Any) -> None:
         """Take a value back that is there."""
-        if value != value:  # noqa: PLR0124  # NaN alone
+        if value != value:  # NaN alone
             return
         counts = self._loaded()
         counts[value] -= 1

@@ -94,7 +94,7 @@ def _sort(rows: list[Row], read: Reader, *, descending: bool) -> None:
 
 def nowhere(value: Any) -> bool:
     """Whether a value has no place in an order: null, and NaN, which would leave the others out of order."""
-    return value is None or bool(value != value)  # noqa: PLR0124  # NaN alone
+    return value is None or bool(value != value)  # NaN alone
 
 
 def _first(pair: tuple[Any, Row]) -> Any:

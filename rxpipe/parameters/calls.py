@@ -40,7 +40,8 @@ def function_named(call: str | Callable[..., Any]) -> Callable[..., Any]:
     if not callable(found):
         msg = f"{call!r} must be a function; got {found!r:.80}"
         raise FunctionError(msg, len(module_name) + 1)
-    return found  # type: ignore[no-any-return]  # whatever the module has under that name
+    function: Callable[..., Any] = found
+    return function
 
 
 def _refuse_module(call: str, module: str, error: BaseException) -> NoReturn:

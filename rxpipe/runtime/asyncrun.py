@@ -293,14 +293,16 @@ class AsyncRun:
         taken = asyncio.get_running_loop().create_future()
 
         def copy() -> None:
+            if self.engine.checkpoints.failure is not None:
+                msg = f"savepoint: the checkpoint must be taken; got {self.engine.checkpoints.failure}"
+                taken.set_exception(StateError(msg))
+                return
             try:
-                if self.engine.checkpoints.failure is not None:
-                    msg = f"savepoint: the checkpoint must be taken; got {self.engine.checkpoints.failure}"
-                    raise StateError(msg)  # noqa: TRY301  # told to who waits, as what copying raises
                 copy_state(state, to)
-                taken.set_result(None)
             except StateError as error:
                 taken.set_exception(error)
+            else:
+                taken.set_result(None)
 
         self.engine.checkpoints.take(copy)
         await asyncio.wait({taken, self._end()}, return_when=asyncio.FIRST_COMPLETED)

@@ -244,8 +244,8 @@ class StateFile:
         """Forget the state of one step, or of all; returns how many rows went."""
         where, arguments = ("", ()) if step is None else (" WHERE step = ?", (step,))
         with self._transaction():
-            count = self.db.execute(f"DELETE FROM state{where}", arguments).rowcount  # noqa: S608  # no user text in it
-            self.db.execute(f"DELETE FROM step{where.replace('step', 'name')}", arguments)  # noqa: S608
+            count = self.db.execute(f"DELETE FROM state{where}", arguments).rowcount  # no user text in it
+            self.db.execute(f"DELETE FROM step{where.replace('step', 'name')}", arguments)
         return count
 
     def saved(self, step: str, kind: StateKind, description: str) -> SavedStep:
@@ -355,11 +355,11 @@ def _write(db: sqlite3.Connection, changes: Sequence[tuple[str, list[Change]]]) 
                 _begin(db)
                 if gone is None:
                     marks = ", ".join(["(?1, ?, ?, ?)"] * len(some))
-                    query = f"INSERT OR REPLACE INTO state VALUES {marks}"  # noqa: S608  # only marks in it
+                    query = f"INSERT OR REPLACE INTO state VALUES {marks}"  # only marks in it
                     db.execute(query, [step, *chain.from_iterable(some)])
                 else:
                     marks = ", ".join("?" * len(some))
-                    query = f"DELETE FROM state WHERE step = ? AND part = ? AND key IN ({marks})"  # noqa: S608  # as above
+                    query = f"DELETE FROM state WHERE step = ? AND part = ? AND key IN ({marks})"  # as above
                     db.execute(query, [step, gone, *(key for key, _, _ in some)])
     return count
 

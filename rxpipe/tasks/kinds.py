@@ -116,9 +116,9 @@ class Policy:
 
 def kind_of(error: BaseException | None) -> Kind:
     """Why a call failed: what the error says of itself by `kind`, its status, or its class."""
-    told = getattr(error, "kind", None)
+    told: Kind | None = getattr(error, "kind", None)
     if told in KINDS:
-        return told  # type: ignore[no-any-return]  # it is one of them
+        return told
     status = status_of(error)
     return _by_class(error) if status is None else kind_of_status(status)
 

@@ -287,8 +287,8 @@ def test_an_inode_that_another_file_took_over(start: Any, logs: Path, monkeypatc
         subject.pipe(read_lines()).subscribe(seen.append, scheduler=context.virtual)
     subject.on_next(FileEvent("create", str(logs / "a"), None, state))
     context.virtual.advance_by(0)
-    descriptors: _tail.Descriptors = context.details["files"].__self__.descriptors  # type: ignore[attr-defined]
-    descriptors.close_all()
+    files: Any = context.details["files"]
+    files.__self__.descriptors.close_all()
     (logs / "b").write_bytes(b"2\n")
     (logs / "a").unlink()
     other = os.stat(logs / "b")

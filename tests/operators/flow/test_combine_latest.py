@@ -129,4 +129,5 @@ streams:
     made = load_text(text)
     assert made.plan().streams["both"].steps[0].emits is Table
     assert load_text(made.to_yaml()) == made
-    assert ops.combine_latest().operator.name == "combine_latest"  # type: ignore[attr-defined]  # a Step
+    step: Any = ops.combine_latest()
+    assert step.operator.name == "combine_latest"

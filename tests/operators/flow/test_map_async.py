@@ -53,7 +53,7 @@ class Setup:
 
     def __init__(self, function: Any = dict, **parameters: Any) -> None:
         self.context, self.threads, self.source = TestContext(), Threads(), Subject[Any]()
-        self.context.executor = lambda: self.threads  # type: ignore[method-assign]
+        self.context.executor = lambda: self.threads
         self.out: list[Any] = []
         self.batches: list[int] = []
         with entered(self.context):

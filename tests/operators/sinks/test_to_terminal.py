@@ -114,8 +114,8 @@ class Shown:
         self.context = TestContext()
         self.stream = io.StringIO()
         self.output = Output(self.stream, **({"width": 80, "height": 24} | output))
-        self.context.output = lambda: self.output  # type: ignore[method-assign]
-        self.context.status = lambda: run_status  # type: ignore[method-assign]
+        self.context.output = lambda: self.output
+        self.context.status = lambda: run_status
         self.source: Subject[Any] = Subject()
         self.out: list[Any] = []
         self.error: Exception | None = None

@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -113,9 +114,9 @@ class Worked:
 
 
 @contextmanager
-def working(path: Path, tasks: int, workers: int, takes: Takes, **more: object) -> Iterator[Worked]:
+def working(path: Path, tasks: int, workers: int, takes: Takes, **more: Any) -> Iterator[Worked]:
     """A store that is closed in the end."""
-    made = Worked(path, tasks, workers, takes, **more)  # type: ignore[arg-type]  # as `Worked` has them
+    made = Worked(path, tasks, workers, takes, **more)
     try:
         yield made
     finally:
