@@ -96,7 +96,7 @@ def test_which_outputs_an_operator_has() -> None:
     def named(source: Observable[int]) -> Annotated[Observable[int], Outputs(late=Batch, odd=int)]:
         return source
 
-    def listed(source: Observable[int], names: Annotated[list[str], Outputs(str)]) -> Observable[int]:
+    def listed(source: Observable[int], names: Annotated[list[str], Outputs(str)] = ["a"]) -> Observable[int]:  # noqa: B006  # as an operator has it
         return source
 
     assert Operator(named).outputs({}) == {"late": Batch, "odd": int}
