@@ -7,7 +7,7 @@ from typing import Any
 from rxpipe.operators.sinks._cells import Line, Span, Style, cut, fit, pad, shorten
 from rxpipe.operators.sinks._format import bytes_text, duration, si
 from rxpipe.operators.sinks._layout import SPACE, units
-from rxpipe.operators.sinks._panel import bar
+from rxpipe.operators.sinks._view import bar
 
 COMPACT = 2
 """Lines of streams on a small screen."""

@@ -12,7 +12,8 @@ from rxpipe.elements import Batch, Row
 from rxpipe.operators.sinks._cells import RICH_STYLES, Line, cut, pad, width
 from rxpipe.operators.sinks._footer import COMPACT, foot, head
 from rxpipe.operators.sinks._layout import Placed, arrange, bottom, draw
-from rxpipe.operators.sinks._panel import Panel, View
+from rxpipe.operators.sinks._panel import Panel
+from rxpipe.operators.sinks._view import View
 from rxpipe.table import Table
 
 if TYPE_CHECKING:

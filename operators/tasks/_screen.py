@@ -9,7 +9,7 @@ from typing import Any
 from rxpipe.operators.sinks._cells import Line, Style, cut, fit, shorten, width
 from rxpipe.operators.sinks._footer import head
 from rxpipe.operators.sinks._format import clean, duration
-from rxpipe.operators.sinks._panel import bar
+from rxpipe.operators.sinks._view import bar
 from rxpipe.operators.tasks._words import cost, ending, left, speed
 from rxpipe.tasks.progress import Failed, Progress, Working
 from rxpipe.tasks.report import money
