@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from rxpipe.elements import ErrorRecord
 from rxpipe.errors import RxpipeError
 from rxpipe.lease import Flow
-from rxpipe.operators.flow._calls import leases_of
+from rxpipe.operators.flow._call import leases_of
 from rxpipe.operators.flow._wire import Message, dumps, loads, plain, receive, restored, send, shared_memory, slots
 from rxpipe.operators.flow._worker import Setup
 from rxpipe.unread import UnreadableError

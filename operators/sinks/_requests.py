@@ -12,7 +12,8 @@ from reactivex.abc import ObserverBase, SchedulerBase
 from rxpipe.context import Context
 from rxpipe.elements import Row
 from rxpipe.extras import extra
-from rxpipe.operators.flow._calls import AnyFuture, Call, Calls, leases_of, running_loop
+from rxpipe.operators.flow._call import AnyFuture, Call, leases_of, running_loop
+from rxpipe.operators.flow._calls import Calls
 from rxpipe.operators.sinks._records import json_records
 
 SHOWN = 500

@@ -13,7 +13,8 @@ from reactivex.disposable import CompositeDisposable, Disposable
 from rxpipe.context import Context, current, void
 from rxpipe.elements import Batch, as_dict
 from rxpipe.lease import Lease
-from rxpipe.operators.flow._calls import AnyFuture, Call, Calls, leases_of, running_loop
+from rxpipe.operators.flow._call import AnyFuture, Call, leases_of, running_loop
+from rxpipe.operators.flow._calls import Calls
 from rxpipe.operators.tasks._slot import Slot
 from rxpipe.providers.provider import CallError, Remaining
 from rxpipe.tasks.attempt import attempt_of

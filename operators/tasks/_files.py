@@ -15,7 +15,8 @@ from rxpipe.elements import Batch, Row, as_dict
 from rxpipe.expressions import parse
 from rxpipe.fusion.rows import compile_values
 from rxpipe.log import logger
-from rxpipe.operators.flow._calls import AnyFuture, Call, Calls, submitted
+from rxpipe.operators.flow._call import AnyFuture, Call, submitted
+from rxpipe.operators.flow._calls import Calls
 from rxpipe.operators.tasks._names import NameOfFileError, Names, numbered, require_inside
 from rxpipe.private import make_folder, replacing
 from rxpipe.tasks.attempt import Attempt, attempt_of, digest_of
