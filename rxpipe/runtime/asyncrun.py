@@ -19,7 +19,8 @@ from rxpipe.language.plan import Plan
 from rxpipe.log import logger
 from rxpipe.parameters.units import Duration, nbytes, seconds
 from rxpipe.runtime.adoption import adopt
-from rxpipe.runtime.engine import Engine, Options
+from rxpipe.runtime.engine import Engine
+from rxpipe.runtime.options import Options
 from rxpipe.runtime.replay import Replay
 from rxpipe.runtime.sample import SampleData
 from rxpipe.runtime.savepoint import copy_state, go_back, savepoint
@@ -216,7 +217,7 @@ class AsyncRun:
     async def _join(self) -> None:
         """Wait for what other threads are still doing for the run."""
         exporter, self._exporter = self._exporter, None
-        if exporter is None and not self.engine.threaded:
+        if exporter is None and not self.engine.threads.any:
             return
         loop = asyncio.get_running_loop()
         closed = loop.create_future()
@@ -228,7 +229,7 @@ class AsyncRun:
         def close() -> None:
             if exporter is not None:
                 exporter.close()
-            self.engine.join()
+            self.engine.threads.join()
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
                 loop.call_soon_threadsafe(tell)
 

@@ -92,7 +92,7 @@ class Slow(Executor):
 
 def slow(run: VirtualRun, seconds: float) -> VirtualRun:
     """The run, whose checkpoints take so long to write."""
-    run.engine._options.executor = Slow(run, seconds)  # a run in virtual time has no threads
+    run.engine.threads.given = Slow(run, seconds)  # a run in virtual time has no threads
     return run
 
 
