@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from rxpipe.errors import StateError
 from rxpipe.private import FILE, make_folder
-from rxpipe.tasks.transaction import transaction
+from rxpipe.transaction import transaction
 
 DAY = 86_400.0
 

@@ -25,7 +25,7 @@ from msgspec.structs import astuple
 from rxpipe.errors import StateError
 from rxpipe.tasks.schema import OVER, old, prepare, problem
 from rxpipe.tasks.statements import CLAIM, DONE, ENQUEUES, PENDING, ROWS, among, depends
-from rxpipe.tasks.transaction import transaction
+from rxpipe.transaction import transaction
 
 State = Literal["pending", "running", "waiting", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = ("pending", "running", "waiting", "done", "failed", "cancelled")

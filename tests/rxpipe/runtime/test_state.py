@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from loguru import logger
 
 from rxpipe.errors import StateError
-from rxpipe.runtime.state import TOGETHER, StateFile
+from rxpipe.runtime.state import StateFile
 from rxpipe.runtime.statereading import open_readonly, readable
+from rxpipe.runtime.statewriting import TOGETHER
 
 
 @pytest.fixture
