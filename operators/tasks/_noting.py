@@ -83,7 +83,7 @@ class Noting:
         beats = at >= self.beaten + BEAT
         with store.transaction():
             if beats:
-                store.beat()
+                store.owners.beat()
             version = store.version()
             known = version == self._version and not beats
             held = None if known else store.held({*wanted.given, *(one.id for one in wanted.ended)})

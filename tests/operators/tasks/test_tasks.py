@@ -32,7 +32,8 @@ from rxpipe.operators.tasks import _noting
 from rxpipe.tasks import records
 from rxpipe.tasks.attempt import attempt_of
 from rxpipe.tasks.manage import Tasks
-from rxpipe.tasks.store import SILENT, Ended, New, TaskStore
+from rxpipe.tasks.owners import SILENT
+from rxpipe.tasks.store import Ended, New, TaskStore
 from rxpipe.testing import TestContext
 from tests.rxpipe.parts import collect, until
 
@@ -182,20 +183,20 @@ def test_a_silent_process_is_taken_for_dead_by_a_clock_that_nobody_sets(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clocks = {"epoch": 1e9, "monotonic": 0.0}
-    monkeypatch.setattr("rxpipe.tasks.store.time.monotonic", lambda: clocks["monotonic"])
+    monkeypatch.setattr("rxpipe.tasks.owners.time.monotonic", lambda: clocks["monotonic"])
     one, two = (TaskStore(tmp_path / "t.sqlite", lambda: clocks["epoch"]) for _ in range(2))
     for store in (one, two):
         with store.transaction():
-            store.join()
+            store.owners.join()
     with one.transaction():
         one.enqueue([New("a", 0, b"{}", b"")])
         one.claim(1)
     clocks["epoch"] += 86_400
     with two.transaction():
-        assert two.beat() == 0, "the clock was set, nobody is silent"
+        assert two.owners.beat() == 0, "the clock was set, nobody is silent"
     clocks["monotonic"] += SILENT + 1
     with two.transaction():
-        assert two.beat() == 1
+        assert two.owners.beat() == 1
     one.close()
     two.close()
 
@@ -300,20 +301,20 @@ def test_a_clock_that_is_set_back_has_nobody_wait_longer(tmp_path: Path) -> None
     clock = 1e9
     store = TaskStore(tmp_path / "t.sqlite", lambda: clock)
     with store.transaction():
-        store.join()
+        store.owners.join()
         store.enqueue([New("a", 0, b"{}", b"")])
         [task] = store.claim(1)
         store.end([Ended(task.id, 1, "waiting", clock, kind="network", error="no", due=clock + 10)], "", None)
-        store.beat()
+        store.owners.beat()
     clock -= 86_400
     with store.transaction():
-        store.beat()
+        store.owners.beat()
         assert store.next_due() == clock + 10
-        store.beat()
+        store.owners.beat()
         assert store.next_due() == clock + 10
     clock += 2 * 86_400
     with store.transaction():
-        store.beat()
+        store.owners.beat()
         assert len(store.claim(1)) == 1, "set forward, it is due"
     store.close()
 

@@ -52,7 +52,7 @@ class Worked:
         self.tasks = tasks
         self._running: list[tuple[float, int, Claimed]] = []
         with self.store.transaction():
-            self.store.join()
+            self.store.owners.join()
             self.store.enqueue([New(f"task {n}", 0.0, b"{}", b"") for n in range(tasks)])
 
     @property
