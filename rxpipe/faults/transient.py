@@ -56,7 +56,7 @@ def transient(error: BaseException, also: tuple[type[BaseException], ...] = ()) 
         return told
     if isinstance(error, also):
         return True
-    status = _status(error)
+    status = status_of(error)
     return _of_this_process(error) if status is None else status_passes(status)
 
 
@@ -111,7 +111,7 @@ def seconds_asked(told: object, now: float) -> float:
         return 0.0
 
 
-def _status(error: BaseException) -> int | None:
+def status_of(error: BaseException | None) -> int | None:
     """The status of a server's answer that an error is about, as the well-known clients tell it."""
     response: Any = getattr(error, "response", None)
     found = [getattr(response, "status_code", None), getattr(error, "status", None), getattr(error, "code", None)]

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from rxpipe.faults.transient import transient
+from rxpipe.faults.transient import status_of, transient
 
 Kind = Literal[
     "network",
@@ -139,10 +139,3 @@ def _by_class(error: BaseException | None) -> Kind:
     if isinstance(error, (ValueError, FileNotFoundError, IsADirectoryError)):
         return "invalid input"
     return "machine" if error is not None and transient(error) else "other"
-
-
-def status_of(error: BaseException | None) -> int | None:
-    """The HTTP status that an error carries, as the well-known clients have it."""
-    response = getattr(error, "response", None)
-    found = [getattr(response, "status_code", None), getattr(error, "status", None), getattr(error, "code", None)]
-    return next((value for value in found if type(value) is int and 100 <= value < 600), None)

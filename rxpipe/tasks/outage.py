@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from rxpipe.tasks.kinds import Kind, status_of
+from rxpipe.faults.transient import status_of
+from rxpipe.tasks.kinds import Kind
 
 LONGEST = 6 * 3600.0
 """Seconds that an outage may last, unless told otherwise: from then on what fails of it counts as any failure."""

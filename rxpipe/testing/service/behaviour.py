@@ -15,8 +15,6 @@ from rxpipe.parameters.units import seconds
 Fault = Literal["", "cut", "wrong", "invalid", "hang"]
 """What is wrong with an answer: nothing, it breaks off, is no JSON, does not satisfy the schema, or never comes."""
 
-FAULTS: tuple[Fault, ...] = ("cut", "wrong", "invalid", "hang")
-
 _MARK = re.compile(r"\[\[(?:(status) (\d{3})|(cut|wrong|invalid|hang)|(slow) (\w+))(?: x(\d+))?\]\]")
 
 
