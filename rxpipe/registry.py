@@ -124,7 +124,7 @@ def built_in() -> dict[str, str]:
     """The built-in operators: name to module, read from the listing of the folder (file name = operator name)."""
     folder = Path(__file__).parent / "operators"
     if not folder.is_dir():
-        folder = Path(importlib.util.find_spec("rxpipe.operators").submodule_search_locations[0])  # type: ignore[union-attr,index]
+        folder = Path(importlib.util.find_spec("rxpipe.operators").submodule_search_locations[0])  # type: ignore[union-attr,index]  # it is a package
     return {
         file.stem: f"rxpipe.operators.{file.parent.name}.{file.stem}"
         for file in sorted(folder.glob("*/*.py"))

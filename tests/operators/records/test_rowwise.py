@@ -1,6 +1,5 @@
 """`where`, `derive`, `select`, `validate`, `call` and `of_type`: one record at a time."""
 
-# mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
 
 from collections.abc import Callable
