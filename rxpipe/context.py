@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,6 +26,7 @@ from rxpipe.faults.retrying import OnError, Retry
 from rxpipe.lease import Flow, Lease
 from rxpipe.log import logger
 from rxpipe.scheduling.loop import LoopScheduler
+from rxpipe.written import Written
 
 StateKind = Literal["source", "operator", "sink"]
 Emit = Callable[[Any], None]
@@ -120,25 +120,6 @@ class NoState:
     def keys_of(self, part: str) -> list[bytes]:
         """Nothing."""
         return []
-
-
-class Written:
-    """The files that a run writes itself: what `watch` leaves out, lest a sink feed its own source for ever."""
-
-    def __init__(self) -> None:
-        self._paths: dict[str, str] = {}
-        self._names: set[str] = set()
-
-    def add(self, path: str | Path, *beside: str) -> None:
-        """Add a file, and those beside it that have its name with something behind it, as `-wal`."""
-        real = os.path.realpath(path)
-        for found in (real, *(real + suffix for suffix in beside)):
-            self._paths[found] = real
-            self._names.add(os.path.basename(found))
-
-    def at(self, path: str) -> str | None:
-        """The written file at a path, or which has the file at that path beside it; None for any other."""
-        return self._paths.get(os.path.realpath(path)) if os.path.basename(path) in self._names else None
 
 
 class Context:

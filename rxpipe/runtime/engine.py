@@ -15,7 +15,7 @@ from reactivex import Observable
 from reactivex.abc import DisposableBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, SerialDisposable
 
-from rxpipe.context import Emit, Written, void
+from rxpipe.context import Emit, void
 from rxpipe.errors import GraphError, RunError, RxpipeError
 from rxpipe.fusion.lift import fold
 from rxpipe.graph import ERRORS
@@ -35,6 +35,7 @@ from rxpipe.runtime.threads import Threads
 from rxpipe.runtime.wiring import Wiring
 from rxpipe.table import Table
 from rxpipe.unread import unread
+from rxpipe.written import Written
 
 if TYPE_CHECKING:
     from rxpipe.fusion.fused import Run
