@@ -103,14 +103,23 @@ class Problem(msgspec.Struct, frozen=True):
         return self.stream if self.step is None else f"{self.stream}[{self.step}]"
 
     def __str__(self) -> str:
+        return self.told()
+
+    def told(self, columns: int | None = None) -> str:
+        """The problem with its source line, of which as much is shown as a terminal of so many columns has room for."""
         head = ": ".join(part for part in (str(self.place or ""), self.where, self.message) if part)
         head = "\n".join(map(escaped, head.split("\n")))
         if self.place is None or not self.place.text:
             return head
-        line, at = self.place.text, self.place.column - 1
-        before = "…" * (at > _AROUND) + escaped(line[max(0, at - _AROUND) : at].replace("\t", " "))
-        behind = escaped(line[at : at + _AROUND].replace("\t", " ")) + "…" * (len(line) > at + _AROUND)
-        return f"{head}\n    {before}{behind}\n    {' ' * len(before)}^"
+        line, at = self.place.text.replace("\t", " "), self.place.column - 1
+        before, behind = _AROUND, _AROUND
+        if columns is not None:
+            room = max(20, columns - len("    ……"))
+            before = max(room // 2, room - (len(line) - at))
+            behind = room - min(at, before)
+        left = "…" * (at > before) + escaped(line[max(0, at - before) : at])
+        right = escaped(line[at : at + behind]) + "…" * (len(line) > at + behind)
+        return f"{head}\n    {left}{right}\n    {' ' * len(left)}^"
 
 
 class GraphError(RxpipeError):
@@ -145,6 +154,11 @@ def listed(names: Iterable[str], most: int = 20) -> str:
     """Names for a message; of many the first ones."""
     shown = [*names]
     return ", ".join([*shown[:most], *([f"and {len(shown) - most:,} more"] if len(shown) > most else [])])
+
+
+def counted(count: int, what: str) -> str:
+    """A number of things: `1 error`, `2,000 errors`."""
+    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
 
 
 def shortened(text: str, width: int = 80) -> str:

@@ -170,6 +170,11 @@ class Operator:
         marks = {name: marked(hint) for name, hint in self.hints.items() if name != "return"}
         return {name: mark.each for name, mark in marks.items() if mark is not None}
 
+    @functools.cached_property
+    def nesting(self) -> list[str]:
+        """The parameters that hold steps."""
+        return [name for name, hint in self.hints.items() if "steps" in getattr(hint, "__metadata__", ())]
+
     def _names_in(self, name: str, parameters: Mapping[str, Any]) -> list[str]:
         """The names that a parameter holds."""
         parameter = self.signature.parameters[name]
@@ -197,6 +202,22 @@ class Operator:
         defaults = {made.name: made.default for made in self.parameters if made.default is not made.empty}
         return {**defaults, **parameters}
 
+    @property
+    def unnamed(self) -> str | None:
+        """The parameter that a value without a name is for: `where: n > 1`."""
+        if self.variadic_input is not None:
+            return self.variadic_input
+        return next(iter(self._positional), None)
+
+    @property
+    def _positional(self) -> list[str]:
+        named = self.signature.parameters
+        return [
+            name
+            for name in named
+            if name not in self.inputs[:1] and named[name].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+        ]
+
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Positional and named arguments as named raw parameters, stream inputs included.
 
@@ -204,12 +225,11 @@ class Operator:
             ParameterError: More positional arguments than parameters, or a name given twice.
         """
         bound = dict(kwargs)
-        names = [name for name in self.signature.parameters if name not in self.inputs[:1]]
         if self.variadic_input is not None:
             if args:
                 bound[self.variadic_input] = list(args)
             return bound
-        positional = [n for n in names if self.signature.parameters[n].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+        positional = self._positional
         if len(args) > len(positional):
             message = f"takes at most {len(positional)} positional parameters; got {len(args)}"
             raise ParameterError(self.name, [ParameterProblem((), message)])

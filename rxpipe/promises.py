@@ -43,10 +43,12 @@ class Inflow:
     Attributes:
         element: The type of the elements; None into a source.
         disorder: Why records may come out of order; None where they do not.
+        streams: The names of the graph's streams, which its tables have.
     """
 
     element: Any = None
     disorder: str | None = None
+    streams: tuple[str, ...] = ()
 
     def has(self, kind: type) -> bool:
         """Whether elements of a type are among what flows in, as far as that is known."""

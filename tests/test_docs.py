@@ -120,7 +120,7 @@ def test_the_page_on_errors(
     assert main(show.split()[1:]) == 0
     assert '"record": {' in capsys.readouterr().out
     assert main(replay.split()[1:]) == 0
-    assert capsys.readouterr().out == "2 entries sent again, 1 errors of theirs\n"
+    assert capsys.readouterr().out == "2 entries sent again, 1 error of theirs\n"
     broken.clear()
     exec(program, {})
     written = Path("checked.jsonl").read_text(encoding="utf-8").splitlines()

@@ -30,8 +30,10 @@ def aggregate(
     The table is emitted after every batch that changed it, always the same object; its rows, in order of each group's
     first record, are computed when read. Put `throttle` behind it to refresh a screen. Retracted records are taken
     back; a group whose last record is taken back is gone. Where records may be retracted, min, max, first, last,
-    distinct and approx_distinct (which is exact then) keep all values of a group; elsewhere only distinct does. Without
-    `by` there is one group, and its row is there from the start. On completion the table is emitted if it never was.
+    distinct and approx_distinct (which is exact then) keep all values of a group; elsewhere only distinct does. Only
+    values are kept, not whose they are: of several equal ones the latest is taken back, which first and last may show.
+    Without `by` there is one group, and its row is there from the start. On completion the table is emitted if it never
+    was.
     After a restart with groups it is emitted at once, to be seen; a sink that has written it does not write it again.
     An error passes through. All other elements end here: of a table nothing is known of origins.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from rxpipe.operators.files._sample import SAMPLE
 from rxpipe.unread import Kept
 
 if TYPE_CHECKING:
@@ -69,6 +70,31 @@ def read_block(fd: int, tail: Tail, block: int, max_line: int) -> Found:
     if not more:
         tail.scanned = read_to
     return Found(data, start, more=more)
+
+
+def read_growth(fd: int, tail: Tail, size: int) -> Found | None:
+    """Read the lines that a plain file grew by, up to a size; otherwise like `read_block`.
+
+    None, with nothing changed, where there is more to find out: what stands before the offset is not what stood there
+    (see `Tail.same_content`), or what is behind it is not all whole lines.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    start, before = tail.offset, tail.before.data
+    length = len(before)
+    data = os.pread(fd, length + size - start, start - length)
+    lines = data[length:]
+    if not before or data[:length] != before or lines[-1:] != b"\n":
+        return None
+    if tail.head:
+        if not tail.head.is_of(os.pread(fd, SAMPLE, 0)):
+            return None
+    elif start + len(lines) >= SAMPLE:
+        return None
+    tail.offset = tail.scanned = start + len(lines)
+    tail.before.take(data[-SAMPLE:])
+    return Found(lines, start)
 
 
 def find_lines(fd: int, tail: Tail, size: int) -> Found | None:

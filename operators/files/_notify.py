@@ -17,19 +17,18 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from rxpipe.errors import RxpipeError
+from rxpipe.operators.files._ticker import Ticker
 
-Hints = Callable[[set[str], bool], None]
+Hints = Callable[[AbstractSet[str], bool], None]
 """Takes paths where something happened, and whether some were lost."""
 
 _HEADER = struct.Struct("iIII")
 _IN_Q_OVERFLOW, _IN_IGNORED, _IN_EXCL_UNLINK = 0x4000, 0x8000, 0x04000000
 _NAMES = (sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())
-_TIMED = 0.002
-"""Seconds of a rest from which on a timer alone may take hints."""
-
 _MOST = 1 << 18
 """Bytes of hints that are read at once."""
 
@@ -109,9 +108,15 @@ class Inotify:
         self._paths: dict[Any, str] = {}
         self._watches: dict[str, Any] = {}
         self._read: deque[bytes] = deque()
-        self._waiting = (
-            _Thread(self._fd, self._take, rest) if loop is None else _Reader(self._fd, self._take, rest, loop)
-        )
+        self._last: tuple[bytes, frozenset[str], bool] = (b"", frozenset(), False)
+        try:
+            wait: _Reader | _Thread = (
+                _Thread(self._fd, self._take, rest) if loop is None else _Reader(self._fd, self._take, rest, loop)
+            )
+        except OSError as error:
+            os.close(self._fd)
+            raise NotifyError(_reason(error.errno)) from error
+        self._waiting = wait
 
     def add(self, path: str) -> None:
         """Have changes of a file, or in a folder, hinted at; again where another file took its place.
@@ -127,6 +132,7 @@ class Inotify:
             return
         self._paths[watch] = path
         self._watches[path] = watch
+        self._forget()
 
     def remove(self, path: str) -> None:
         """No more hints for a path."""
@@ -134,6 +140,7 @@ class Inotify:
         if watch is not None and self._paths.get(watch) == path:
             del self._paths[watch]
             self._remove(self._fd, watch)
+            self._forget()
 
     def close(self) -> None:
         """No more hints at all."""
@@ -155,29 +162,42 @@ class Inotify:
 
     def _deliver(self) -> None:
         """In the thread of the dataflow: which paths the hints are about."""
-        found: set[str] = set()
-        lost = False
         while self._read:
             data = self._read.popleft()
-            at = 0
-            while at < len(data):
-                watch, mask, _, length = _HEADER.unpack_from(data, at)
-                at += _HEADER.size + length
-                lost = lost or bool(mask & _IN_Q_OVERFLOW)
-                path = self._paths.get(watch)
-                if path is None or mask & _IN_IGNORED:
-                    continue
-                name = data[at - length : at].rstrip(b"\0")
-                found.add(f"{path.rstrip('/')}/{name.decode(*_NAMES)}" if name else path)
-        if self._fd >= 0 and (found or lost):
-            self._hints(found, lost)
+            if data != self._last[0]:  # hints of a file that is written to again and again are the same
+                self._last = (data, *self._hints_in(data))
+            _, found, lost = self._last
+            if self._fd >= 0 and (found or lost):
+                self._hints(found, lost)
+
+    def _hints_in(self, data: bytes) -> tuple[frozenset[str], bool]:
+        """The paths that hints are about, and whether some were lost."""
+        found: set[str] = set()
+        lost = False
+        at = 0
+        while at < len(data):
+            watch, mask, _, length = _HEADER.unpack_from(data, at)
+            at += _HEADER.size + length
+            lost = lost or bool(mask & _IN_Q_OVERFLOW)
+            path = self._paths.get(watch)
+            if path is None or mask & _IN_IGNORED:
+                continue
+            name = data[at - length : at].rstrip(b"\0")
+            found.add(f"{path.rstrip('/')}/{name.decode(*_NAMES)}" if name else path)
+        return frozenset(found), lost
+
+    def _forget(self) -> None:
+        """What hints of a watch are about may be another path now."""
+        self._last = (b"", frozenset(), False)
 
 
 class _Reader:
     """Has a running loop wait for a descriptor: between a change and its hints there is nothing but the loop.
 
-    While there are hints in every rest, a timer alone takes them: the loop would wake for the descriptor in vain. Not
-    in a short rest, since loops wait whole milliseconds for a timer: each hint would be as late.
+    While there are hints in every rest, ticks alone have them taken: the loop would wake for the descriptor in vain.
+
+    Raises:
+        OSError: No descriptor is left.
     """
 
     def __init__(self, fd: int, take: Callable[[], bool], rest: float, loop: asyncio.AbstractEventLoop) -> None:
@@ -186,7 +206,7 @@ class _Reader:
         self._loop = loop
         self._fd = fd
         self._due = 0.0
-        self._timer: asyncio.TimerHandle | None = None
+        self._ticker = Ticker(loop, self._rested)
         loop.add_reader(fd, self._readable)
 
     def _readable(self) -> None:
@@ -196,25 +216,16 @@ class _Reader:
             self._take()
         else:
             self._loop.remove_reader(self._fd)
-            self._timer = self._loop.call_at(self._due, self._rested)
+            self._ticker.start(self._due - now, self._rest)
 
     def _rested(self) -> None:
-        self._due = self._loop.time() + self._rest
-        if self._rest < _TIMED:
-            self._timer = None
-            self._loop.add_reader(self._fd, self._readable)
-            self._take()
-            return
-        self._timer = self._loop.call_at(self._due, self._rested)
         if not self._take():
-            self._timer.cancel()
-            self._timer = None
+            self._ticker.stop()
             self._loop.add_reader(self._fd, self._readable)
 
     def close(self) -> None:
         """Wait no more."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._ticker.close()
         with contextlib.suppress(RuntimeError):  # the loop was closed first
             self._loop.remove_reader(self._fd)
 
@@ -252,12 +263,12 @@ class _Thread:
             os.close(descriptor)
 
 
-def _reason(number: int) -> str:
+def _reason(number: int | None) -> str:
     if number == errno.ENOSPC:
         return "the limit of inotify watches is reached; raise fs.inotify.max_user_watches"
     if number == errno.EMFILE:
         return "the limit of inotify instances is reached; raise fs.inotify.max_user_instances"
-    return f"no inotify: {os.strerror(number)}"
+    return f"no inotify: {os.strerror(number or 0)}"
 
 
 def silent_filesystem(path: str, mounts: str = "/proc/self/mounts") -> str | None:

@@ -14,7 +14,7 @@ from rxpipe.context import Context
 from rxpipe.elements import FileEvent, LineDelta, OriginGone
 from rxpipe.lease import Lease
 from rxpipe.log import logger
-from rxpipe.operators.files._blocks import Found, find_lines, read_block, read_rest
+from rxpipe.operators.files._blocks import Found, find_lines, read_block, read_growth, read_rest
 from rxpipe.operators.files._codecs import MAGIC
 from rxpipe.operators.files._copies import Copies
 from rxpipe.operators.files._known import Known
@@ -31,7 +31,7 @@ _SMALLEST_READ = 16_384
 
 
 class Reader:
-    """One subscription of `read_lines`. Events only say what to read; all reading and emitting is done by `_pump`."""
+    """One subscription of `read_lines`. Events say what to read: files take turns, unless an open one only grew."""
 
     def __init__(
         self,
@@ -80,6 +80,8 @@ class Reader:
         if not isinstance(element, FileEvent):
             self.observer.on_next(element)
             return
+        if element.kind == "modify" and self._grown(element):
+            return
         self._taking = element.kind == "modify"  # of files that come and go, more is told: in which order they are read
         self.known.on_event(element)
         if element.known:
@@ -89,6 +91,40 @@ class Reader:
             self._at_once()
         if not self._settling and self.known.lost:
             self._settle_later(_SETTLE)
+
+    def _grown(self, event: FileEvent) -> bool:
+        """Read at once the lines that a file grew by, if that is all there is to do: most events are of this kind."""
+        tail, state = self.known.live.get(event.path), event.new
+        if (
+            tail is None
+            or state is None
+            or not tail.only_grew(state, self.block)
+            or self.known.waits(tail)
+            or self.queue
+            or self._budget <= 0
+            or self._scheduled
+            or self._waiting
+            or self._taking
+            or self.closed
+            or not self.flow.open
+        ):
+            return False
+        try:
+            found = read_growth(self.descriptors.get(tail), tail, state.size)
+        except OSError:  # found again, and told, in its turn
+            return False
+        if found is None:
+            return False
+        tail.size, tail.mtime_ns, tail.changed_ns = state.size, state.mtime_ns, state.mtime_ns
+        self._budget -= max(_SMALLEST_READ, len(found.data))
+        self._taking = True
+        try:
+            self._emit(tail, found)
+        finally:
+            self._taking = False
+        if self.queue or self.completing:
+            self._wake()
+        return True
 
     def _settle_later(self, wait: float) -> None:
         """Give files that were saved some more time to turn up."""

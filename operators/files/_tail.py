@@ -137,6 +137,17 @@ class Tail:
         """Whether a file with this state was read to its end, so that it need not be opened."""
         return self.scanned >= state.size == self.size and state.mtime_ns == self.mtime_ns
 
+    def only_grew(self, state: FileState, most: int) -> bool:
+        """Whether it is open, was read to its end, and is now longer by `most` bytes at most, as `stat` said."""
+        return (
+            self.fd >= 0
+            and not self.dirty
+            and self.packed is None
+            and self.inode == state.inode
+            and self.device == state.device
+            and 0 < self.offset == self.scanned < state.size <= self.offset + most
+        )
+
     def same_content(self, fd: int, ahead: int = 0) -> bool:
         """Whether an open file begins, and goes on up to the offset, as this one did.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from time import perf_counter
 from typing import Any
 
@@ -144,7 +145,7 @@ class Watcher:
         self.rescanning = True
         self.look(set(self.scanner.roots))
 
-    def _hinted(self, paths: set[str], lost: bool) -> None:
+    def _hinted(self, paths: AbstractSet[str], lost: bool) -> None:
         """Take hints: of watched paths, and of what may become the way to a root that is not there yet."""
         if self.closed:
             return
@@ -171,7 +172,7 @@ class Watcher:
         if self.pending and not self._scheduled:
             self._turn()
 
-    def _written(self, paths: set[str]) -> set[str]:
+    def _written(self, paths: AbstractSet[str]) -> set[str]:
         """Tell at once of known files that were written to; returns the paths that need a round."""
         more: set[str] = set()
         for path in paths:

@@ -30,7 +30,7 @@ def watch(
     rescan: Duration = "10s",
     backend: Literal["auto", "inotify", "polling"] = "auto",
     poll: Duration = "1s",
-    rest: Duration = "500us",
+    rest: Duration = "750us",
 ) -> Observable[FileEvent]:
     """Emit an event for every change of the files in some folders, beginning with those that are there.
 

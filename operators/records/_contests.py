@@ -12,7 +12,7 @@ from rxpipe.fusion.rows import Reject
 from rxpipe.operators.records._contest import Candidate, Contest, Keep, better
 from rxpipe.operators.records._deciding import Deciding
 from rxpipe.operators.records._difference import Difference
-from rxpipe.operators.records._unsaved import NOTHING, SEEN, SHAPES, Unsaved
+from rxpipe.operators.records._unsaved import NOTHING, SEEN, SHAPES, Unsaved, part_of
 
 _UNKEYED = "\x00unkeyed"
 """With an origin, the key of the records that have none."""
@@ -73,7 +73,7 @@ class Contests:
         """Take the records of an origin back; None where nothing changes."""
         keys = self._origins.pop(path, set())
         if self._saved.persistent:
-            keys |= {unpack(key) for key in self._saved.keys_of(path)}
+            keys |= {unpack(key) for key in self._saved.keys_of(part_of(path))}
         difference = Difference()
         for key in keys:
             self._remove(key, lambda candidate: candidate.origin == path, difference, path)

@@ -24,6 +24,17 @@ SHAPES = pack(None)
 """The key of the names of the fields of all kinds of rows that are saved: no record has it, since null is no key."""
 
 
+def part_of(origin: Any) -> str:
+    """The part of the state that holds the candidates of an origin; a file's name may be no Unicode, a part must be."""
+    text = str(origin or "")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            return ascii(text)
+    return text
+
+
 class Unsaved:
     """The keys of contests that changed since the last checkpoint.
 
@@ -84,7 +95,7 @@ class Unsaved:
                 given.append(key)
                 yield from self._packed(key, found, gone)
             for key, origin in gone:
-                yield pack_key(key), str(origin or ""), None
+                yield pack_key(key), part_of(origin), None
             if len(self._shapes) > self._known:
                 yield SHAPES, "", pack([list(names) for names in self._shapes])
 
@@ -106,14 +117,14 @@ class Unsaved:
             origin, values = self._origin(found), msgspec.structs.astuple(found)
             gone.discard((key, origin))
             shape = self._shapes.setdefault(found.__struct_fields__, len(self._shapes))
-            return [(pack_key(key), str(origin or ""), pack_around([[0, shape, [*values]]], values))]
+            return [(pack_key(key), part_of(origin), pack_around([[0, shape, [*values]]], values))]
         parts: dict[str, list[list[Any]]] = {}
         for number, (origin, row) in enumerate(self._entries(key, found)):
             entry = [number, row]
             if isinstance(row, msgspec.Struct):
                 shape = self._shapes.setdefault(row.__struct_fields__, len(self._shapes))
                 entry = [number, shape, list(msgspec.structs.astuple(row))]
-            parts.setdefault(str(origin or ""), []).append(entry)
+            parts.setdefault(part_of(origin), []).append(entry)
             gone.discard((key, origin))
         encoded = pack_key(key)
         return [(encoded, part, pack(entries)) for part, entries in parts.items()]

@@ -1,4 +1,4 @@
-"""Where panels stand on a screen: units of about 40 cells side by side, each panel as high up as it fits."""
+"""Where panels stand on a screen: units of 40 to 60 cells side by side, each panel as high up as it fits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from rxpipe.operators.sinks._cells import Line, line_width, pad
 from rxpipe.operators.sinks._view import View
 
 UNIT = 40
+WIDEST = 60
 SPACE = 3
 
 
@@ -29,8 +30,21 @@ def units(cells: int) -> int:
 
 
 def place(views: Sequence[tuple[View, int]], cells: int) -> list[Placed]:
-    """Place panels with their numbers of rows; each goes where its top is highest, then leftmost."""
+    """Place panels with their numbers of rows; each goes where its top is highest, then leftmost.
+
+    Where none of them comes to stand in the last units, the others are wider instead, up to `WIDEST`.
+    """
     count = units(cells)
+    while True:
+        placed, used = _placed(views, cells, count)
+        fewer = max(used, -(-(cells + SPACE) // WIDEST))
+        if fewer >= count:
+            return placed
+        count = fewer
+
+
+def _placed(views: Sequence[tuple[View, int]], cells: int, count: int) -> tuple[list[Placed], int]:
+    """The panels on so many units, and how many of these, from the left, they stand in."""
     each = (cells - SPACE * (count - 1)) / count
     heights = [0] * count
     placed = []
@@ -44,7 +58,7 @@ def place(views: Sequence[tuple[View, int]], cells: int) -> list[Placed]:
         height = view.height(rows, width)
         heights[start : start + span] = [y + height] * span
         placed.append(Placed(view, rows, x, y, width, height))
-    return placed
+    return placed, max((number for number, height in enumerate(heights, 1) if height), default=0)
 
 
 def bottom(placed: Sequence[Placed]) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from rxpipe.elements import Batch, Row
+from rxpipe.errors import counted
 from rxpipe.operators.sinks._cells import RICH_STYLES, Line, cut, pad, width
 from rxpipe.operators.sinks._footer import COMPACT, foot, head
 from rxpipe.operators.sinks._layout import Placed, arrange, bottom, draw
@@ -168,7 +169,7 @@ class Screen:
                 lines += view.lines(view.most, max(view.natural(), width(view.panel.title), width(view.panel.empty)))
         errors = int(getattr(self.status, "errors", 0) or 0)
         if errors:
-            lines += [[], [(f"{errors:,} records could not be handled", "bad")]]
+            lines += [[], [(f"{counted(errors, 'record')} could not be handled", "bad")]]
         return lines
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:

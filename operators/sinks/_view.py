@@ -223,7 +223,7 @@ class View:
         space = " " * gap
         heads: list[Line] = [[(fit(header, wide, right=shown.right), "dim")] for shown, header, wide in columns]
         if self.panel.title:
-            heads[0] = [(fit(self.panel.title, columns[0][2]), "title")]
+            heads[0] = _title(self.panel.title, f"{rows} of {self.count}" if rows < self.count else "", columns[0][2])
         lines = [_joined(heads, space)]
         largest = {id(s): max((v for v in s.values if isinstance(v, int | float)), default=0) for s, _, _ in columns}
         for row in range(min(rows, self.count)):
@@ -254,6 +254,13 @@ def bar(value: Any, whole: float, cells: int) -> list[Span]:
     if value > 0 and not full:
         full = 1
     return [("━" * full, "bar"), ("─" * (cells - full), "dim")]
+
+
+def _title(title: str, note: str, cells: int) -> Line:
+    """The title of a table, and behind it, where there is room, how much of it is shown."""
+    if not note or width(title) + GAP + width(note) > cells:
+        return [(fit(title, cells), "title")]
+    return [(title, "title"), (fit(f"{' ' * GAP}{note}", cells - width(title)), "dim")]
 
 
 def _figure_columns(cells: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
@@ -13,7 +14,9 @@ from rxpipe.context import current
 from rxpipe.errors import ParameterError, ParameterProblem, did_you_mean, nearest
 from rxpipe.operator import operator
 from rxpipe.operators.sinks._panel import Panel
+from rxpipe.operators.sinks._screen import RECORDS
 from rxpipe.operators.sinks._show import Show
+from rxpipe.promises import Inflow, Lint, lints_of
 from rxpipe.views.document import Part
 
 T = TypeVar("T")
@@ -34,8 +37,9 @@ def to_terminal(
     passed on at once. What happens depends on where the output goes:
 
     - terminal: a full screen, drawn anew when a table came (at most every 50 ms: put `throttle` before this step),
-      every 1.3 s while the run's figures move, and every 30 s otherwise. It fits 80 by 24 and uses more. At the end the
-      terminal is given back as it was, and the final tables are printed.
+      every 1.3 s while the run's figures move, and every 30 s otherwise. It fits 80 by 24 and uses more; a table that
+      has no room for all its rows says `2 of 9`. At the end the terminal is given back as it was, and the final tables
+      are printed.
     - terminal without cursor codes (`NO_COLOR`, `TERM=dumb`): nothing while a backlog is read; then the tables as text,
       again when they changed, at most every 10 s; and at the end, if they differ from those printed last.
     - no terminal: the final tables as plain text, when the stream completes; nothing before.
@@ -98,6 +102,25 @@ def to_terminal(
         return CompositeDisposable(upstream, Disposable(show.close))
 
     return Observable(subscribe)
+
+
+@lints_of(to_terminal)
+def _lints(
+    inflow: Inflow, /, panels: list[Panel] | None, document: dict[str, Part] | None, **_: object
+) -> Iterator[Lint]:
+    there = (*inflow.streams, RECORDS)
+    named = [(("panels", index, "table"), panel.table) for index, panel in enumerate(panels or [])]
+    for path, table in (*named, *_named(("document",), document or {})):
+        if table not in there:
+            guess = did_you_mean(nearest(table, there))
+            yield Lint("empty", f"no stream is called {table!r}, so that nothing is ever shown of it{guess}", path)
+
+
+def _named(path: tuple[str | int, ...], parts: Mapping[str, Part]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """The tables that the entries of a document name, and where."""
+    for name, part in parts.items():
+        yield (*path, name, "table"), part.table
+        yield from _named((*path, name, "nest"), part.nest)
 
 
 def _zone(name: str) -> ZoneInfo | None:

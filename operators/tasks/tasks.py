@@ -63,8 +63,6 @@ def tasks(
     checkpoint does not wait for tasks. It knows which results were delivered: after a crash those behind it are
     delivered again, and what was paid for them is not paid again.
 
-    Guarantee: exactly-once: what is in the store is done once, and delivered again only behind the last checkpoint.
-
         source          -a-b-
         tasks("value")  -x-y-
         x: [{"value": "a", "task": {"id": 1, "key": "a", "attempt": 1}}]
@@ -86,6 +84,8 @@ def tasks(
         >>> rows = rxo.map(lambda batch: batch.rows)
         >>> rx.of(Batch([{"n": 7}])).pipe(tasks("n", store="example.sqlite"), rows).run()
         [{'n': 7, 'task': {'id': 1, 'key': '7', 'attempt': 1}}]
+
+    Guarantee: exactly-once: what is in the store is done once, and delivered again only behind the last checkpoint.
 
     Raises:
         StateError: The store cannot be used, or is something else.

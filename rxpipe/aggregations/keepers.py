@@ -6,6 +6,7 @@ All can be asked, told, read, joined, saved and restored; see `Keeper`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from operator import eq
 from typing import Any, Protocol
 
 from rxpipe.aggregations.moments import Moments
@@ -262,15 +263,16 @@ class History:
 
     def may_retract(self, value: Any) -> None:
         """Raise ValueError if a value is not there."""
-        if value not in self._values:
+        if value not in self._values and (value == value or all(map(eq, self._values, self._values))):  # NaN
             msg = f"{value!r:.80} is not there"
             raise ValueError(msg)
 
     def retract(self, value: Any) -> None:
-        """Take the latest value equal to this one back."""
-        values = self._values
+        """Take the latest value equal to this one back; NaN is equal to NaN here."""
+        values, nan = self._values, value != value
         for index in range(len(values) - 1, -1, -1):
-            if values[index] == value:
+            found = values[index]
+            if found == value or (nan and found != found):
                 del values[index]
                 return
 

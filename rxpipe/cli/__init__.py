@@ -59,15 +59,21 @@ def _run(arguments: Sequence[str] | None) -> int:
         code: int = command.execute(parsed)
         sys.stdout.flush()
     except BrokenPipeError:
-        return _reader_gone()
+        return _unheard()
     except GraphError as error:
-        print(masked(str(error)), file=sys.stderr)
+        from rxpipe.cli._problems import tell_all
+
+        tell_all(error.problems)
         return GRAPH_WRONG
     except RxpipeError as error:
         if isinstance(error.__cause__, BrokenPipeError):
-            return _reader_gone()
+            return _unheard()
         print("\n".join(map(escaped, masked(f"rxpipe: {error}").split("\n"))), file=sys.stderr)
         return FAILED
+    except OSError as error:  # a full disk, above all, behind standard output
+        what = str(error) if error.filename else f"standard output: {error.strerror}"
+        print(f"rxpipe: {escaped(masked(what))}", file=sys.stderr)
+        return _unheard()
     finally:
         gc.enable()
     return code
@@ -77,8 +83,8 @@ def _module(command: str) -> str:
     return f"rxpipe.cli.{command.replace('-', '_')}"
 
 
-def _reader_gone() -> int:
-    """Whoever read our output has gone, as `head` does; the interpreter must not try to flush it again."""
+def _unheard() -> int:
+    """Nobody takes our output any more, as behind `head` or on a full disk; the interpreter must not flush it again."""
     with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return FAILED

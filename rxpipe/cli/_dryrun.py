@@ -13,16 +13,17 @@ SHOWN = 40
 
 def told(found: DryRun) -> str:
     """A dry run in words: how much, how long, how dear, and the first tasks."""
+    from rxpipe.errors import counted
     from rxpipe.operators.tasks._words import rounded
     from rxpipe.tasks.report import money
 
     count = len(found.due)
     whys = [f"{number:,} {why}" for why in ("new", "changed", "open", "again") if (number := _count(found, why))]
-    lines = [f"{count:,} tasks would be done" + (f": {', '.join(whys)}" if whys else "")]
+    lines = [f"{counted(count, 'task')} would be done" + (f": {', '.join(whys)}" if whys else "")]
     if found.left:
         lines.append(f"{found.left:,} are over, and would be left as they are")
     if found.errors:
-        lines.append(f"{found.errors:,} records could not be made tasks")
+        lines.append(f"{counted(found.errors, 'record')} could not be made tasks")
     if found.seconds is None:
         lines.append("time: not known, no task is done yet")
     elif found.seconds_each is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +32,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     from rxpipe.cli import GRAPH_WRONG
-    from rxpipe.errors import GraphError
+    from rxpipe.cli._problems import tell
+    from rxpipe.errors import GraphError, counted
     from rxpipe.language.config import load
     from rxpipe.runtime.logs import configure
 
@@ -50,7 +50,7 @@ def execute(args: argparse.Namespace) -> int:
             problems[source] = error.problems
         if not args.json:
             for found in (*problems[source], *warnings[source]):
-                print(coloured(str(found)), file=sys.stderr)
+                tell(found)
             if good:
                 print(good)
     count = sum(map(len, problems.values()))
@@ -73,6 +73,8 @@ def _warnings(graph: Graph, sets: list[str]) -> Sequence[Problem]:
 
 
 def _good(source: str, graph: Graph, warnings: int) -> str:
+    from rxpipe.errors import counted
+
     steps = sum(len(stream) for stream in graph.streams.values())
     counts = [counted(len(graph.streams), "stream"), counted(steps, "step")]
     counts += [counted(len(graph.tests), "test")] * bool(graph.tests)
@@ -106,20 +108,3 @@ def _plain(found: Problem) -> dict[str, Any]:
         "message": found.message,
         **({"lint": lint} if lint else {}),
     }
-
-
-def coloured(problem: str) -> str:
-    """A problem for a terminal: place dimmed, caret in red; as it is for a pipe or with NO_COLOR."""
-    if not sys.stderr.isatty() or os.environ.get("NO_COLOR"):
-        return problem
-    head, *source = problem.split("\n")
-    place, space, message = head.partition(": ")
-    lines = [f"\x1b[2m{place}:\x1b[0m {message}" if space else head, *source]
-    if source:
-        lines[-1] = f"\x1b[31m{lines[-1]}\x1b[0m"
-    return "\n".join(lines)
-
-
-def counted(count: int, what: str) -> str:
-    """A number of things."""
-    return f"{count} {what}" if count == 1 else f"{count} {what}s"

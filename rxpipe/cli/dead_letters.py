@@ -162,6 +162,7 @@ def _replay(plan: Plan, settings: Settings, state: Path | None, chosen: Selectio
     import asyncio
 
     from rxpipe.cli.run import delivered
+    from rxpipe.errors import counted
     from rxpipe.runtime.asyncrun import AsyncRun
     from rxpipe.runtime.logs import configure
     from rxpipe.runtime.replay import keepers
@@ -178,6 +179,6 @@ def _replay(plan: Plan, settings: Settings, state: Path | None, chosen: Selectio
     replay = run.engine.replay
     if replay is not None:
         told = f"{replay.sent:,} entries sent again"
-        told += f", {run.status().errors:,} errors of theirs" if run.status().errors else ""
+        told += f", {counted(run.status().errors, 'error')} of theirs" if run.status().errors else ""
         print(told + (f"; {len(replay.kept):,} cannot be sent" if replay.kept else ""))
     return delivered(run)

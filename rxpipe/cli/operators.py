@@ -23,6 +23,7 @@ def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     from pathlib import Path
 
+    from rxpipe.cli.show import columns
     from rxpipe.errors import RxpipeError
     from rxpipe.registry import REACTIVE, registry
     from rxpipe.views import reference
@@ -33,10 +34,10 @@ def execute(args: argparse.Namespace) -> int:
             raise RxpipeError(msg)
         registry.load_folder(Path(folder))
     if args.name is None:
-        print(reference.listing_markdown() if args.markdown else reference.listing())
+        print(reference.listing_markdown() if args.markdown else reference.listing(columns()))
     elif args.name == REACTIVE.rstrip("."):
-        print(reference.reactive_listing())
+        print(reference.reactive_listing(columns()))
     else:
         operator = reference.find(args.name)
-        print(reference.markdown(operator) if args.markdown else reference.text(operator))
+        print(reference.markdown(operator) if args.markdown else reference.text(operator, columns()))
     return 0

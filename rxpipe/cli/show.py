@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 
 
@@ -35,16 +36,27 @@ def execute(args: argparse.Namespace) -> int:
 
         _print_code(text(plan))
     else:
-        print(as_json(plan) if args.json else show(plan, args.format))
+        print(as_json(plan) if args.json else show(plan, args.format, columns()))
     return 0
 
 
+def columns() -> int | None:
+    """How wide the terminal is that is printed to; None where there is none."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
 def _print_code(code: str) -> None:
-    """Print Python, coloured on a terminal."""
+    """Print Python; on a terminal in colours of its palette, which can be read on a dark ground and on a light one."""
     if not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
         print(code)
         return
     from rich.console import Console
-    from rich.syntax import Syntax
+    from rich.style import Style
+    from rich.syntax import ANSISyntaxTheme, Syntax
 
-    Console().print(Syntax(code, "python", background_color="default", word_wrap=True))
+    keyword = Style(color="cyan")
+    theme = ANSISyntaxTheme({
+        ("Comment",): Style(dim=True), ("Keyword",): keyword, ("Operator", "Word"): keyword,
+        ("Literal", "String"): Style(color="green"),
+    })  # fmt: skip
+    Console().print(Syntax(code, "python", theme=theme, background_color="default", word_wrap=True))

@@ -96,6 +96,7 @@ def store_path(given: str, sets: list[str], of: str | None) -> Path:
 
 def _changed(args: argparse.Namespace, tasks: Tasks) -> dict[str, Any]:
     """Do it, and say what was done."""
+    from rxpipe.errors import counted
     from rxpipe.tasks.store import OPEN
 
     if args.action == "pause":
@@ -104,12 +105,12 @@ def _changed(args: argparse.Namespace, tasks: Tasks) -> dict[str, Any]:
     if args.action == "resume":
         return {"told": "resumed" if tasks.resume() else "was not paused"}
     if args.action == "retry":
-        count, what = tasks.retry(args.key, args.kind), "tasks that failed are tried again"
+        count, what = tasks.retry(args.key, args.kind), "will be tried again"
     elif args.action == "requeue":
-        count, what = tasks.requeue(args.key, forget=args.forget), "tasks are done again"
+        count, what = tasks.requeue(args.key, forget=args.forget), "will be done again"
     else:
-        count, what = tasks.cancel(args.key, args.state or OPEN), "tasks cancelled"
-    return {"tasks": count, "told": f"{count:,} {what}"}
+        count, what = tasks.cancel(args.key, args.state or OPEN), "cancelled"
+    return {"tasks": count, "told": f"{counted(count, 'task')} {what}"}
 
 
 def _look(args: argparse.Namespace, tasks: Tasks) -> None:
@@ -135,17 +136,24 @@ def _look(args: argparse.Namespace, tasks: Tasks) -> None:
 
 
 def _list(args: argparse.Namespace, tasks: Tasks) -> None:
-    from itertools import islice
+    """A line for each task; what is no task, the heading and how many they are, stands on standard error."""
+    from rxpipe.errors import counted
 
-    count = 0
-    for task in islice(tasks.select(args.state, args.kind), args.limit):
-        count += 1
+    count, more = 0, False
+    for task in tasks.select(args.state, args.kind):
+        more = count == args.limit
+        if more:
+            break
         if args.json:
             _print_json(task)
         else:
+            if not count:
+                print(f"{'state':<9}  {'tries':>5}  {'cost':>9}  task", file=sys.stderr)
             print(_line(task))
+        count += 1
     if not args.json:
-        print(f"{count:,} tasks", file=sys.stderr)
+        sys.stdout.flush()
+        print(f"the first {count:,}; there are more" if more else counted(count, "task"), file=sys.stderr)
 
 
 def _line(task: dict[str, Any]) -> str:
@@ -154,7 +162,7 @@ def _line(task: dict[str, Any]) -> str:
 
     cost = money(task["cost"]) if task["cost"] else "-"
     why = f"{task['kind']}: {task['error']}" if task["kind"] else ""
-    text = f"{task['state']:<9}  {task['attempts']:>2}  {cost:>9}  {task['key']}"
+    text = f"{task['state']:<9}  {task['attempts']:>5}  {cost:>9}  {task['key']}"
     shown = "".join(char if char.isprintable() else " " for char in f"{text}  {shortened(why, WIDTH)}")
     return shown.rstrip()
 

@@ -40,8 +40,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def execute(args: argparse.Namespace) -> int:
     """Run the command; returns the exit code."""
     from rxpipe.cli import FAILED, GRAPH_WRONG
-    from rxpipe.cli.check import coloured, counted
-    from rxpipe.errors import GraphError
+    from rxpipe.cli._problems import tell
+    from rxpipe.errors import GraphError, counted
     from rxpipe.language import shipped
     from rxpipe.runtime.logs import configure
 
@@ -54,7 +54,7 @@ def execute(args: argparse.Namespace) -> int:
         except GraphError as error:
             problems += len(error.problems)
             for problem in error.problems:
-                print(coloured(str(problem)), file=sys.stderr)
+                tell(problem)
     if args.junit is not None:
         _write(args.junit, outcomes)
     every = [outcome for found in outcomes.values() for outcome in found]

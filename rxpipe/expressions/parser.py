@@ -21,6 +21,7 @@ from __future__ import annotations
 import ast
 import io
 import math
+import re
 import tokenize
 import warnings
 from collections.abc import Callable
@@ -40,6 +41,7 @@ _INTEGER_LIMIT = 2**64
 CUT = "; in YAML a comma ends what is not quoted within {} and []"
 """What a call without its end was cut off by, most times."""
 
+_WORD = re.compile(r"\s*(\w+|[^\w\s]+)")
 _OTHER_OPERATORS = {"&": "and", "|": "or", "=": "==", "!": "not"}
 
 
@@ -139,6 +141,9 @@ def _tree(text: str) -> ast.expr:
             "==" if "'=='" in error.msg else next((new for old, new in _OTHER_OPERATORS.items() if old in text), None)
         )
         reason = "invalid escape in a text; write r'...'" if "escape" in error.msg else error.msg.partition(". ")[0]
+        if reason == "invalid syntax":
+            word = _WORD.match(text, column)
+            reason = f"{word[1]!r} where it cannot stand" if word else "its end where something must follow"
         msg = f"an expression must be valid syntax; got {reason}{CUT if _cut_off(text) else ''}"
         raise ExpressionError(msg, text=text, column=column, guess=guess) from error
     except (ValueError, MemoryError, RecursionError) as error:

@@ -10,6 +10,7 @@ from rxpipe.errors import did_you_mean, listed, nearest
 from rxpipe.expressions.known import KnownFields
 from rxpipe.faults.retrying import OnError
 from rxpipe.graph import FROM, StepSpec
+from rxpipe.language.checkbuild import refusals
 from rxpipe.language.checkinputs import Found, StepInputs
 from rxpipe.language.checkparameters import Note, StepParameters
 from rxpipe.language.edges import Bindings, emitted, fits, type_name, union
@@ -81,6 +82,9 @@ class StepChecker:
                 out = self.fields.behind(found.operator, parameters, known if index > 0 else None, found.streams)
                 for problem in out.problems:
                     given.note(problem)
+                if parameters is not None and not given.filled.unset and not self._wrong(name, index):
+                    for problem in refusals(found.operator, found.streams, parameters, behind=index > 0):
+                        given.note(problem)
                 known = KnownFields(out.names)
                 beside = out.outputs.items()
                 self.fields.streams |= {f"{name}.{output}": KnownFields(of.names) for output, of in beside}
@@ -192,7 +196,7 @@ class StepChecker:
         note: Note,
     ) -> Any:
         """Check what flows between the steps inside a step; the type of what flows out of it."""
-        for key in (name for name, hint in operator.hints.items() if "steps" in getattr(hint, "__metadata__", ())):
+        for key in operator.nesting:
             if key not in parameters:
                 return Any  # something is wrong with them
             for number, step in enumerate(parameters[key]):
@@ -204,6 +208,10 @@ class StepChecker:
                     note(message, spec.places.at((key, number)))
                 flowing = emits = emitted(step.operator.emits, bindings)
         return emits
+
+    def _wrong(self, stream: str, index: int) -> bool:
+        """Whether there is a problem of a step."""
+        return any((found.stream, found.step) == (stream, index) for found in self.checker.problems)
 
 
 def _path_of(parameters: Mapping[str, Any], target: str) -> Path:

@@ -104,16 +104,9 @@ def _operator(spec: StepSpec, where: str) -> Any:
         if operator is not None and value is not None and not isinstance(value, Mapping):
             if name == operator.variadic_input and isinstance(value, list):
                 return {spec.operator: value}
-            if operator.variadic_input is None and not isinstance(value, list) and _binds(operator, name, value):
+            if operator.variadic_input is None and not isinstance(value, list) and name == operator.unnamed:
                 return {spec.operator: value}
     return {spec.operator: parameters}
-
-
-def _binds(operator: Any, name: str, value: Any) -> bool:
-    try:
-        return bool(operator.bind([value], {}) == {name: value})
-    except RxpipeError:
-        return False
 
 
 def _streams(streams: Mapping[str, list[Any]]) -> yaml.Node:

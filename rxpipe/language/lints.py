@@ -34,9 +34,10 @@ class Warned(Problem, frozen=True):
         parts = (str(self.place or ""), self.where, f"{self.message} ({self.lint})")
         return ": ".join(part for part in parts if part)
 
-    def __str__(self) -> str:
-        told = f"{self.where}: warning: {self.message} ({self.lint})"
-        return Problem(told.removeprefix(": "), self.place).__str__()
+    def told(self, columns: int | None = None) -> str:
+        """The warning, told as a problem is."""
+        message = f"{self.where}: warning: {self.message} ({self.lint})"
+        return Problem(message.removeprefix(": "), self.place).told(columns)
 
 
 def lint(plan: Plan) -> list[Warned]:

@@ -69,6 +69,7 @@ class Flows:
     """
 
     def __init__(self, plan: Plan) -> None:
+        self._streams = tuple(plan.streams)
         self.inflows: dict[str, Inflow] = {}
         self.paths: list[Path] = []
         self._origins: dict[str, dict[Origin, None]] = {ERRORS: {}}  # dicts keep an order, and sets do not
@@ -86,7 +87,7 @@ class Flows:
             for read in reads_of(step):
                 origins = origins | self._origins.get(read, {})
             inflow = self._joined(step, inflow)
-            self.inflows[step.name] = inflow
+            self.inflows[step.name] = Inflow(inflow.element, inflow.disorder, self._streams)
             origins, disorder = self._through(step, inflow, origins)
             inflow = Inflow(step.emits, disorder)
             for output, element in step.outputs.items():

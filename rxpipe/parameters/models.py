@@ -26,7 +26,6 @@ from rxpipe.errors import (
     FunctionError,
     ParameterError,
     ParameterProblem,
-    UnitError,
     described,
     did_you_mean,
     nearest,
@@ -120,12 +119,20 @@ def _name(field: str) -> str:
     return field.removeprefix(_PREFIX)
 
 
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+"""What pydantic calls an unknown key of a mapping, and of a dataclass."""
+
+
 def _problems(
     operator: str, model: type[BaseModel], values: Mapping[str, Any], error: ValidationError
 ) -> list[ParameterProblem]:
     found: dict[tuple[str | int, ...], ParameterProblem] = {}
     other_forms: set[tuple[str | int, ...]] = set()
-    for detail in error.errors(include_url=False):
+    missing: dict[tuple[str | int, ...], list[str]] = {}
+    details = error.errors(include_url=False)
+    unknown = [_inside(values, detail["loc"])[0] for detail in details if detail["type"] in _UNKNOWN]
+    meant = {(*path[:-1], _meant(model, path)) for path in unknown}
+    for detail in details:
         kind = detail["type"]
         path, value = _inside(values, detail["loc"])
         cause = detail.get("ctx", {}).get("error")
@@ -134,21 +141,18 @@ def _problems(
             continue
         column = 0
         on_name = False
-        if kind in ("extra_forbidden", "unexpected_keyword_argument"):  # of a mapping, of a dataclass
+        if kind in _UNKNOWN:
             message = _unknown(operator, model, path)
             on_name = True
         elif kind == "missing":
-            missing = [str(part) for part in detail["loc"][len(path) :]]
-            message = f"parameter {'.'.join(missing)!r} is missing"
+            name = ".".join(_name(str(part)) for part in detail["loc"][len(path) :])
+            if (*path, name) in meant:  # it is there, misspelt, and that is told
+                continue
+            message = _missing(missing.setdefault(path, []), name)
         else:
             if isinstance(cause, ExpressionError | FunctionError):
                 column = cause.column
-            if isinstance(cause, UnitError | ExpressionError | ValueError):
-                message = str(cause)
-            else:
-                message = f"{must_be(detail['msg'])}; got {described(value)}"
-                if kind == "list_type" and isinstance(value, str):
-                    message += f"; a list of one is written [{described(value)}]"
+            message = str(cause) if isinstance(cause, ValueError) else _ill_typed(kind, detail["msg"], value)
         if path in found and not on_name and kind != "missing":
             message = f"{found[path].message.split('; got ')[0]}, or {message}"
         found[path] = ParameterProblem(path, message, column, on_name)
@@ -158,16 +162,42 @@ def _problems(
     return [problem for path, problem in found.items() if path not in other_forms & within]
 
 
+def _ill_typed(kind: str, told: str, value: Any) -> str:
+    """What to say of a value of another type."""
+    message = f"{must_be(told)}; got {described(value)}"
+    return (
+        f"{message}; a list of one is written [{described(value)}]"
+        if kind == "list_type" and isinstance(value, str)
+        else message
+    )
+
+
+def _missing(names: list[str], name: str) -> str:
+    """What to say of one more parameter that is missing at a place."""
+    names.append(repr(name))
+    return f"parameter {name!r} is missing" if len(names) == 1 else f"parameters {' and '.join(names)} are missing"
+
+
 def _unknown(operator: str, model: type[BaseModel], path: tuple[str | int, ...]) -> str:
     """What to say of a key that is none."""
     name = str(path[-1]) if path else "?"
-    names, takes = [_name(field) for field in model.model_fields], f"{operator!r} takes"
-    if len(path) > 1:
-        names, takes = _keys_at(model.model_fields[_PREFIX + str(path[0])].annotation, path[1:-1]), "there are"
-    guess = nearest(name, names)
+    guess = _meant(model, path)
     if guess is not None:
         return f"unknown parameter {name!r}{did_you_mean(guess)}"
-    return f"unknown parameter {name!r}; {takes} {', '.join(map(repr, names)) or 'no parameters'}"
+    takes = f"{operator!r} takes" if len(path) <= 1 else "there are"
+    return f"unknown parameter {name!r}; {takes} {', '.join(map(repr, _names(model, path))) or 'no parameters'}"
+
+
+def _meant(model: type[BaseModel], path: tuple[str | int, ...]) -> str | None:
+    """The key that is most like one that is none."""
+    return nearest(str(path[-1]), _names(model, path)) if path else None
+
+
+def _names(model: type[BaseModel], path: tuple[str | int, ...]) -> list[str]:
+    """The keys that there are at a place."""
+    if len(path) > 1:
+        return _keys_at(model.model_fields[_PREFIX + str(path[0])].annotation, path[1:-1])
+    return [_name(field) for field in model.model_fields]
 
 
 def _keys_at(form: Any, path: tuple[str | int, ...]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from rxpipe.elements import ErrorRecord, as_dict
+from rxpipe.errors import counted
 from rxpipe.language.hidden import masked
 from rxpipe.runtime.checkpoint import PAUSES
 from rxpipe.runtime.meter import Meter, blame
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 LONG_CHECKPOINT = 10.0
 """Seconds after which a checkpoint that waits makes the run degraded."""
+
+RATE_SPAN = 0.5
+"""Seconds that a rate is taken over at least; shorter spans give noise. Until they have passed there is none."""
 
 
 class StepStatus(msgspec.Struct, frozen=True):
@@ -50,7 +54,10 @@ class StreamStatus(msgspec.Struct, frozen=True):
 
 
 class Backlog(msgspec.Struct, frozen=True):
-    """Data that was there before the run began to read: bytes known and read, and when it will be read."""
+    """Data that was there before the run began to read: bytes known and read, and when it will be read.
+
+    There is neither speed nor end (0 and None) until half a second has shown what they are.
+    """
 
     read_bytes: float
     known_bytes: float
@@ -109,6 +116,11 @@ class RunStatus(msgspec.Struct, frozen=True):
     checkpoint_time: float | None = None
     state_bytes: int = 0
 
+    @property
+    def rated(self) -> bool:
+        """Whether rates are told: there are none of a run that has just begun, and none of one that is over."""
+        return self.state not in ("new", "done", "failed", "stopped") and self.now - self.started >= RATE_SPAN
+
     def as_dict(self) -> dict[str, Any]:
         """The status as plain data."""
         made = msgspec.structs.asdict(self)
@@ -119,18 +131,21 @@ class RunStatus(msgspec.Struct, frozen=True):
         return made
 
     def __repr__(self) -> str:
-        return f"<RunStatus of {self.graph!r}: {self.state}, {self.records:,} records, {self.errors:,} errors>"
+        counts = f"{counted(self.records, 'record')}, {counted(self.errors, 'error')}"
+        return f"<RunStatus of {self.graph!r}: {self.state}, {counts}>"
 
     def __str__(self) -> str:
         """A line for the run and one for each stream."""
         lines = [
-            f"{self.graph}: {self.state}, {self.errors:,} errors" + (f"; {self.degraded}" if self.degraded else "")
+            f"{self.graph}: {self.state}, {counted(self.errors, 'error')}"
+            + (f"; {self.degraded}" if self.degraded else "")
         ]
         width = max(map(len, self.streams), default=0)
         for name, stream in self.streams.items():
-            line = f"  {name:{width}}  {stream.records:>12,} records  {stream.records_per_second:>10,.0f}/s"
+            line = f"  {name:{width}}  {stream.records:>12,} records"
+            line += f"  {stream.records_per_second:>10,.0f}/s" if self.rated else ""
             line += f"  {stream.lag_bytes:,.0f} bytes behind" if stream.lag_bytes else ""
-            lines.append(line + (f"  {stream.errors:,} errors" if stream.errors else ""))
+            lines.append(line + (f"  {counted(stream.errors, 'error')}" if stream.errors else ""))
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
@@ -155,7 +170,7 @@ class _Rate:
 
     def at(self, count: float, now: float) -> float:
         elapsed = now - self._time
-        if elapsed >= 0.5:  # shorter spans give noise
+        if elapsed >= RATE_SPAN:
             self._rate = max(0.0, count - self._count) / elapsed
             self._time, self._count = now, count
         return self._rate
@@ -292,7 +307,7 @@ class Monitor:
         read = sum(_gauges(self._engine.contexts, "read_bytes"))
         if known - read < LEAST_BACKLOG:
             return None
-        speed = self._read_rate.at(read, now) or read / max(1e-9, now - self._started)
+        speed = self._read_rate.at(read, now)
         return Backlog(read, known, speed, (known - read) / speed if speed > 0 else None)
 
 

@@ -129,7 +129,7 @@ def markdown(found: Report, title: str) -> str:
     if found.seconds is not None:
         times = msgspec.structs.asdict(found.seconds)
         rows = [(name, f"{value:,.3g} s") for name, value in times.items()]
-        parts += ["## Time of a task", _table(("", "Seconds"), rows)]
+        parts += ["## Time of a task", _table(("", "Time"), rows)]
     if found.reasons:
         failed = [(one.kind, f"{one.tasks:,}", one.error) for one in found.reasons]
         parts += ["## Why tasks failed", _table(("Reason", "Tasks", "For example"), failed)]

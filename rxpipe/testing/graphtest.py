@@ -15,7 +15,7 @@ from typing import Any
 
 from rxpipe.context import Change
 from rxpipe.elements import ErrorRecord
-from rxpipe.errors import GraphError, Place, RxpipeError
+from rxpipe.errors import GraphError, Place, RxpipeError, counted
 from rxpipe.graph import ERRORS, Graph
 from rxpipe.language.plan import Plan
 from rxpipe.testing.cases import Case, Expectation, Jump, Kill
@@ -131,7 +131,7 @@ class _Trial:
         found = [failure for expectation in self.case.expected if (failure := self._compare(expectation)) is not None]
         if found and self.errors and not any(expectation.stream == ERRORS for expectation in self.case.expected):
             told = "\n".join(self.errors[:5])
-            found.append(Failure(f"the run had {len(self.errors)} errors, which may be why", None, told))
+            found.append(Failure(f"the run had {counted(len(self.errors), 'error')}, which may be why", None, told))
         return failed + found
 
     def _run(self) -> None:
@@ -262,5 +262,5 @@ class _Trial:
         drawn = draw(expected, got, same)
         if not drawn:
             return None
-        message = f"{expectation.stream}: {what} differ; expected {len(expected)}, got {len(got)}"
-        return Failure(message, expectation.place, drawn)
+        counts = f"; expected {len(expected)}, got {len(got)}" if len(expected) != len(got) else ""
+        return Failure(f"{expectation.stream}: {what} differ{counts}", expectation.place, drawn)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from rxpipe.errors import RxpipeError
+from rxpipe.errors import RxpipeError, counted
 from rxpipe.graph import Graph
 from rxpipe.views.show import show
 
@@ -58,7 +58,7 @@ def table_html(name: str, rows: Sequence[dict[str, Any]], most: int = ROWS) -> s
 def status_html(status: RunStatus) -> str:
     """What a run does: the streams, and, to be opened, the steps, the files and the last errors."""
     passed = f"{max(0.0, status.now - status.started):,.1f} s"
-    errors = f', <span class="bad">{status.errors:,} errors</span>' if status.errors else ", no errors"
+    errors = f', <span class="bad">{counted(status.errors, "error")}</span>' if status.errors else ", no errors"
     head = f'<b>{escape(status.graph)}</b>: {escape(status.state)} <span class="note">after {passed}</span>{errors}'
     if status.degraded:
         head += f'<br><span class="bad">{escape(status.degraded)}</span>'
@@ -66,7 +66,7 @@ def status_html(status: RunStatus) -> str:
         {
             "stream": name,
             "records": stream.records,
-            "records/s": round(stream.records_per_second),
+            **({"records/s": round(stream.records_per_second)} if status.rated else {}),
             "lag (bytes)": int(stream.lag_bytes),
             "errors": stream.errors,
         }

@@ -17,6 +17,7 @@ from rxpipe.language.edges import type_name
 from rxpipe.language.guesses import unknown_operator
 from rxpipe.operator import Operator, marked
 from rxpipe.registry import registry
+from rxpipe.views.filled import filled
 
 _HEADING = re.compile(r"^([A-Z][A-Za-z -]*):(?:\s+(.*))?$")
 _STARS: dict[Any, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
@@ -92,23 +93,23 @@ def parse(doc: str) -> Documentation:
     return Documentation(summary.replace("\n", " "), body.strip("\n"), found, sections)
 
 
-def listing() -> str:
-    """All operators by family, one line each."""
+def listing(columns: int | None = None) -> str:
+    """All operators by family, one line each, which ends where a terminal does."""
     families = by_family()
     width = max((len(operator.name) for operators in families.values() for operator in operators), default=0)
     lines = []
     for name, operators in families.items():
-        lines += [name, *(f"  {operator.name:{width}}  {_first_line(operator.summary)}" for operator in operators), ""]
+        lines += [name, *(_first_line(operator, width, columns) for operator in operators), ""]
     lines += [f"could not be loaded: {where}: {reason}" for where, reason in registry.failures().items()]
     return "\n".join(lines).rstrip("\n")
 
 
-def reactive_listing() -> str:
+def reactive_listing(columns: int | None = None) -> str:
     """The operators of reactivex that a graph can name, one line each, and why it cannot name the others."""
     offered = [found for name in registry.reactive_names() if (found := registry.get(name)) is not None]
     refused = registry.reactive_refusals()
     width = max(map(len, [*(operator.name for operator in offered), *refused]))
-    lines = ["rx", *(f"  {operator.name:{width}}  {_first_line(operator.summary)}" for operator in offered)]
+    lines = ["rx", *(_first_line(operator, width, columns) for operator in offered)]
     return "\n".join([*lines, "", "not in a graph", *(f"  {name:{width}}  {why}" for name, why in refused.items())])
 
 
@@ -198,19 +199,19 @@ def kind(operator: Operator, name: str) -> str:
     return text.removesuffix(" | None") if parameter.default is None else text
 
 
-def text(operator: Operator) -> str:
-    """One operator's reference for a terminal."""
+def text(operator: Operator, columns: int | None = None) -> str:
+    """One operator's reference for a terminal, filled to its width if that is given."""
     documentation = parse(operator.doc)
-    lines = [f"{operator.name} ({family(operator)}): {edge(operator)}", "", *_indented(documentation.summary)]
+    lines = [f"{operator.name} ({family(operator)}): {edge(operator)}", "", *filled(documentation.summary, columns)]
     if documentation.body:
-        lines += ["", *_indented(documentation.body)]
+        lines += ["", *filled(documentation.body, columns)]
     if len(operator.signature.parameters) > len(operator.inputs[:1]):
         lines += ["", "Parameters:"]
     for name, kind, default, description in parameters(operator, documentation):
         lines.append(f"    {name}: {kind}{f' = {default}' if default else ''}")
-        lines += [f"        {line}" for line in description.split("\n") if line]
+        lines += filled(description, columns, 8) if description else []
     for heading, section in documentation.sections.items():
-        lines += ["", f"{heading}:", *_indented(section)]
+        lines += ["", f"{heading}:", *filled(section, columns)]
     lines += ["", f"Defined at {operator.where}"]
     return "\n".join(lines)
 
@@ -279,10 +280,6 @@ def _dedented(lines: list[str]) -> str:
     return inspect.cleandoc("\n" + "\n".join(lines)).strip("\n")
 
 
-def _indented(block: str) -> list[str]:
-    return [f"    {line}" if line else "" for line in block.split("\n")]
-
-
 def _with_fences(body: str) -> str:
     """The body with its indented blocks, which are marble diagrams, in fences."""
     parts = []
@@ -302,5 +299,6 @@ def _hashable(value: Any) -> bool:
     return value is None or isinstance(value, bool)
 
 
-def _first_line(summary: str, width: int = 90) -> str:
-    return shortened(summary, width)
+def _first_line(operator: Operator, width: int, columns: int | None) -> str:
+    line = f"  {operator.name:{width}}  {operator.summary}"
+    return line if columns is None else shortened(line, columns)

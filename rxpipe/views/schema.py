@@ -212,7 +212,7 @@ def _definitions(operator: Operator) -> Schema:
             parameters[name] = {**(_STREAMS if name == operator.variadic_input else _STREAM)}
         elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
             continue
-        elif "steps" in getattr(operator.hints[name], "__metadata__", ()):
+        elif name in operator.nesting:
             parameters[name] = {"type": "array", "items": _STEP, "minItems": 1}
         else:
             parameters[name] = _place(made["properties"][name])

@@ -6,17 +6,18 @@ Parameters are shown as written, secrets hidden.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
 
 from rxpipe.errors import RxpipeError, escaped
-from rxpipe.graph import ERRORS, FROM, StepSpec, as_spec
+from rxpipe.graph import ERRORS, StepSpec, as_spec
 from rxpipe.language.configstep import ON_ERROR
 from rxpipe.language.edges import type_name
 from rxpipe.language.paths import Path, paths
 from rxpipe.language.plan import Plan, PlannedStep, PlannedStream, by_type, reads_of
 from rxpipe.operator import steps_in
+from rxpipe.views.detail import LEAST, WIDTH, detail
 
 Format = Literal["text", "mermaid", "dot", "svg"]
 
@@ -57,18 +58,19 @@ class Drawing:
     arrows: list[Arrow]
 
 
-def show(plan: Plan, form: Format = "text") -> str:
+def show(plan: Plan, form: Format = "text", columns: int | None = None) -> str:
     """Draw a plan.
 
     Args:
         plan: The checked graph.
         form: `text` (a tree), `mermaid`, `dot` or `svg`.
+        columns: How wide the terminal is that the tree is for; None where it is for none.
 
     Raises:
         RxpipeError: There is no such form.
     """
     if form == "text":
-        return tree(plan)
+        return tree(plan, columns)
     if form == "mermaid":
         return mermaid(drawing(plan))
     if form == "dot":
@@ -81,12 +83,24 @@ def show(plan: Plan, form: Format = "text") -> str:
     raise RxpipeError(msg)
 
 
-def tree(plan: Plan) -> str:
-    """The streams with their steps, what each emits, and who reads the stream."""
+def tree(plan: Plan, columns: int | None = None) -> str:
+    """The streams with their steps, what each emits, and who reads the stream; parameters take the room there is."""
     graph = plan.graph
+    steps = [
+        (spec.operator, type_name(step.emits))
+        for stream in plan.streams.values()
+        for spec, step in zip(graph.streams[stream.name], stream.steps, strict=True)
+    ]
+    taken = (
+        len("├─ ")
+        + len("  ")
+        + len("  -> ")
+        + sum(max(map(len, texts), default=0) for texts in zip(*steps, strict=True))
+    )
+    width = WIDTH if columns is None else max(LEAST, columns - taken)
     lines = [graph.name + (f": {escaped(graph.description)}" if graph.description else "")]
     rows = [
-        (spec.operator, _detail(spec, step))
+        (spec.operator, detail(spec, step, width))
         for stream in plan.streams.values()
         for spec, step in zip(graph.streams[stream.name], stream.steps, strict=True)
     ]
@@ -98,10 +112,10 @@ def tree(plan: Plan) -> str:
         for index, step in enumerate(stream.steps):
             spec = graph.streams[stream.name][index]
             corner = "└─" if index == last and not (stream.readers or stream.output_readers) else "├─"
-            detail = _detail(spec, step)
-            lines.append(f"{corner} {spec.operator:{names}}  {detail:{details}}  -> {type_name(step.emits)}".rstrip())
+            shown = detail(spec, step, width)
+            lines.append(f"{corner} {spec.operator:{names}}  {shown:{details}}  -> {type_name(step.emits)}".rstrip())
             bar = "  " if corner == "└─" else "│ "
-            lines += [f"{bar}   {inner.operator}  {_detail(inner)}".rstrip() for inner in _inner(step)]
+            lines += [f"{bar}   {inner.operator}  {detail(inner, None, width)}".rstrip() for inner in _inner(step)]
         read = {"": stream.readers} if stream.readers else {}
         read |= {f".{output} ": readers for output, readers in stream.output_readers.items()}
         for output, readers in read.items():
@@ -188,7 +202,7 @@ def _stream_boxes(
             waiting.append(ends[step.reads])
             continue
         guarantee = ", ".join(guarantees.get(step.name, ()))
-        box = Box(stream.name, index, spec.operator, _detail(spec, step), guarantee, _kind(step, index))
+        box = Box(stream.name, index, spec.operator, detail(spec, step), guarantee, _kind(step, index))
         if index and boxes:
             arrows.append(Arrow(boxes[-1], box, type_name(step.accepts)))
         arrows += [Arrow(start, box, label) for start, label in waiting]
@@ -244,43 +258,6 @@ def _kind(step: PlannedStep, index: int) -> Literal["source", "step", "sink"]:
     if step.operator.is_source:
         return "source"
     return "sink" if step.operator.family == "sinks" else "step"
-
-
-def _detail(spec: StepSpec, step: PlannedStep | None = None, width: int = 48) -> str:
-    """A step's parameters and what it does about errors, as written, on one line, the former shortened."""
-    handling = [] if spec.on_error is None else [f"{ON_ERROR}: {_value(spec.on_error)}"]
-    return "; ".join([*filter(None, [_parameters(spec, step, width)]), *handling])
-
-
-def _parameters(spec: StepSpec, step: PlannedStep | None, width: int) -> str:
-    """A step's parameters; of the steps inside it the names."""
-    if spec.function is not None or not spec.parameters:
-        return ""
-    inside = {} if step is None else {key: steps_in(value) for key, value in step.parameters.items()}
-    parameters = {
-        key: " > ".join(inner.operator.name for inner in inside[key]) if inside.get(key) else value
-        for key, value in spec.parameters.items()
-    }
-    if spec.operator == FROM:
-        text = _value(parameters.get("stream"))
-    elif len(parameters) == 1:
-        name, value = next(iter(parameters.items()))
-        text = _value(value) if not isinstance(value, dict) else f"{name}: {_value(value)}"
-    else:
-        text = ", ".join(f"{name}: {_value(value)}" for name, value in parameters.items())
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{name}: {_value(item)}" for name, item in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
-    if isinstance(value, str):
-        return escaped(" ".join(value.split()))
-    if value is None or isinstance(value, bool):
-        return orjson.dumps(value).decode()
-    return repr(value) if isinstance(value, int | float) else by_type(value)
 
 
 def _mermaid(text: str) -> str:

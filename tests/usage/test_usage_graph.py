@@ -173,6 +173,16 @@ def test_a_wrong_price_refuses_the_file(graph: Graph, tmp_path: Path, price: Any
         cold(graph, tmp_path, prices=str(prices))
 
 
+@pytest.mark.parametrize("price", [{"input": 3}, {"output": 3}, {"cache_read": 3}, {}])
+def test_a_price_that_says_half_is_none(graph: Graph, tmp_path: Path, price: dict[str, int]) -> None:
+    """The tokens count all the same, and the model is named."""
+    write(tmp_path, [("projects/p/s.jsonl", [line(model="acme-9b")])])
+    (tmp_path / "prices.json").write_text(json.dumps({"prices": [{"model": "acme-9b", **price}]}))
+    got = cold(graph, tmp_path, prices=str(tmp_path / "prices.json"))
+    assert (got["totals"]["output_tokens"], got["totals"]["cost"]) == (50, 0)
+    assert (got["unreadable"], got["unknown_models"]) == (0, ["acme-9b"])
+
+
 def test_nothing_is_zero(graph: Graph, tmp_path: Path) -> None:
     assert cold(graph, tmp_path) == count([tmp_path])
 
@@ -185,6 +195,18 @@ def test_several_folders_and_one_named_twice(graph: Graph, tmp_path: Path) -> No
     got = cold(graph, tmp_path, paths=[str(folder) for folder in folders])
     assert got == close(count(folders))
     assert got["totals"]["output_tokens"] == 100
+
+
+def test_a_log_whose_name_is_no_unicode(graph: Graph, tmp_path: Path) -> None:
+    """It is remembered over restarts like any other, and what it brought is taken back when it goes."""
+    state, folder = tmp_path / "state.sqlite", tmp_path / "projects" / "p"
+    lines = [line("a"), line("b", usage={"output_tokens": 1000}), line(None)]
+    write(tmp_path, [("projects/p/s.jsonl", [line("a"), line("b")])])
+    odd = Path(os.fsdecode(os.fsencode(folder) + b"/\xff.jsonl"))
+    odd.write_bytes(b"".join(lines))
+    for change in (lambda: None, lambda: odd.write_bytes(b"".join([*lines, line("c")])), odd.unlink):
+        change()
+        assert cold(graph, tmp_path, state=state)["totals"] == close(count([tmp_path]))["totals"]
 
 
 def test_paths_as_a_comma_list(tmp_path: Path) -> None:

@@ -136,6 +136,16 @@ def test_what_came_before_the_first_retractable_batch_stays(restart: bool) -> No
     assert run.rows == reference([{"k": "a", "n": n} for n in (5, 7)] + [{"k": "b", "n": 1}])
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_nan_among_first_and_last_is_taken_back(restart: bool) -> None:
+    columns = {"earliest": "first(n)", "latest": "last(n)"}
+    run = Run(**columns).feed({"n": math.nan}, {"n": 2.0}, {"n": math.nan}, retractable=True)
+    if restart:
+        run = Run(run.context.checkpoint(), **columns)
+    run.feed(retracted=[{"n": math.nan}, {"n": math.nan}], retractable=True)
+    assert (run.rows, run.context.errors) == ([{"earliest": 2.0, "latest": 2.0}], [])
+
+
 @pytest.mark.parametrize("values", [*permutations([math.nan, 1.0, 2.0])])
 @pytest.mark.parametrize("retractable", [False, True])
 def test_nan_is_neither_least_nor_largest(values: tuple[float, ...], retractable: bool) -> None:

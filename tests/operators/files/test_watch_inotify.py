@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import shutil
 import threading
 from collections.abc import AsyncIterator, Callable
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -23,6 +25,7 @@ from rxpipe.errors import RunError
 from rxpipe.operators.files import _notify
 from rxpipe.operators.files._notify import Inotify, NotifyError
 from rxpipe.operators.files._scan import Scanner
+from rxpipe.operators.files._ticker import Ticker
 from rxpipe.operators.files.read_lines import read_lines
 from rxpipe.operators.files.watch import watch
 
@@ -323,7 +326,7 @@ def test_lost_notifications_lead_to_a_scan_at_once(tmp_path: Path) -> None:
 
 
 def test_the_overflow_of_the_queue_is_recognised(tmp_path: Path) -> None:
-    calls: list[tuple[set[str], bool]] = []
+    calls: list[tuple[AbstractSet[str], bool]] = []
     notify = Inotify(lambda call: None, lambda paths, lost: calls.append((paths, lost)))
     notify._read.append(_notify._HEADER.pack(-1, _notify._IN_Q_OVERFLOW, 0, 0))
     notify._deliver()
@@ -393,79 +396,89 @@ def test_a_running_loop_waits_itself(tmp_path: Path) -> None:
 
 
 class Loop:
-    """The part of a loop that waits for notifications, with a clock of its own."""
+    """The part of a loop that waits for descriptors, with a clock of its own."""
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.readers: dict[int, Any] = {}
-        self.timers: list[tuple[float, Any]] = []
+        self.readers: dict[int, Callable[[], None]] = {}
 
     def time(self) -> float:
         return self.now
 
-    def add_reader(self, fd: int, call: Any) -> None:
+    def add_reader(self, fd: int, call: Callable[[], None]) -> None:
         self.readers[fd] = call
 
     def remove_reader(self, fd: int) -> None:
         self.readers.pop(fd, None)
 
-    def call_at(self, due: float, call: Any) -> Timer:
-        self.timers.append((due, call))
-        return Timer(self)
-
-    def ring(self) -> None:
-        self.now, call = self.timers.pop()
-        call()
-
-
-class Timer:
-    """The timer set last."""
-
-    def __init__(self, loop: Loop) -> None:
-        self.loop = loop
-
-    def cancel(self) -> None:
-        self.loop.timers.clear()
+    def wait(self, fd: int) -> None:
+        """Until there is something to read, and have it read."""
+        assert select.select([fd], [], [], DEADLINE)[0]
+        self.readers[fd]()
 
 
 def test_what_comes_within_a_rest_is_taken_together(tmp_path: Path) -> None:
-    loop, calls = Loop(), list[set[str]]()
-    notify = Inotify(lambda call: call(), lambda paths, lost: calls.append(paths), 0.5, loop)  # type: ignore[arg-type]  # as much of a loop as is used
+    loop, calls = Loop(), list[AbstractSet[str]]()
+    notify = Inotify(lambda call: call(), lambda paths, lost: calls.append(paths), 0.01, loop)  # type: ignore[arg-type]  # as much of a loop as is used
     notify.add(str(tmp_path))
+    (tick,) = loop.readers.keys() - {notify._fd}
     append(tmp_path / "a")
-    loop.readers[notify._fd]()
+    loop.wait(notify._fd)
     assert calls == [{str(tmp_path / "a")}]
-    loop.now = 0.2
+    loop.now = 0.004
     append(tmp_path / "a")
     append(tmp_path / "b")
-    loop.readers[notify._fd]()
-    assert (len(calls), loop.readers, [due for due, _ in loop.timers]) == (1, {}, [0.5])
-    loop.ring()
+    loop.wait(notify._fd)
+    assert (len(calls), [*loop.readers]) == (1, [tick])
+    loop.wait(tick)
     assert calls[1:] == [{str(tmp_path / "a"), str(tmp_path / "b")}]
-    append(tmp_path / "a")  # as long as there is something in each rest, the timer goes on
-    loop.ring()
-    assert (calls.pop(), loop.now, loop.readers, len(loop.timers)) == ({str(tmp_path / "a")}, 1.0, {}, 1)
-    loop.ring()
-    assert (len(calls), loop.timers, [*loop.readers]) == (2, [], [notify._fd])
+    append(tmp_path / "a")  # as long as there is something in each rest, ticks alone have it taken
+    loop.wait(tick)
+    assert (calls.pop(), [*loop.readers]) == ({str(tmp_path / "a")}, [tick])
+    loop.wait(tick)
+    assert (len(calls), [*loop.readers]) == (2, [tick, notify._fd])
     loop.now = 2.2
     append(tmp_path / "c")
-    loop.readers[notify._fd]()
-    assert (calls[2:], loop.timers) == ([{str(tmp_path / "c")}], [])
+    loop.wait(notify._fd)
+    assert (calls[2:], [*loop.readers]) == ([{str(tmp_path / "c")}], [tick, notify._fd])
     notify.close()
     assert loop.readers == {}
 
 
-def test_in_a_short_rest_no_timer_takes_hints_alone(tmp_path: Path) -> None:
-    loop, calls = Loop(), list[set[str]]()
-    notify = Inotify(lambda call: call(), lambda paths, lost: calls.append(paths), 0.0005, loop)  # type: ignore[arg-type]  # as much of a loop as is used
-    notify.add(str(tmp_path))
-    for name in "ab":
-        append(tmp_path / name)
-        loop.readers[notify._fd]()
-    assert (len(calls), loop.readers) == (1, {})
-    loop.ring()
-    assert (calls[1], loop.timers, [*loop.readers]) == ({str(tmp_path / "b")}, [], [notify._fd])
+def test_the_same_hints_are_of_another_path_once_that_changed(tmp_path: Path) -> None:
+    calls: list[AbstractSet[str]] = []
+    notify = Inotify(lambda call: call(), lambda paths, lost: calls.append(paths), loop=Loop())  # type: ignore[arg-type]  # as much of a loop as is used
+    folder, link = tmp_path / "folder", tmp_path / "link"
+    folder.mkdir()
+    link.symlink_to(folder)
+    append(folder / "a")
+    for path in (folder, link, folder):  # to the kernel they are one, with one number
+        notify.add(str(path))
+        for _ in range(2):
+            append(folder / "a")
+            notify._take()
+            assert calls[-1] == {str(path / "a")}
     notify.close()
+
+
+def test_ticks_come_until_they_are_stopped() -> None:
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        ticks: asyncio.Queue[None] = asyncio.Queue()
+        ticker = Ticker(loop, lambda: ticks.put_nowait(None))
+        ticker.start(0.0001, 0.0005)
+        for _ in range(3):
+            await asyncio.wait_for(ticks.get(), DEADLINE)
+        ticker.stop()
+        while not ticks.empty():
+            ticks.get_nowait()
+        ready = asyncio.Event()
+        loop.call_later(0.005, ready.set)  # ten ticks
+        await ready.wait()
+        assert ticks.empty()
+        ticker.close()
+
+    asyncio.run(main())
 
 
 def test_what_a_step_raises_on_a_notification_stops_the_run(tmp_path: Path) -> None:

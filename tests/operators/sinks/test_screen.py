@@ -17,6 +17,7 @@ from rxpipe.operators.sinks._cells import fit, line_width, plain, shorten, width
 from rxpipe.operators.sinks._format import bytes_text, duration, formatter, si
 from rxpipe.operators.sinks._panel import Panel
 from rxpipe.operators.sinks._screen import Screen, Tables
+from rxpipe.runtime.status import Backlog, StreamStatus
 from rxpipe.table import Table
 from tests.operators.sinks.screens import BLOCK, screen, status
 
@@ -80,8 +81,8 @@ def test_what_a_small_screen_keeps() -> None:
         found: dict[str, int] = {}
         title = ""
         for line in plain(made.live(60, lines)).splitlines()[1:]:
-            if line.strip() in ("A", "B", "C"):
-                title = line.strip()
+            if line.strip()[:1] in ("A", "B", "C"):
+                title, *_ = line.split()
                 found[title] = 0
             elif line.strip():
                 found[title] += 1
@@ -92,6 +93,51 @@ def test_what_a_small_screen_keeps() -> None:
     assert shown(20) == {"A": 2, "B": 10, "C": 2}
     assert shown(10) == {"A": 2, "B": 4}
     assert shown(5) == {"B": 3}
+
+
+def test_a_table_says_how_much_of_it_is_shown() -> None:
+    made = screen([{"table": "a", "title": "Names"}], a=[{"name": f"name {n}"} for n in range(30)])
+    assert plain(made.live(60, 10)).splitlines()[1].strip() == "Names  8 of 30"
+    assert plain(made.live(60, 100)).splitlines()[2].strip() == "Names"
+    assert plain(made.final(60)).splitlines()[2].strip() == "Names"
+    assert plain(made.live(11, 10)).splitlines()[1].strip() == "Names", "where there is no room for that"
+
+
+def test_a_wide_screen_is_used_to_its_right_end() -> None:
+    panels = [{"table": name, "title": name} for name in ("a", "b", "c", "d")]
+    rows = [{"name": "x", "n": 1}] * 3
+    made = screen(panels, a=rows, b=rows, c=rows, d=rows)
+    assert line_width(max(made.live(200, 24), key=line_width)) == 199  # two beside each other, though a fifth unit fits
+    alone = screen(panels[:1], a=rows)
+    assert line_width(max(alone.live(200, 24)[1:], key=line_width)) < 100  # one is not drawn out over all of it
+
+
+def test_a_small_screen_keeps_its_streams_while_rates_change() -> None:
+    made = screen()
+
+    def shown(**changed: StreamStatus) -> list[str]:
+        streams = {f"s{n}": StreamStatus(1000 - n, 10.0 * n, 0.0, 0.0, 0) for n in range(9)} | changed
+        made.status = status(streams=streams, backlog=None)
+        return re.findall(r"\b(s\d) ", plain(made.live(80, 24)))
+
+    assert shown() == ["s0", "s2", "s1", "s3"]  # in two columns
+    assert shown(s0=StreamStatus(1000, 0.0, 157.0, 0.1, 0), s8=StreamStatus(992, 1e6, 0.0, 0.0, 0)) == shown()
+    assert shown(s8=StreamStatus(1, 0.0, 1e6, 2.0, 0)) == ["s0", "s2", "s1", "s8"]
+    assert shown(s7=StreamStatus(1, 0.0, 0.0, 0.0, 1)) == ["s0", "s2", "s1", "s7"]
+
+
+def test_what_is_not_yet_known_is_not_shown_as_zero() -> None:
+    made = screen()
+    made.status = status(rated=False, backlog=Backlog(1e3, 1e9, 0.0, None))
+    text = plain(made.live(80, 24))
+    assert re.search(r"stream5 +– ", text)
+    assert re.search(r"  0%  1\.00 KB of 1\.00 GB$", text, re.MULTILINE)
+    bar = text.splitlines()[-1].rindex("─")
+    made.status = status(rated=True, backlog=Backlog(1e6, 1e9, 1e6, 999.0))
+    assert re.search(r"stream5 +61 ", plain(made.live(80, 24)))
+    text = plain(made.live(80, 24))
+    assert "1.00 MB/s  16m 40s left" in text
+    assert text.splitlines()[-1].rindex("─") == bar
 
 
 def test_a_wide_screen_has_columns() -> None:

@@ -188,7 +188,7 @@ def test_files_are_read_aside_and_the_order_is_kept(
         until(lambda: len(threads) > 0)
         seen = len(ticks)
         until(lambda: len(ticks) > seen + 10)  # the loop goes on
-        assert states() in ({}, {"0": ("done", 1)})
+        assert states().keys() <= {"0"}  # what comes behind the file waits for it
         go.set()
         until(lambda: len(work.calls) == 4)
         made.drain()

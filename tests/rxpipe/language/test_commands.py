@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,15 @@ def test_check(files: tuple[str, str], capsys: pytest.CaptureFixture[str]) -> No
     assert "\x1b" not in captured.err
     assert main(["check", good, "--set", "rat=3"]) == 78
     assert "--set rat: unknown parameter 'rat' of graph 'good', did you mean 'rate'?" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no device that is full")
+@pytest.mark.parametrize("command", [["check", "events"], ["operators"], ["show", "events"], ["test", "events"]])
+def test_a_full_disk_behind_standard_output_is_told(command: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        run = [sys.executable, "-m", "rxpipe", *command]
+        made = subprocess.run(run, check=False, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert (made.returncode, made.stderr) == (1, "rxpipe: standard output: No space left on device\n")
 
 
 def test_check_warns_of_a_plugin_that_cannot_be_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,6 +98,29 @@ def test_check_in_json(files: tuple[str, str], tmp_path: Path, capsys: pytest.Ca
     }
     [warning] = told[str(warned)]["warnings"]
     assert (warning["lint"], warning["line"], warning["stream"], warning["step"]) == ("unread", 3, "a", None)
+
+
+def test_parameters_that_do_not_go_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """They are told with all others, by both commands, and nothing runs."""
+    file = tmp_path / "w.yaml"
+    file.write_text(
+        "graph: w\nstreams:\n  a:\n    - from_stdin\n    - parse_json\n    - window: {size: 1m, gap: 1m, n: count()}\n"
+        "    - rate: {least: 5Hz, most: 1Hz}\n    - to_jsonl: out.jsonl\n"
+    )
+    for command in (["check", str(file)], ["run", str(file), "--once"]):
+        assert main(command) == 78
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert re.findall(r"^\S*w\.yaml:(\S+: .*)", captured.err, re.MULTILINE) == [
+            "6:7: a[2]: window: one of 'size' and 'gap' must be given; got both",
+            "7:32: a[3]: rate: most: must not be below 'least', 5.0; got 1.0",
+        ]
+        assert captured.err.endswith("2 problems\n")
+    assert not (tmp_path / "out.jsonl").exists()
+    file.write_text(
+        "graph: w\nparams: {p: {type: str, required: true}}\nstreams: {a: [{read_csv: '${p}'}, to_stdout]}\n"
+    )
+    assert main(["check", str(file)]) == 0, "without values there is nothing to put together"
 
 
 def test_run_tells_warnings_once(tmp_path: Path) -> None:
@@ -241,7 +274,7 @@ def test_test(tested: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second, why, *_, last = capsys.readouterr().out.splitlines()
     assert first == f"passed  {tested}: one"
     assert second == f"failed  {tested}: two <&>\a"
-    assert why == f"    {tested}:10:20: rows: records differ; expected 1, got 1"
+    assert why == f"    {tested}:10:20: rows: records differ"
     assert last.startswith("2 tests, 1 failed, in ")
     assert main(["check", str(tested)]) == 0
     assert capsys.readouterr().out == f"{tested}: good (2 streams, 5 steps, 2 tests, 1 warning)\n"
@@ -277,8 +310,8 @@ def test_junit(tested: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
     one, two = suite
     assert (one.get("name"), one.get("file"), one.get("line"), len(one)) == ("one", str(tested), "7", 0)
     assert (two.get("name"), len(two)) == ("two <&>\ufffd", 1)
-    assert two[0].get("message") == "rows: records differ; expected 1, got 1"
-    assert f'{tested}:10:20: rows: records differ; expected 1, got 1\n    - 1  {{"n":"\\u001b' in (two[0].text or "")
+    assert two[0].get("message") == "rows: records differ"
+    assert f'{tested}:10:20: rows: records differ\n    - 1  {{"n":"\\u001b' in (two[0].text or "")
     assert main(["test", str(tested), "--junit", str(tmp_path / "no" / "report.xml")]) == 1
     told = "no/report.xml: must be a file that can be written; got No such file or directory\n"
     assert capsys.readouterr().err == f"rxpipe: --junit: {tmp_path}/{told}"

@@ -177,6 +177,7 @@ def test_the_page_tells_of_all() -> None:
         "loses_last",
         "late",
         "backtracks",
+        "empty",
         "unread",
         "doubles",
         "unloaded",
@@ -197,3 +198,28 @@ def test_the_operator_on_the_page() -> None:
         assert found(streams) == [("unbounded", "a[1]")]
     finally:
         registry._operators.pop("keep", None)
+
+
+def test_a_table_that_no_stream_has_is_shown_by_nobody() -> None:
+    text = """
+        rows: [{read_csv: a.csv}]
+        counts: [{from: rows}, {aggregate: {by: [k], n: count()}}]
+        screen:
+          - merge: [counts, rows]
+          - to_terminal:
+              panels: [{table: counts}, {table: records}, {table: cuonts}]
+              document:
+                all: {table: counts, nest: {inner: {table: conts, on: [k]}}}
+    """
+    made = graph(text)
+    wrong = lint(made.plan())
+    assert [(warned.lint, warned.where, warned.message.rpartition(", ")[2]) for warned in wrong] == [
+        ("empty", "screen[1]", "did you mean 'counts'?"),
+        ("empty", "screen[1]", "did you mean 'counts'?"),
+    ]
+    places = [warned.place for warned in wrong]
+    assert [place and place.text[place.column - 1 :].split("}")[0].split(",")[0] for place in places] == [
+        "cuonts",
+        "conts",
+    ]
+    assert found(text, "{empty: screen.to_terminal}") == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rxpipe.errors import GraphError, Problem
+from rxpipe.errors import GraphError, Place, Problem
 from rxpipe.expressions import callcode
 from rxpipe.expressions.functions import FUNCTIONS
 from rxpipe.graph import Graph
@@ -70,6 +70,12 @@ CASES = {
         "t_table",
         "s[3]",
         "t_table: parameter 'by' is missing",
+    ),
+    "missing parameter that is there, misspelt": (
+        "streams:\n  s:\n    - t_files: {path: [a]}\n",
+        "path:",
+        "s[0]",
+        "t_files: unknown parameter 'path', did you mean 'paths'?",
     ),
     "ill-typed parameter": (
         "streams:\n  s:\n    - t_files: {paths: {x: 1}}\n",
@@ -480,3 +486,13 @@ def test_what_is_told_for_a_name_from_elsewhere_exists() -> None:
     assert not set(elsewhere.ELSEWHERE) & set(registry.names())
     assert set(callcode.ELSEWHERE.values()) <= set(FUNCTIONS)
     assert not set(callcode.ELSEWHERE) & set(FUNCTIONS)
+
+
+@pytest.mark.parametrize("column", [1, 30, 61, 100, 140])
+@pytest.mark.parametrize("columns", [None, 40, 80, 300])
+def test_the_caret_stands_below_its_character_in_any_terminal(column: int, columns: int | None) -> None:
+    line = "".join(chr(ord("a") + n % 26) if n % 7 else "\t" for n in range(139)) + "!"
+    _, source, caret = Problem("wrong", Place("g.yaml", 1, column, line)).told(columns).split("\n")
+    assert source[len(caret) - 1] == line[column - 1].replace("\t", " ")
+    assert len(source) <= (columns or 206)
+    assert len(source) >= min(len(line), columns or 104) - 2, "what there is room for is shown"

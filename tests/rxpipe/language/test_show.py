@@ -28,7 +28,7 @@ def test_tree(good: str, read: Read) -> None:
         "├─ t_read                                                    -> LineDelta",
         "├─ t_parse   fields: {model: message.model, on: 1e3, x: on}  -> Batch",
         "├─ t_where   tokens > 3                                      -> Batch",
-        "├─ t_derive  tokens * 2                                      -> Batch",
+        "├─ t_derive  cost: tokens * 2                                -> Batch",
         "└─ read by totals, both",
         "",
         "totals",
@@ -41,6 +41,15 @@ def test_tree(good: str, read: Read) -> None:
         "├─ t_merge   [rows, errors]                                  -> Batch",
         "└─ t_join    other: totals, wait: 3s                         -> Batch",
     ]
+
+
+def test_tree_on_a_terminal(good: str, read: Read) -> None:
+    made = plan(read(good))
+    narrow = show(made, columns=60).split("\n")
+    assert "├─ t_parse   fields: {model: message.model, o…  -> Batch" in narrow
+    assert max(map(len, narrow)) == 60
+    assert "├─ t_parse   fields: {model: mes…  -> Batch" in show(made, columns=10).split("\n")
+    assert max(map(len, show(made, columns=200).split("\n"))) < 80, "no wider than what there is to show"
 
 
 def test_mermaid_and_dot(good: str, read: Read) -> None:

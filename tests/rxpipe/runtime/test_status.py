@@ -152,7 +152,11 @@ def test_lag_backlog_files_details_gauges() -> None:
         context.describe("watching", lambda: "by polling")
 
     with VirtualRun(graph(backlog=[rx.never(), telling(tell)])) as run:
-        run.advance(1)
+        run.advance(0.3)
+        backlog = run.status().backlog
+        assert backlog is not None
+        assert (backlog.bytes_per_second, backlog.eta_seconds) == (0, None), "too early to tell"
+        run.advance(0.7)
         status = run.status()
         assert (status.streams["backlog"].lag_bytes, status.streams["backlog"].lag_seconds) == (900e6, 7)
         assert status.backlog is not None

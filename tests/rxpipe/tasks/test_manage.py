@@ -160,8 +160,12 @@ def test_a_store_that_somebody_holds(work: Worked, monkeypatch: pytest.MonkeyPat
 
 def test_the_commands(work: Worked, capsys: pytest.CaptureFixture[str]) -> None:
     listed = rxpipe(capsys, "list", work.path, "--state", "failed").splitlines()
-    assert listed == ["failed      1    $0.5000  task 2  invalid input: no invalid input"]
-    assert len(rxpipe(capsys, "list", work.path, "--limit", 4).splitlines()) == 4
+    assert listed == ["failed         1    $0.5000  task 2  invalid input: no invalid input"]
+    for limit, told in ((4, "the first 4; there are more"), (6, "6 tasks")):
+        assert main(["tasks", "list", str(work.path), "--limit", str(limit)]) == 0
+        captured = capsys.readouterr()
+        assert len(captured.out.splitlines()) == limit
+        assert captured.err.splitlines() == ["state      tries       cost  task", told]
     assert [orjson.loads(line)["key"] for line in rxpipe(capsys, "list", work.path, "--json").splitlines()][
         -1
     ] == "task 5"
@@ -170,7 +174,7 @@ def test_the_commands(work: Worked, capsys: pytest.CaptureFixture[str]) -> None:
     assert shown.endswith(", $1.50 so far, about $3.00 in all\n")
     assert orjson.loads(rxpipe(capsys, "show", work.path, "--json"))["over"] == 2
     assert orjson.loads(rxpipe(capsys, "show", work.path, "task 2"))["kind"] == "invalid input"
-    assert "1 tasks that failed are tried again" in rxpipe(capsys, "retry", work.path)
+    assert "1 task will be tried again" in rxpipe(capsys, "retry", work.path)
     assert orjson.loads(rxpipe(capsys, "requeue", work.path, "task 0", "--json"))["tasks"] == 1
     assert "paused" in rxpipe(capsys, "pause", work.path)
     assert "resumed" in rxpipe(capsys, "resume", work.path)

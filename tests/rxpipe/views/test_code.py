@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,17 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr().out.startswith("# a[2] where, a[3] derive\n# _rows: dict\ndef _run(_rows):\n")
     assert main(["show", str(file), "--json"]) == 0
     assert '"guarantee": "shown"' in capsys.readouterr().out
+
+
+def test_code_can_be_read_on_any_ground(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its colours are those of the terminal's palette, and what has none is written as all else is."""
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    assert main(["show", "events", "--code"]) == 0
+    shown = capsys.readouterr().out
+    assert {code for codes in re.findall(r"\x1b\[([\d;]*)m", shown) for code in codes.split(";")} == {
+        "0", "2", "32", "36", "49",
+    }  # fmt: skip
+    assert re.sub(r"\x1b\[[\d;]*m| +$", "", shown, flags=re.MULTILINE).startswith("# costs[3] where, costs[4] derive,")
