@@ -26,7 +26,7 @@ def documents(folder: Path, *, seed: int = 1) -> Iterator[float]:
         folder: Folder to fill.
         seed: Seed of all chance: the same makes the same documents.
     """
-    rng = Random(seed)  # noqa: S311 - sample data
+    rng = Random(seed)
     for number in range(1, COUNT + 1):
         place = rng.choice(PLACES)
         told = [f"On day {day} the {place} {rng.choice(EVENTS)}." for day in range(1, rng.randint(3, 12))]

@@ -58,7 +58,7 @@ def sessions(folder: Path, *, seed: int = 1, now: Callable[[], float] = time.tim
         seed: Seed of all chance.
         now: Clock the time stamps are taken from, in seconds since 1970.
     """
-    rng = Random(seed)  # noqa: S311 - sample data
+    rng = Random(seed)
     _history(rng, folder, now())
     yield 0.5
     live = [_talk(rng, _session(rng, folder, cwd), now) for cwd in PROJECTS]

@@ -19,11 +19,11 @@ if __name__ != "rxpipe.operators":
 
 
 def __getattr__(name: str) -> Any:
-    from rxpipe.errors import did_you_mean, nearest  # noqa: PLC0415  # only when a name is asked for
-    from rxpipe.registry import built_in  # noqa: PLC0415
+    from rxpipe.errors import did_you_mean, nearest  # only when a name is asked for
+    from rxpipe.registry import built_in
 
     if name.startswith("_") or name not in built_in():
-        from rxpipe.language.elsewhere import ELSEWHERE  # noqa: PLC0415  # only what is wrong needs a guess
+        from rxpipe.language.elsewhere import ELSEWHERE  # only what is wrong needs a guess
 
         guess = None if name.startswith("_") else ELSEWHERE.get(name) or nearest(name, built_in())
         msg = f"there is no operator {name!r}{did_you_mean(guess)}"
@@ -34,7 +34,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    from rxpipe.registry import built_in  # noqa: PLC0415  # only when the names are asked for
+    from rxpipe.registry import built_in  # only when the names are asked for
 
     return sorted(built_in())
 
@@ -43,7 +43,7 @@ class _Package(ModuleType):
     """Keeps `ops.aggregate` the operator: importing the family of that name would otherwise put itself there."""
 
     def __setattr__(self, name: str, value: object) -> None:
-        from rxpipe.registry import built_in  # noqa: PLC0415  # the engine must be importable without its operators
+        from rxpipe.registry import built_in  # the engine must be importable without its operators
 
         if not (isinstance(value, ModuleType) and name in built_in()):
             super().__setattr__(name, value)

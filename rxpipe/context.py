@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -27,6 +26,7 @@ from rxpipe.faults.retrying import OnError, Retry
 from rxpipe.lease import Flow, Lease
 from rxpipe.log import logger
 from rxpipe.scheduling.loop import LoopScheduler
+from rxpipe.written import Written
 
 StateKind = Literal["source", "operator", "sink"]
 Emit = Callable[[Any], None]
@@ -109,7 +109,7 @@ class NoState:
     persistent = False
     empty = True
 
-    def get(self, key: bytes) -> dict[str, bytes]:  # noqa: ARG002  # see `Saved`
+    def get(self, key: bytes) -> dict[str, bytes]:
         """Nothing."""
         return {}
 
@@ -117,28 +117,9 @@ class NoState:
         """Nothing."""
         return iter(())
 
-    def keys_of(self, part: str) -> list[bytes]:  # noqa: ARG002  # see `Saved`
+    def keys_of(self, part: str) -> list[bytes]:
         """Nothing."""
         return []
-
-
-class Written:
-    """The files that a run writes itself: what `watch` leaves out, lest a sink feed its own source for ever."""
-
-    def __init__(self) -> None:
-        self._paths: dict[str, str] = {}
-        self._names: set[str] = set()
-
-    def add(self, path: str | Path, *beside: str) -> None:
-        """Add a file, and those beside it that have its name with something behind it, as `-wal`."""
-        real = os.path.realpath(path)
-        for found in (real, *(real + suffix for suffix in beside)):
-            self._paths[found] = real
-            self._names.add(os.path.basename(found))
-
-    def at(self, path: str) -> str | None:
-        """The written file at a path, or which has the file at that path beside it; None for any other."""
-        return self._paths.get(os.path.realpath(path)) if os.path.basename(path) in self._names else None
 
 
 class Context:
@@ -275,7 +256,7 @@ class Context:
         do = self.on_error.then if isinstance(self.on_error, Retry) else self.on_error
         return do in {"skip", "dead_letter"}
 
-    def emit_error(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:  # noqa: ARG002  # a run's are used
+    def emit_error(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:
         """Deliver an error record, with the leases of the data that it is about: here, to the log."""
         logger.warning("{}", error)
 
@@ -285,9 +266,9 @@ class Context:
 
     def state(
         self,
-        kind: StateKind,  # noqa: ARG002  # a run's are used
-        changes: Callable[[], Iterable[Change]],  # noqa: ARG002
-        description: str = "",  # noqa: ARG002
+        kind: StateKind,
+        changes: Callable[[], Iterable[Change]],
+        description: str = "",
     ) -> Saved:
         """Take part in checkpoints.
 
@@ -315,7 +296,7 @@ class Context:
     def flush(self) -> None:
         """Have all steps of the run emit what they hold, as before a checkpoint."""
 
-    def on_drain(self, stop: Callable[[], None]) -> Disposable:  # noqa: ARG002  # a run's is used
+    def on_drain(self, stop: Callable[[], None]) -> Disposable:
         """Call `stop` when the run drains: a source ends now, so that the streams complete."""
         return Disposable()
 
@@ -340,7 +321,7 @@ class Context:
         """What the command line asked of sinks that print; see `rxpipe.runtime.output`."""
         return None
 
-    def notifier(self, hinted: Callable[[set[str]], None]) -> Notifier | None:  # noqa: ARG002  # a test's is used
+    def notifier(self, hinted: Callable[[set[str]], None]) -> Notifier | None:
         """Who tells of changed paths by calling `hinted`; None, as everywhere but in a test: the kernel."""
         return None
 

@@ -144,7 +144,7 @@ class MissingExtraError(RxpipeError, ImportError):
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """The valid name most like `name`, or None where nothing is near."""
-    import difflib  # noqa: PLC0415  # only what is wrong needs a guess
+    import difflib  # only what is wrong needs a guess
 
     matches = difflib.get_close_matches(name, list(names), n=1, cutoff=0.6)
     return matches[0] if matches else None

@@ -211,19 +211,19 @@ class Graph:
         Raises:
             GraphError: With all problems of the graph.
         """
-        from rxpipe.language.check import plan  # noqa: PLC0415  # definition does not depend on execution
+        from rxpipe.language.check import plan  # definition does not depend on execution
 
         return plan(self, values)
 
     def run(self, **options: Any) -> Run:
         """Run the graph in a thread of its own: `with graph.run() as run: …`; see `rxpipe.runtime.run.Run`."""
-        from rxpipe.runtime.run import Run  # noqa: PLC0415  # definition does not depend on execution
+        from rxpipe.runtime.run import Run  # definition does not depend on execution
 
         return Run(self, **options)
 
     def start(self, **options: Any) -> AsyncRun:
         """Run the graph on the running loop: `async with graph.start() as run: …`; takes what `AsyncRun` takes."""
-        from rxpipe.runtime.asyncrun import AsyncRun  # noqa: PLC0415  # definition does not depend on execution
+        from rxpipe.runtime.asyncrun import AsyncRun  # definition does not depend on execution
 
         return AsyncRun(self, **options)
 
@@ -233,16 +233,16 @@ class Graph:
         Raises:
             RxpipeError: A step exists only in Python.
         """
-        from rxpipe.language.dump import dump  # noqa: PLC0415  # YAML is needed only by those who write it
+        from rxpipe.language.dump import dump  # YAML is needed only by those who write it
 
         return dump(self)
 
     def _repr_mimebundle_(
         self,
-        include: object = None,  # noqa: ARG002  # notebooks pass them
-        exclude: object = None,  # noqa: ARG002
+        include: object = None,  # notebooks pass them
+        exclude: object = None,
     ) -> dict[str, str]:
-        from rxpipe.views.notebook import graph_bundle  # noqa: PLC0415  # only notebooks call this
+        from rxpipe.views.notebook import graph_bundle  # only notebooks call this
 
         return graph_bundle(self)
 
@@ -259,8 +259,8 @@ class StreamReference(Observable[Any]):
 
     def _subscribe_core(
         self,
-        observer: ObserverBase[Any],  # noqa: ARG002  # it never comes to that
-        scheduler: SchedulerBase | None = None,  # noqa: ARG002
+        observer: ObserverBase[Any],  # it never comes to that
+        scheduler: SchedulerBase | None = None,
     ) -> DisposableBase:
         msg = f"stream({self.name!r}) is a part of a graph: put it into Graph(…) and run that"
         raise RxpipeError(msg)

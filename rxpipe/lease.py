@@ -51,7 +51,7 @@ class Lease:
         """Whether a checkpoint of a flow waits for it."""
         return self._flow is flow
 
-    def refuses(self, error: ErrorRecord, cause: BaseException | None) -> bool:  # noqa: ARG002  # of a task's lease
+    def refuses(self, error: ErrorRecord, cause: BaseException | None) -> bool:
         """Take note that a step cannot handle the data; whether the error is then this lease's to tell.
 
         Args:

@@ -14,7 +14,7 @@ else:
         """Imports loguru when something is logged."""
 
         def __getattr__(self, name: str) -> Any:
-            from loguru import logger as found  # noqa: PLC0415  # see above
+            from loguru import logger as found  # see above
 
             return getattr(found, name)
 

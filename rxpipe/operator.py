@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Concatenate, ParamSpec, TypeVar, overload
 
@@ -99,22 +99,22 @@ class Operator:
         code = self.function.__code__
         return f"{code.co_filename}:{code.co_firstlineno}"
 
-    @cached_property
+    @functools.cached_property
     def signature(self) -> inspect.Signature:
         """The function's signature."""
         return inspect.signature(self.function)
 
-    @cached_property
+    @functools.cached_property
     def hints(self) -> dict[str, Any]:
         """The function's resolved annotations."""
         return typing.get_type_hints(self.function, include_extras=True)
 
-    @cached_property
+    @functools.cached_property
     def inputs(self) -> tuple[str, ...]:
         """The names of the parameters that are observables: first the step before, then those of named streams."""
         return tuple(name for name, hint in self.hints.items() if name != "return" and element_type(hint) is not None)
 
-    @cached_property
+    @functools.cached_property
     def variadic_input(self) -> str | None:
         """The name of a `*sources: Observable[…]` parameter, if there is one."""
         for parameter in self.signature.parameters.values():
@@ -127,15 +127,15 @@ class Operator:
         """Whether the operator starts a stream."""
         return not self.inputs
 
-    @cached_property
+    @functools.cached_property
     def parameters(self) -> list[inspect.Parameter]:
         """The parameters that are not observables."""
         return [parameter for name, parameter in self.signature.parameters.items() if name not in self.inputs]
 
-    @cached_property
+    @functools.cached_property
     def model(self) -> type[BaseModel]:
         """The pydantic model of the parameters."""
-        from rxpipe.parameters.models import build_model  # noqa: PLC0415  # needed only where a value is not plainly right
+        from rxpipe.parameters.models import build_model  # needed only where a value is not plainly right
 
         return build_model(self.name, self.parameters, self.hints)
 
@@ -143,7 +143,7 @@ class Operator:
         """The element type that an input takes."""
         return element_type(self.hints[name])
 
-    def objection(self, arriving: Any) -> str:  # noqa: ARG002  # for subclasses
+    def objection(self, arriving: Any) -> str:
         """Why elements of a type cannot come in though the annotation takes them; empty if they can."""
         return ""
 
@@ -164,13 +164,13 @@ class Operator:
             found |= dict.fromkeys(self._names_in(name, parameters), each)
         return found
 
-    @cached_property
+    @functools.cached_property
     def naming(self) -> dict[str, Any]:
         """The parameters that name outputs, and the element type of those."""
         marks = {name: marked(hint) for name, hint in self.hints.items() if name != "return"}
         return {name: mark.each for name, mark in marks.items() if mark is not None}
 
-    @cached_property
+    @functools.cached_property
     def nesting(self) -> list[str]:
         """The parameters that hold steps."""
         return [name for name, hint in self.hints.items() if "steps" in getattr(hint, "__metadata__", ())]
@@ -183,7 +183,7 @@ class Operator:
         default = () if parameter.default is inspect.Parameter.empty else parameter.default
         return list(parameters.get(name, default) or ())
 
-    @cached_property
+    @functools.cached_property
     def passes(self) -> bool:
         """Whether the operator emits only what it takes: elements of any type, so that it can make none of its own."""
         emits = self.emits
@@ -250,7 +250,7 @@ class Operator:
             try:
                 return self._plain(given)
             except NotPlainError:
-                from rxpipe.parameters.models import validate  # noqa: PLC0415  # as above
+                from rxpipe.parameters.models import validate  # as above
 
                 return validate(self.name, self.model, given)
 
@@ -353,16 +353,12 @@ def operator(function: Callable[..., Observable[Any]]) -> Callable[..., Any]:
     made = Operator(function)
     registry.add(made)
 
+    @functools.wraps(function)
     def make(*args: Any, **kwargs: Any) -> Any:
         raw = made.bind(args, kwargs)
         return Source(made, raw) if made.is_source else Step(made, raw)
 
-    make.__name__ = function.__name__
-    make.__qualname__ = function.__qualname__
-    make.__module__ = function.__module__
-    make.__doc__ = function.__doc__
-    make.__wrapped__ = function  # type: ignore[attr-defined]  # inspect and doctest follow it
-    make.operator = made  # type: ignore[attr-defined]
+    vars(make)["operator"] = made
     return make
 
 

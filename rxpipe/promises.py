@@ -71,7 +71,7 @@ class Lint(NamedTuple):
 
 def pattern_lint(pattern: str, *path: str | int) -> Iterable[Lint]:
     """Warn of a regular expression, given as a parameter, that may take time without end."""
-    from rxpipe.expressions.backtracking import backtracks  # noqa: PLC0415  # few graphs have patterns
+    from rxpipe.expressions.backtracking import backtracks  # few graphs have patterns
 
     if backtracks(pattern):
         must = (

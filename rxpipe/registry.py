@@ -48,7 +48,7 @@ class Registry:
     def get(self, name: str) -> Operator | None:
         """The operator of this name, or None; `rx.NAME` is one of reactivex."""
         if name.startswith(REACTIVE):
-            from rxpipe.reactive import operators as reactive  # noqa: PLC0415  # read only where one is named
+            from rxpipe.reactive import operators as reactive  # read only where one is named
 
             return reactive.find(name)
         if name not in self._operators and name in built_in():
@@ -64,13 +64,13 @@ class Registry:
 
     def reactive_names(self) -> list[str]:
         """The names of reactivex's operators that can be used, `rx.NAME`, sorted."""
-        from rxpipe.reactive import operators as reactive  # noqa: PLC0415  # reads all their signatures
+        from rxpipe.reactive import operators as reactive  # reads all their signatures
 
         return reactive.names()
 
     def reactive_refusals(self) -> dict[str, str]:
         """Why reactivex's other operators cannot be used, by their names `rx.NAME`."""
-        from rxpipe.reactive import operators as reactive  # noqa: PLC0415  # likewise
+        from rxpipe.reactive import operators as reactive  # likewise
 
         return reactive.refusals()
 
@@ -85,7 +85,8 @@ class Registry:
     def load_folder(self, folder: Path) -> None:
         """Import each Python file of a plugin folder once; a file that fails is reported and the rest still loads."""
         for file in sorted(folder.glob("*.py")):
-            module = f"rxpipe_plugins.{hashlib.sha1(str(file.resolve()).encode()).hexdigest()[:8]}.{file.stem}"  # noqa: S324
+            place = hashlib.sha1(str(file.resolve()).encode(), usedforsecurity=False).hexdigest()[:8]
+            module = f"rxpipe_plugins.{place}.{file.stem}"
             if file.name.startswith("_") or module in sys.modules:
                 continue
             spec = importlib.util.spec_from_file_location(module, file)
@@ -95,7 +96,7 @@ class Registry:
             sys.modules[module] = loaded
             try:
                 spec.loader.exec_module(loaded)
-            except Exception as error:  # noqa: BLE001  # whatever a plugin raises must not take the rest down
+            except Exception as error:  # whatever a plugin raises must not take the rest down
                 del sys.modules[module]
                 self._fail(str(file), error)
 
@@ -103,12 +104,12 @@ class Registry:
         if self._entry_points_loaded:
             return
         self._entry_points_loaded = True
-        from importlib.metadata import entry_points  # noqa: PLC0415  # reading all metadata is slow; only for unknown names
+        from importlib.metadata import entry_points  # reading all metadata is slow; only for unknown names
 
         for point in entry_points(group=ENTRY_POINTS):
             try:
                 point.load()
-            except Exception as error:  # noqa: BLE001  # whatever a plugin raises must not take the rest down
+            except Exception as error:  # whatever a plugin raises must not take the rest down
                 self._fail(point.value, error)
 
     def _fail(self, where: str, error: Exception) -> None:
@@ -123,7 +124,7 @@ def built_in() -> dict[str, str]:
     """The built-in operators: name to module, read from the listing of the folder (file name = operator name)."""
     folder = Path(__file__).parent / "operators"
     if not folder.is_dir():
-        folder = Path(importlib.util.find_spec("rxpipe.operators").submodule_search_locations[0])  # type: ignore[union-attr,index]
+        folder = Path(importlib.util.find_spec("rxpipe.operators").submodule_search_locations[0])  # type: ignore[union-attr,index]  # it is a package
     return {
         file.stem: f"rxpipe.operators.{file.parent.name}.{file.stem}"
         for file in sorted(folder.glob("*/*.py"))

@@ -65,7 +65,7 @@ class Table:
     __hash__ = None  # type: ignore[assignment]  # compared by content, which changes
 
     def _repr_html_(self) -> str:
-        from rxpipe.views.notebook import table_html  # noqa: PLC0415  # only notebooks call this
+        from rxpipe.views.notebook import table_html  # only notebooks call this
 
         return table_html(self.name, self.dicts())
 

@@ -9,9 +9,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-nbformat = pytest.importorskip("nbformat")
-nbclient = pytest.importorskip("nbclient")
-pytest.importorskip("ipykernel")
+nbformat = pytest.importorskip("nbformat", reason="needs the extra `test`")
+nbclient = pytest.importorskip("nbclient", reason="needs the extra `notebook`")
+pytest.importorskip("ipykernel", reason="needs the extra `notebook`")
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -115,7 +115,7 @@ class Groups:
             return None
         try:
             changed: Changed = loop.call(rows, self._store.groups)[0]
-        except Exception:  # noqa: BLE001  # whatever it is, going record by record finds the one it comes from
+        except Exception:  # whatever it is, going record by record finds the one it comes from
             return None
         self._store.take(changed)
         self._stale.update(changed)

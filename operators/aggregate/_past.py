@@ -121,7 +121,7 @@ class _Pasts:
         for row, (value, time, *key) in zip(*self._values(given, reject), strict=True):
             try:
                 columns.append(self._next((*key,), value, timestamp(time) if self._timed else arrival))
-            except Exception as error:  # noqa: BLE001  # whatever a value raises concerns this record
+            except Exception as error:  # whatever a value raises concerns this record
                 reject(row, error)
             else:
                 rows.append(row)

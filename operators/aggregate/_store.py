@@ -89,7 +89,7 @@ class Store:
             made = self._with_keepers(group) if self.exact else group
             try:
                 changed[key] = self._code.join(self.groups[key], made) if key in self.groups else made
-            except Exception as error:  # noqa: BLE001  # whatever two values make the generated code raise
+            except Exception as error:  # whatever two values make the generated code raise
                 reject(key, error)
         self.take(changed)
         return changed
@@ -162,7 +162,7 @@ class Store:
         while True:
             try:
                 update(left, self.groups, changed)
-            except Exception as error:  # noqa: BLE001  # whatever a value makes the generated code raise
+            except Exception as error:  # whatever a value makes the generated code raise
                 reject(rows[len(values) - length_hint(left) - 1], error)
             else:
                 break

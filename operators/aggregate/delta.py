@@ -67,7 +67,7 @@ class _Last:
         self._counter = counter
         self._value: Any = None
 
-    def next(self, value: Any, time: float) -> tuple[Any, ...]:  # noqa: ARG002  # see `Past`
+    def next(self, value: Any, time: float) -> tuple[Any, ...]:
         if isinstance(value, float) and not isfinite(value):
             msg = f"it must be a finite number; got {value}"
             raise ValueError(msg)

@@ -9,7 +9,8 @@ from reactivex.abc import ObserverBase, SchedulerBase
 
 from rxpipe.context import Context
 from rxpipe.elements import Batch, ErrorRecord, LineDelta, error_record
-from rxpipe.operators.flow._calls import Call, Calls, leases_of, submitted
+from rxpipe.operators.flow._call import Call, leases_of, submitted
+from rxpipe.operators.flow._calls import Calls
 from rxpipe.operators.flow._worker import BLOCK
 from rxpipe.operators.flow._workers import Made, WorkerError, Workers
 from rxpipe.unread import Unread, UnreadableError

@@ -5,89 +5,18 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import OrderedDict, deque
-from collections.abc import Callable
-from concurrent.futures import Executor, Future
-from functools import partial
 from itertools import groupby
 from typing import Any
 
-from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
+from reactivex.abc import ObserverBase, SchedulerBase
 
 from rxpipe.context import Context
-from rxpipe.elements import Batch, LineDelta, Row
 from rxpipe.faults.retrying import Breaker, Retry
 from rxpipe.faults.transient import asked_of, transient
 from rxpipe.lease import Lease
 from rxpipe.log import logger
-from rxpipe.tasks.attempt import Attempt, attempt_of
-from rxpipe.unread import Unread
-
-AnyFuture = Future[Any] | asyncio.Future[Any]
-
-
-class Call:
-    """A record, or a whole element, on its way through a function; or an element that only keeps its place.
-
-    Attributes:
-        element: The batch of the record, whose leases are held; or the element itself.
-        row: The record.
-        retracts: Whether the record is taken back.
-        passes: Whether the element is emitted as it is.
-        last: Whether it is the last call for its element.
-        done: Whether nothing more will come of it.
-        made: What came of it.
-        tried: How often it was tried and failed.
-        late: Why it was cancelled, if it is to be tried again.
-        hold: Holds a checkpoint where the element has no leases, which would.
-        attempt: The attempt at a task that the record is of, if it is of one.
-    """
-
-    __slots__ = (
-        "attempt", "done", "element", "future", "hold", "last", "late", "made", "passes", "retracts", "row", "timer",
-        "tried"
-    )  # fmt: skip
-
-    def __init__(self, element: Any, row: Row = None, *, retracts: bool = False, passes: bool = False) -> None:
-        self.element: Any = element
-        self.row: Any = row
-        self.retracts = retracts
-        self.passes = passes
-        self.last = False
-        self.done = passes
-        self.made: list[Any] = []
-        self.future: AnyFuture | None = None
-        self.timer: DisposableBase | None = None
-        self.tried = 0
-        self.late: TimeoutError | None = None
-        self.hold: Lease | None = None
-        self.attempt: Attempt | None = None
-
-    def clear(self) -> None:
-        """Let go of the record and its leases, whoever still knows the call, as a timer may."""
-        self.element = self.row = self.hold = self.future = self.attempt = None
-        self.made = []
-
-
-class _Once:
-    """A call that lets go of its arguments as it is made."""
-
-    __slots__ = ("_call",)
-
-    def __init__(self, call: Callable[[], Any]) -> None:
-        self._call: Callable[[], Any] | None = call
-
-    def __call__(self) -> Any:
-        call, self._call = self._call, None
-        return None if call is None else call()
-
-
-def submitted(executor: Executor, function: Callable[..., Any], *arguments: Any) -> Future[Any]:
-    """Have a call made in a thread that holds its arguments no more when the future is done.
-
-    A thread lets go of what it was given some time after that. If that is the attempt at a task, its result might be in
-    a sink that is saved by then, and the task not be noted as done: a kill would have it delivered again.
-    """
-    return executor.submit(_Once(partial(function, *arguments)))
+from rxpipe.operators.flow._call import AnyFuture, Call, leases_of
+from rxpipe.tasks.attempt import attempt_of
 
 
 class Calls(ABC):
@@ -160,7 +89,7 @@ class Calls(ABC):
     def _elements(self, calls: list[Call]) -> list[Any]:
         """What to emit for calls of one element that ended together."""
 
-    def _may_overtake(self, call: Call) -> bool:  # noqa: ARG002  # for subclasses
+    def _may_overtake(self, call: Call) -> bool:
         """Whether the results may be emitted before those of earlier calls."""
         return False
 
@@ -217,7 +146,7 @@ class Calls(ABC):
         """Begin what there is room for, emit what is to be emitted, and see whether that was all."""
         turn = self._turn()
         while self._waiting and len(self._running) < self._most and self._begun_calls < 2 * self._most:
-            if not _sure(self._waiting[0], self._go_on):
+            if not self._waiting[0].sure(self._go_on):
                 break
             self._begin(self._waiting.popleft())
         self._gate()
@@ -242,7 +171,7 @@ class Calls(ABC):
 
     def _begin(self, call: Call) -> None:
         self._blocks -= call.last and call.attempt is None
-        if _ours(call):
+        if call.ours:
             self._running.add(call)
             self._start(call)
         else:
@@ -271,7 +200,7 @@ class Calls(ABC):
     def _collect(self) -> None:
         self._posted = False
         while self._ended:
-            if not self._closed and not _sure(self._ended[0], self._collect):
+            if not self._closed and not self._ended[0].sure(self._collect):
                 return
             call = self._ended.popleft()
             self._running.discard(call)
@@ -284,8 +213,11 @@ class Calls(ABC):
 
     def _finish(self, call: Call) -> None:
         try:
-            call.made = self._results(call, _result(call)) if _ours(call) else _nothing(call)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  # whatever it raises concerns this call
+            if call.ours:
+                call.made = self._results(call, call.result())
+            else:  # nothing comes of a call for a task that is no more this process's
+                call.ignore()
+        except (Exception, asyncio.CancelledError) as error:  # whatever it raises concerns this call
             if self._retry is not None and self._tries_again(call, error, self._retry):
                 return
             self._reject(call, error)
@@ -374,42 +306,3 @@ class Calls(ABC):
             for element in elements:
                 self._observer.on_next(element)
             del elements, hold
-
-
-def _result(call: Call) -> Any:
-    """What a call that has ended returned; raises what it raised, or that it was too late."""
-    if call.late is not None:
-        raise call.late
-    return call.future.result()  # type: ignore[union-attr]  # it has begun: it has one
-
-
-def leases_of(element: Any) -> tuple[Lease, ...]:
-    """The leases of a batch or a block of lines."""
-    if isinstance(element, LineDelta | Unread):
-        return () if element.lease is None else (element.lease,)
-    return element.leases if isinstance(element, Batch) else ()
-
-
-def _nothing(call: Call) -> list[Any]:
-    """What comes of a call for a task that is no more this process's: nothing, whatever it returned or raised."""
-    if call.future is not None and not call.future.cancelled():
-        call.future.exception()  # it is known
-    return []
-
-
-def _ours(call: Call) -> bool:
-    """Whether anything may come of a call: not where its task was cancelled, or taken over by another process."""
-    return call.attempt is None or call.attempt.ours
-
-
-def _sure(call: Call, then: Callable[[], None]) -> bool:
-    """Whether that is known; if not, `then` is called when it is."""
-    return call.attempt is None or call.attempt.sure(then)
-
-
-def running_loop() -> asyncio.AbstractEventLoop | None:
-    """The loop that coroutines can run on; None in plain Python."""
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None

@@ -41,19 +41,19 @@ class WorkerContext(Context):
         self._divided = divided
         self.flushes: list[Callable[[], None]] = []
 
-    def emit_error(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:  # noqa: ARG002  # are the run's
+    def emit_error(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:
         """Keep the record, for the run."""
         self._errors.append(error)
 
-    def state(self, kind: StateKind, changes: Callable[[], Iterable[Change]], description: str = "") -> NoState:  # noqa: ARG002  # see below
+    def state(self, kind: StateKind, changes: Callable[[], Iterable[Change]], description: str = "") -> NoState:
         """Only of a divided operator."""
         return NoState() if self._divided else self._refuse("keeps state")
 
-    def scheduler(self, given: SchedulerBase | None) -> SchedulerBase:  # noqa: ARG002  # refused
+    def scheduler(self, given: SchedulerBase | None) -> SchedulerBase:
         """Refused."""
         self._refuse("needs a clock")
 
-    def poster(self, scheduler: SchedulerBase | None) -> Callable[[Callable[[], None]], None]:  # noqa: ARG002
+    def poster(self, scheduler: SchedulerBase | None) -> Callable[[Callable[[], None]], None]:
         """Refused."""
         self._refuse("uses threads")
 
@@ -67,7 +67,7 @@ class WorkerContext(Context):
             self._refuse("holds records back")
         self.flushes.append(flush)
 
-    def on_drain(self, stop: Callable[[], None]) -> Disposable:  # noqa: ARG002
+    def on_drain(self, stop: Callable[[], None]) -> Disposable:
         """Refused."""
         self._refuse("is a source")
 

@@ -72,20 +72,18 @@ def final(element: Any) -> bool:
     return not isinstance(element, OriginGone)
 
 
-class Line:
-    """Elements in order.
+class _Waiting:
+    """A line in memory of what waits.
 
     Args:
         limit: How many records may wait.
-        policy: What is dropped when there are more: `drop_oldest`, `drop_newest`, or nothing.
     """
 
     in_memory = True
 
-    def __init__(self, limit: int, policy: str) -> None:
+    def __init__(self, limit: int) -> None:
         self.dropped = 0
         self._limit = limit
-        self._policy = policy
         self._line: deque[Any] = deque()
         self._depth = 0
 
@@ -102,14 +100,32 @@ class Line:
     leased = ready
 
     @property
-    def full(self) -> bool:
-        """Whether the sources must be held: more waits than may, or as much where nothing is dropped."""
-        return self._depth > self._limit or (self._depth == self._limit and self._policy == "block")
-
-    @property
     def over(self) -> bool:
         """Whether nothing waits."""
         return not self._line
+
+    def close(self) -> None:
+        """Drop everything."""
+        self._line.clear()
+        self._depth = 0
+
+
+class Line(_Waiting):
+    """Elements in order.
+
+    Args:
+        limit: How many records may wait.
+        policy: What is dropped when there are more: `drop_oldest`, `drop_newest`, or nothing.
+    """
+
+    def __init__(self, limit: int, policy: str) -> None:
+        super().__init__(limit)
+        self._policy = policy
+
+    @property
+    def full(self) -> bool:
+        """Whether the sources must be held: more waits than may, or as much where nothing is dropped."""
+        return self._depth > self._limit or (self._depth == self._limit and self._policy == "block")
 
     def put(self, element: Any) -> None:
         """Let an element wait, and drop what is too much."""
@@ -127,11 +143,6 @@ class Line:
         self._depth -= weight(element)
         return element
 
-    def close(self) -> None:
-        """Drop everything."""
-        self._line.clear()
-        self._depth = 0
-
     def _cut(self, at: int, *, oldest: bool) -> int:
         """Drop of one element as much as is too much; where to look on if it was not enough."""
         element, excess = self._line[at], self._depth - self._limit
@@ -147,7 +158,7 @@ class Line:
         return at
 
 
-class Latest:
+class Latest(_Waiting):
     """The latest of each key; what may not be conflated stands between.
 
     Args:
@@ -156,37 +167,15 @@ class Latest:
         by: The key; without it there is one.
     """
 
-    in_memory = True
-
     def __init__(self, context: Context, limit: int, by: str | None) -> None:
-        self.dropped = 0
+        super().__init__(limit)
         self._context = context
-        self._limit = limit
         self._key = None if by is None else compile_values([parse(by)])
-        self._line: deque[Any] = deque()
-        self._depth = 0
-
-    @property
-    def depth(self) -> int:
-        """How many records wait."""
-        return self._depth
-
-    @property
-    def ready(self) -> bool:
-        """Whether anything waits."""
-        return bool(self._line)
-
-    leased = ready
 
     @property
     def full(self) -> bool:
         """Whether the sources must be held."""
         return self._depth >= self._limit
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing waits."""
-        return not self._line
 
     def put(self, element: Any) -> None:
         """Let an element wait; an earlier one of its key is dropped."""
@@ -211,11 +200,6 @@ class Latest:
             element = Batch([row for row, _ in element.values()], leases=tuple(leases))
         self._depth -= weight(element)
         return element
-
-    def close(self) -> None:
-        """Drop everything."""
-        self._line.clear()
-        self._depth = 0
 
     def _latest(self, batch: Batch) -> None:
         def reject(row: Row, error: Exception) -> None:

@@ -66,7 +66,7 @@ def serve(descriptor: int, memory: int) -> None:
         failure = ""
         try:
             pipeline = None if first is None else loads(first).pipeline()
-        except Exception as error:  # noqa: BLE001  # whatever an operator raises when it is made
+        except Exception as error:  # whatever an operator raises when it is made
             failure = _said(error)
         send(run, [])  # ready
         while (message := receive(asked, shared[number % len(shared)])) is not None:
@@ -78,7 +78,7 @@ def serve(descriptor: int, memory: int) -> None:
                     answer = dumps(([plain(element) for element in elements], errors, perf_counter() - begun))
                 except UnreadableError:
                     answer = dumps(None)
-                except Exception as error:  # noqa: BLE001  # a step is at fault: the run is told, and ends
+                except Exception as error:  # a step is at fault: the run is told, and ends
                     pipeline, failure = None, _said(error)
             if pipeline is None:
                 answer = dumps(failure)

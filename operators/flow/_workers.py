@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 from rxpipe.elements import ErrorRecord
 from rxpipe.errors import RxpipeError
 from rxpipe.lease import Flow
-from rxpipe.operators.flow._calls import leases_of
+from rxpipe.operators.flow._call import leases_of
 from rxpipe.operators.flow._wire import Message, dumps, loads, plain, receive, restored, send, shared_memory, slots
 from rxpipe.operators.flow._worker import Setup
 from rxpipe.unread import UnreadableError
@@ -41,7 +41,7 @@ class WorkerError(RxpipeError):
     """An element that no worker could do."""
 
 
-class _Died(Exception):  # noqa: N818  # not told to anybody
+class _DiedError(Exception):
     """The worker is gone.
 
     Args:
@@ -126,7 +126,7 @@ class ProcessWorker:
         """Have it done there; it is sent at once, also while the process is at work on another one.
 
         Raises:
-            _Died: The process is gone.
+            _DiedError: The process is gone.
             TimeoutError: It takes too long.
             UnreadableError: The lines are not where they were left.
             RxpipeError: A step failed.
@@ -152,7 +152,7 @@ class ProcessWorker:
         with self._turn:
             self._turn.wait_for(lambda: self._gone or self._answered == number)
             if self._gone:
-                raise _Died(of_it=False)
+                raise _DiedError(of_it=False)
             try:
                 if not self._ready:  # it has imported what it needs: that is not the element's time
                     self._ready = receive(self._answers) is not None
@@ -163,12 +163,12 @@ class ProcessWorker:
                 raise
             except OSError as error:
                 self._gone = True
-                raise _Died(of_it=True) from error
+                raise _DiedError(of_it=True) from error
             else:
                 self._gone = answer is None
                 self._answered += 1
                 if answer is None:
-                    raise _Died(of_it=True)
+                    raise _DiedError(of_it=True)
                 return answer
             finally:
                 self._turn.notify_all()
@@ -223,10 +223,10 @@ class Workers:
         worker = self._idle.get()
         deaths = 0
         try:
-            while deaths < 2 and not self._closed:  # noqa: PLR2004  # see below
+            while deaths < 2 and not self._closed:
                 try:
                     return worker.run(element)
-                except _Died as died:
+                except _DiedError as died:
                     deaths += died.of_it
                     worker = self._replaced(worker)
                 except TimeoutError:

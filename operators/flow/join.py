@@ -82,7 +82,7 @@ def join(
         problem = ParameterProblem(
             ("on",), f"must be one key, or two, of this stream and of the other; got {len(keys)}"
         )
-        raise ParameterError("join", [problem])  # noqa: EM101  # the operator's name, no message
+        raise ParameterError("join", [problem])
     rules = Rules((keys[0], keys[1]), seconds(within), kind, time, seconds(lateness), prefix, limit)
 
     def subscribe(observer: ObserverBase[Batch], scheduler: SchedulerBase | None = None) -> DisposableBase:

@@ -14,7 +14,8 @@ from reactivex.disposable import CompositeDisposable, Disposable
 from rxpipe.context import current
 from rxpipe.elements import Batch, as_dict
 from rxpipe.operator import operator
-from rxpipe.operators.flow._calls import AnyFuture, Call, Calls, running_loop
+from rxpipe.operators.flow._call import AnyFuture, Call, running_loop
+from rxpipe.operators.flow._calls import Calls
 from rxpipe.operators.records.call import RecordFunction
 from rxpipe.parameters.calls import Function, function_named, records_made
 from rxpipe.parameters.types import Ge
@@ -104,7 +105,7 @@ class _Records(Calls):
             return self._loop.create_task(self._function(record))
         return self._context.executor().submit(_called, self._function, record)
 
-    def _results(self, call: Call, result: Any) -> list[Any]:  # noqa: ARG002  # the result says it all
+    def _results(self, call: Call, result: Any) -> list[Any]:
         return records_made(result)
 
     def _may_overtake(self, call: Call) -> bool:

@@ -77,7 +77,7 @@ def on_slow(
     """
     if by is not None and policy != "conflate":
         problem = ParameterProblem(("by",), f"'by' is the key of policy 'conflate'; got policy {policy!r}")
-        raise ParameterError("on_slow", [problem])  # noqa: EM101  # the operator's name, no message
+        raise ParameterError("on_slow", [problem])
 
     def queue(context: Context) -> Queue:
         if policy == "spill":

@@ -78,7 +78,7 @@ def parallel(
             dumps(setup)
         except Exception as error:
             message = f"must be such that they can be sent to a process: functions as 'module:name'; got {error}"
-            raise ParameterError("parallel", [ParameterProblem(("steps",), message)]) from error  # noqa: EM101
+            raise ParameterError("parallel", [ParameterProblem(("steps",), message)]) from error
     longest = None if timeout is None else seconds(timeout)
 
     def subscribe(observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:

@@ -58,10 +58,10 @@ def route(
         for each in value if isinstance(value, list) else [value]:
             if _key(each) in places:
                 message = f"each value must belong to one output; got {each!r} again for {name!r}"
-                raise ParameterError("route", [ParameterProblem(("to",), message)])  # noqa: EM101  # the operator's name
+                raise ParameterError("route", [ParameterProblem(("to",), message)])
             places[_key(each)] = (number,)
     if not places:
-        raise ParameterError("route", [ParameterProblem(("to",), "an output must be named; got none")])  # noqa: EM101  # likewise
+        raise ParameterError("route", [ParameterProblem(("to",), "an output must be named; got none")])
     values_of = compile_values([parse(by)])
 
     def place(value: Any) -> tuple[int, ...]:

@@ -49,7 +49,7 @@ def split(source: Observable[Batch], /, **conditions: Annotated[Expr, Outputs(Ba
         problem = ParameterProblem(
             (), "at least one output must be given, as in errors: \"level == 'ERROR'\"; got none"
         )
-        raise ParameterError("split", [problem])  # noqa: EM101  # the operator's name, no message
+        raise ParameterError("split", [problem])
     number_of = compile_values([_first_true([parse(text) for text in conditions.values()])])
     places: list[tuple[int, ...]] = [*((number,) for number in range(len(conditions))), ()]
 

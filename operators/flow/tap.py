@@ -52,7 +52,7 @@ def tap(source: Observable[T], call: Function[Callable[[T], object]] | None = No
         def on_next(element: T) -> None:
             try:
                 look(element)
-            except Exception as error:  # noqa: BLE001  # whatever the function raises must not end the stream
+            except Exception as error:  # whatever the function raises must not end the stream
                 context.reject(error, element, leases=getattr(element, "leases", ()))
             observer.on_next(element)
 

@@ -18,7 +18,7 @@ from rxpipe.operators.flow._waiting import Waiting
 
 
 @operator
-def zip(  # noqa: A001  # the name it has in Rx
+def zip(  # the name it has in Rx
     source: Observable[Batch], *others: Observable[Batch], limit: Annotated[int, Ge(1)] = 100_000
 ) -> Observable[Batch]:
     """Make one record of the first records of all streams, one of the second ones, and so on.

@@ -78,7 +78,7 @@ def _above(value: Any, other: Any) -> bool:
 
 
 def _nulls_least(value: Any) -> tuple[Any, ...]:
-    if value is None or value != value:  # noqa: PLR0124  # NaN alone
+    if value is None or value != value:  # NaN alone
         return (False,)
     return (True, tuple(map(_nulls_least, value)) if isinstance(value, tuple) else value)
 

@@ -154,8 +154,8 @@ def _struct(node: _Node, variable: str, structs: dict[str, Any]) -> type[msgspec
         made = _struct(inner, f"{variable}_n{index}", structs)
         fields.append((f"n{index}", made | _NOT_AN_OBJECT, None))
         rename[f"n{index}"] = key
-    structs[variable] = msgspec.defstruct("Line", fields, rename=rename, gc=False)
-    return structs[variable]  # type: ignore[no-any-return]
+    made = structs[variable] = msgspec.defstruct("Line", fields, rename=rename, gc=False)
+    return made
 
 
 def _flatten(

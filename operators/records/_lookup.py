@@ -50,15 +50,23 @@ def read_rows(path: Path, inside: str | None, on: str, types: Types) -> list[dic
         if path.suffix.lower() == ".csv":
             texts = {on, *(name for name, kind in types.items() if kind == "str")}
             return rows_of(_csv_rows(data, texts), on, types)
-        found: Any = orjson.loads(data)
-        for part in inside.split(".") if inside else ():
-            if not isinstance(found, dict) or part not in found:
-                msg = f"must have rows at {inside!r}; there is no {part!r}"
-                raise ValueError(msg)  # noqa: TRY301  # one form for all that can be wrong with a file
-            found = found[part]
-        return rows_of(found, on, types)
+        return rows_of(_inside(orjson.loads(data), inside), on, types)
     except (OSError, ValueError, csv.Error) as error:
         raise LookupFileError(path, error) from error
+
+
+def _inside(found: Any, path: str | None) -> Any:
+    """What is at a dotted path.
+
+    Raises:
+        ValueError: There is nothing.
+    """
+    for part in path.split(".") if path else ():
+        if not isinstance(found, dict) or part not in found:
+            msg = f"must have rows at {path!r}; there is no {part!r}"
+            raise ValueError(msg)
+        found = found[part]
+    return found
 
 
 def rows_of(found: Any, on: str, types: Types) -> list[dict[str, Any]]:

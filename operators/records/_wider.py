@@ -43,5 +43,7 @@ def _join(kind: type, columns: tuple[tuple[str, Any], ...]) -> Join:
     wider = row_struct(kind.__name__, old | added)
     values = [f"v{number}" for number in range(len(added))]
     arguments = ", ".join([*(f"r.{name}" for name in old), *values])
-    source = f"lambda rows, found: [T({arguments}) for r, ({', '.join(values)},) in zip(rows, found)]"
-    return eval(source, {"T": wider, "zip": zip})  # type: ignore[no-any-return]  # noqa: S307  # made above, of names of fields
+    target = f"({', '.join(values)},)" if values else "_"
+    source = f"lambda rows, found: [T({arguments}) for r, {target} in zip(rows, found)]"
+    join: Join = eval(source, {"T": wider, "zip": zip})  # noqa: S307  # made above, of names of fields
+    return join

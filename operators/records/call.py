@@ -48,7 +48,7 @@ def call(source: Observable[Records], function: Function[RecordFunction]) -> Obs
             for row in rows:
                 try:
                     made.extend(records_made(found(as_dict(row))))
-                except Exception as error:  # noqa: BLE001  # whatever a user's function raises concerns this record only
+                except Exception as error:  # whatever a user's function raises concerns this record only
                     reject(row, error)
             return made
 

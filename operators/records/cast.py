@@ -53,7 +53,7 @@ def cast(
     for name in types:
         if not name.isidentifier():
             problem = ParameterProblem((name,), f"a field must have a Python name; got {name!r}", on_name=True)
-            raise ParameterError("cast", [problem])  # noqa: EM101  # the operator's name, no message
+            raise ParameterError("cast", [problem])
     functions = {name: _casting(name, kind, null=otherwise is None) for name, kind in types.items()}
 
     def write(loop: Loop) -> None:

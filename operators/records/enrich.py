@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reactivex import Observable
@@ -11,21 +11,18 @@ from rxpipe.context import Context
 from rxpipe.elements import Row
 from rxpipe.errors import RxpipeError, did_you_mean, nearest
 from rxpipe.expressions import Expression, parse
-from rxpipe.expressions.fields import field_types
 from rxpipe.expressions.known import KnownFields
 from rxpipe.expressions.syntax import Code
 from rxpipe.fusion.lift import Records, Reject, lift
 from rxpipe.fusion.loop import Loop
-from rxpipe.fusion.rows import Fusible, compile_values, row_struct
+from rxpipe.fusion.rows import Fusible, compile_values
 from rxpipe.language.datafiles import DataFiles, find_file
 from rxpipe.log import logger
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.records._decode import FieldType
 from rxpipe.operators.records._lookup import Lookup, LookupFileError, Types, read_rows, rows_of
+from rxpipe.operators.records._wider import widened
 from rxpipe.parameters.types import Expr
-
-Join = Callable[[list[Row], list[tuple[Any, ...]]], list[Row]]
-"""From rows, and the look-up's values for each, to rows with both."""
 
 CHECK_SECONDS = 1.0
 """How often a look-up file is looked at for changes while records flow."""
@@ -118,7 +115,6 @@ class _Enriching:
         self._key = key
         self._keys_of = compile_values([key])
         self._lookup = lookup
-        self._joins: dict[type, Join] = {}
         self._due = context.now() + CHECK_SECONDS
         self._version = 0
 
@@ -127,7 +123,6 @@ class _Enriching:
         if self._context.now() >= self._due:
             self._due = self._context.now() + CHECK_SECONDS
             if _refreshed(self._lookup, self._context):
-                self._joins.clear()
                 self._version += 1
         return self._version
 
@@ -145,13 +140,7 @@ class _Enriching:
         """Rows with the columns of the look-up."""
         self.refresh()
         kept, found = _found(self._lookup, *self._keys_of(rows, reject), reject)
-        kinds = set(map(type, kept))
-        joins = self._joins
-        for kind in kinds - joins.keys():
-            joins[kind] = _join(kind, self._lookup.columns)
-        if len(kinds) == 1:
-            return joins[kinds.pop()](kept, found)
-        return [joins[type(row)]([row], [values])[0] for row, values in zip(kept, found, strict=True)]
+        return widened(kept, self._lookup.columns, found)
 
 
 def _rows_of_table(table: Any, on: str, types: Types) -> list[dict[str, Any]]:
@@ -195,18 +184,3 @@ def _with_keys(rows: list[Row], keys: list[Any], reject: Reject) -> tuple[list[R
         else:
             kept.append((row, key))
     return [row for row, _ in kept], [key for _, key in kept]
-
-
-def _join(kind: type, columns: dict[str, Any]) -> Join:
-    """The function that adds columns (names and types) to rows of one type; of structs it makes wider structs."""
-    if issubclass(kind, dict):
-        return lambda rows, found: [
-            {**row, **dict(zip(columns, values, strict=True))} for row, values in zip(rows, found, strict=True)
-        ]
-    old = {name: hint for name, hint in field_types(kind).items() if name not in columns}
-    wider = row_struct(kind.__name__, old | columns)
-    added = [f"v{number}" for number in range(len(columns))]
-    target = f"({''.join(f'{name}, ' for name in added)})"
-    arguments = ", ".join([*(f"r.{name}" for name in old), *added])
-    source = f"lambda rows, found: [T({arguments}) for r, {target if added else '_'} in zip(rows, found)]"
-    return eval(source, {"T": wider, "zip": zip})  # type: ignore[no-any-return]  # noqa: S307  # made above, of names of fields

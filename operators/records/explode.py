@@ -133,4 +133,5 @@ def _expand(kind: type, added: tuple[str, ...], *, keep: bool) -> Expand:
     ]
     scope: dict[str, Any] = {"T": wider}
     exec(compile("\n".join(source), "<explode>", "exec"), scope)  # noqa: S102  # made above; of a user only names
-    return scope["expand"]  # type: ignore[no-any-return]
+    expand: Expand = scope["expand"]
+    return expand

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from reactivex import Observable
 
@@ -39,8 +39,8 @@ class MaskError(ValueError):
 def mask(
     source: Observable[Records],
     /,
-    kinds: list[SecretKind] = [*get_args(SecretKind)],  # noqa: B006, B008  # never changed; shown as the default
-    patterns: list[Pattern] = [],  # noqa: B006  # likewise
+    kinds: list[SecretKind] = [*SECRETS],
+    patterns: list[Pattern] = [],
     fields: list[str] | None = None,
     into: Literal["stars", "hash", "partial"] = "stars",
     key: Secret | None = None,
@@ -131,7 +131,7 @@ def _require(kinds: list[Any], patterns: list[str], fields: list[str] | None, in
     if fields == []:
         problems.append(ParameterProblem(("fields",), "must name at least one field; got none"))
     if problems:
-        raise ParameterError("mask", problems)  # noqa: EM101  # the operator's name, no message
+        raise ParameterError("mask", problems)
 
 
 def _masked(spans: Spans, replace: Callable[[str], str], value: Any) -> Any:

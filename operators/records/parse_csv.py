@@ -22,7 +22,7 @@ from rxpipe.operators.records._lines import BOM, parsed
 def parse_csv(
     source: Observable[LineDelta],
     columns: list[str] | None = None,
-    types: dict[str, CastType] = {},  # noqa: B006  # never changed; shown as the default
+    types: dict[str, CastType] = {},
     delimiter: str = ",",
     quote: str = '"',
 ) -> Observable[Batch]:

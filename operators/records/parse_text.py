@@ -52,7 +52,7 @@ Pattern = Annotated[str, Checked(kept(_pattern))]
 def parse_text(
     source: Observable[LineDelta],
     pattern: Pattern,
-    types: dict[str, CastType] = {},  # noqa: B006  # never changed; shown as the default
+    types: dict[str, CastType] = {},
 ) -> Observable[Batch]:
     r"""Turn blocks of text lines into batches of records, one batch a block.
 
@@ -117,7 +117,7 @@ def _matching(pattern: str, types: dict[str, CastType]) -> Parse:
     for name in types:
         if name not in names:
             message = f"must be a group of the pattern; got {name!r}{did_you_mean(nearest(name, names))}"
-            raise ParameterError("parse_text", [ParameterProblem(("types", name), message, on_name=True)])  # noqa: EM101  # the operator's name
+            raise ParameterError("parse_text", [ParameterProblem(("types", name), message, on_name=True)])
     row_type: Any = row_struct("Row", {name: HINTS[types[name]] if name in types else str for name in names})
     numbers = [*compiled.groupindex.values()]
     casts: list[tuple[int, str, CastType]] = [

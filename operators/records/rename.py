@@ -42,7 +42,7 @@ def rename(source: Observable[Records], /, **names: str) -> Observable[Records]:
     for number, (old, new) in enumerate(names.items()):
         if new in [*names.values()][:number]:
             problem = ParameterProblem((old,), f"each field must get a name of its own; got {new!r} twice")
-            raise ParameterError("rename", [problem])  # noqa: EM101  # the operator's name, no message
+            raise ParameterError("rename", [problem])
 
     def renamed(record: Mapping[str, Any]) -> dict[str, Any]:
         taken = {new for old, new in names.items() if old in record}

@@ -35,16 +35,16 @@ RICH_STYLES: dict[Style, str] = {
     "bad": "bold red",
 }
 
-ASCII = str.maketrans({"–": "-", "…": "~", "·": ".", "━": "=", "─": "-", "●": "*", "▲": "!", "→": ">"})  # noqa: RUF001  # a dash between times is one
+ASCII = str.maketrans({"–": "-", "…": "~", "·": ".", "━": "=", "─": "-", "●": "*", "▲": "!", "→": ">"})
 _NARROW = 0x300
-_OWN = frozenset("–…·━─●▲→")  # noqa: RUF001
+_OWN = frozenset("–…·━─●▲→")
 
 
 def width(text: str) -> int:
     """How many cells a text takes."""
     if text.isascii() or all(ord(char) < _NARROW or char in _OWN for char in text):
         return len(text)
-    from rich.cells import cell_len  # noqa: PLC0415  # only texts in wide scripts need the tables
+    from rich.cells import cell_len  # only texts in wide scripts need the tables
 
     return cell_len(text)
 

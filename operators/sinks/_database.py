@@ -170,7 +170,7 @@ class Database:
                 names = list(rows[start])
                 columns = ", ".join(map(quoted, names))
                 marks = ", ".join("?" * len(names))
-                text = f"INSERT INTO {quoted(self.table)} ({columns}) VALUES ({marks})"  # noqa: S608
+                text = f"INSERT INTO {quoted(self.table)} ({columns}) VALUES ({marks})"
                 if not names:
                     text = f"INSERT INTO {quoted(self.table)} DEFAULT VALUES"
                 self._db.executemany(text, [tuple(row[name] for name in names) for row in rows[start:index]])
@@ -180,7 +180,7 @@ class Database:
         """Delete the rows with these keys; a key may hold nulls."""
         if self._columns:
             where = " AND ".join(f"{quoted(name)} IS ?" for name in key)
-            self._db.executemany(f"DELETE FROM {quoted(self.table)} WHERE {where}", values)  # noqa: S608
+            self._db.executemany(f"DELETE FROM {quoted(self.table)} WHERE {where}", values)
 
     def position(self) -> tuple[int, bytes]:
         """The number of the last row ever appended, and a mark of that row, to recognise the table by."""
@@ -191,7 +191,7 @@ class Database:
         return last, self._mark(last)
 
     def _mark(self, last: int) -> bytes:
-        row = self._db.execute(f"SELECT * FROM {quoted(self.table)} WHERE {quoted(ROWID)} = ?", (last,))  # noqa: S608
+        row = self._db.execute(f"SELECT * FROM {quoted(self.table)} WHERE {quoted(ROWID)} = ?", (last,))
         found = row.fetchone()
         if found is None:
             return b""
@@ -222,7 +222,7 @@ class Database:
         if found > last:
             self._db.execute("PRAGMA busy_timeout=5000")
             with self.transaction():
-                self._db.execute(f"DELETE FROM {quoted(self.table)} WHERE {quoted(ROWID)} > ?", (last,))  # noqa: S608
+                self._db.execute(f"DELETE FROM {quoted(self.table)} WHERE {quoted(ROWID)} > ?", (last,))
                 self._db.execute("UPDATE sqlite_sequence SET seq = ? WHERE name = ?", (last, self.table))
             self._db.execute("PRAGMA busy_timeout=0")
 

@@ -8,7 +8,7 @@ from typing import Any
 from rxpipe.operators.sinks._cells import Line, Span, Style, cut, fit, pad, shorten
 from rxpipe.operators.sinks._format import MISSING, bytes_text, duration, si
 from rxpipe.operators.sinks._layout import SPACE, units
-from rxpipe.operators.sinks._panel import bar
+from rxpipe.operators.sinks._view import bar
 
 COMPACT = 2
 """Lines of streams on a small screen."""
@@ -84,7 +84,7 @@ def _stream(name: str, stream: Any, *, rated: bool) -> _Row:
     errors = int(_number(stream, "errors"))
     rate, lag, delay = (_number(stream, key) for key in ("records_per_second", "lag_bytes", "lag_seconds"))
     figures: list[Span] = [
-        (si(round(rate, 1) if 0 < rate < 10 else int(rate)) if rated else MISSING, "" if rate else "dim"),  # noqa: PLR2004
+        (si(round(rate, 1) if 0 < rate < 10 else int(rate)) if rated else MISSING, "" if rate else "dim"),
         (bytes_text(lag), "" if lag else "dim"),
         (duration(round(delay, 1)), "" if delay else "dim"),
         (si(errors), "bad" if errors else "dim"),

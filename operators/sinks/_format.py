@@ -20,7 +20,7 @@ SUMMED = frozenset({"int", "si", "usd", "size", "duration"})
 RIGHT = frozenset({"int", "si", "usd", "percent", "size", "duration", "time"})
 """Formats aligned at the right."""
 
-MISSING = "–"  # noqa: RUF001  # a dash
+MISSING = "–"  # a dash
 _THOUSAND = 1000
 
 
@@ -30,19 +30,19 @@ def si(value: float) -> str:
         return str(value) if isinstance(value, int) else f"{value:.3g}"
     for prefix in "kMGTP":
         value /= _THOUSAND
-        if abs(value) < 999.5:  # noqa: PLR2004  # rounds to three digits
+        if abs(value) < 999.5:  # rounds to three digits
             return f"{value:.{_decimals(abs(value))}f}{prefix}"
     return f"{value:.3g}P"
 
 
 def _decimals(value: float) -> int:
-    return 2 if value < 9.995 else 1 if value < 99.95 else 0  # noqa: PLR2004  # three digits in all
+    return 2 if value < 9.995 else 1 if value < 99.95 else 0  # three digits in all
 
 
 def duration(seconds: float) -> str:
     """A duration in its two largest units: 45s, 2h 14m, 3d 4h."""
     sign, whole = ("-", -seconds) if seconds < 0 else ("", seconds)
-    if whole < 10 and whole != int(whole):  # noqa: PLR2004  # below ten seconds a tenth tells something
+    if whole < 10 and whole != int(whole):  # below ten seconds a tenth tells something
         return f"{sign}{whole:.1f}s"
     total = int(whole)
     parts = [(total // 86400, "d"), (total // 3600 % 24, "h"), (total // 60 % 60, "m"), (total % 60, "s")]

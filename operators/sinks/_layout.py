@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from rxpipe.operators.sinks._cells import Line, line_width, pad
-from rxpipe.operators.sinks._panel import View
+from rxpipe.operators.sinks._view import View
 
 UNIT = 40
 WIDEST = 60

@@ -46,7 +46,7 @@ def as_record(element: Any) -> Row:
     return {"value": element}
 
 
-def plain(value: Any) -> Any:  # noqa: PLR0911  # one form for each kind
+def plain(value: Any) -> Any:
     """What JSON does not know, in a form that it does.
 
     Raises:
@@ -62,9 +62,8 @@ def plain(value: Any) -> Any:  # noqa: PLR0911  # one form for each kind
         return base64.b64encode(value).decode()
     if isinstance(value, Mapping):
         return dict(value)
-    if isinstance(value, int):  # beyond 64 bits, which few readers would take as a number
-        return str(value)
-    if hasattr(value, "__fspath__") or type(value).__name__ == "Decimal":
+    # a whole number comes here beyond 64 bits, which few readers would take as a number
+    if isinstance(value, int) or hasattr(value, "__fspath__") or type(value).__name__ == "Decimal":
         return str(value)
     msg = f"a value of type {type(value).__name__} has no JSON form"
     raise TypeError(msg)

@@ -12,7 +12,8 @@ from reactivex.abc import ObserverBase, SchedulerBase
 from rxpipe.context import Context
 from rxpipe.elements import Row
 from rxpipe.extras import extra
-from rxpipe.operators.flow._calls import AnyFuture, Call, Calls, leases_of, running_loop
+from rxpipe.operators.flow._call import AnyFuture, Call, leases_of, running_loop
+from rxpipe.operators.flow._calls import Calls
 from rxpipe.operators.sinks._records import json_records
 
 SHOWN = 500
@@ -141,7 +142,7 @@ class Requests(Calls):
             body = body.replace(secret, "**********")
         return f"status {answer.status} {answer.reason}".strip() + (f": {body}" if body else "")
 
-    def _results(self, call: Call, result: _Answer) -> list[Any]:  # noqa: ARG002  # the answer says it all
+    def _results(self, call: Call, result: _Answer) -> list[Any]:
         if not _OK <= result.status < _REDIRECT:
             raise _RefusedError(self._told(result), result.status, result.retry_after)
         return []

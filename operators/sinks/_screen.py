@@ -13,7 +13,8 @@ from rxpipe.errors import counted
 from rxpipe.operators.sinks._cells import RICH_STYLES, Line, cut, pad, width
 from rxpipe.operators.sinks._footer import COMPACT, foot, head
 from rxpipe.operators.sinks._layout import Placed, arrange, bottom, draw
-from rxpipe.operators.sinks._panel import Panel, View
+from rxpipe.operators.sinks._panel import Panel
+from rxpipe.operators.sinks._view import View
 from rxpipe.table import Table
 
 if TYPE_CHECKING:
@@ -173,7 +174,7 @@ class Screen:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw the screen in the size that Rich offers."""
-        from rich.segment import Segment  # noqa: PLC0415  # only who prints with Rich needs it
+        from rich.segment import Segment  # only who prints with Rich needs it
 
         self.refresh()
         height = options.height or console.height

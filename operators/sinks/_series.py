@@ -128,7 +128,7 @@ def _check(path: Path) -> None:
         message = f"a code in the name must be one of {', '.join(_CODES)}; got {unknown[0]!r}"
     else:
         return
-    raise ParameterError("write_lines", [ParameterProblem(("path",), message)])  # noqa: EM101  # a name, no message
+    raise ParameterError("write_lines", [ParameterProblem(("path",), message)])
 
 
 def _remove(path: Path) -> None:

@@ -72,13 +72,13 @@ class Terminal:
 def silent_keys(stream: Any) -> Callable[[], None] | None:
     """Stop a terminal from showing what is typed; returns what undoes it, None where there is no terminal."""
     try:
-        import termios  # noqa: PLC0415  # not on every system
+        import termios  # not on every system
 
         descriptor = stream.fileno()
         before = termios.tcgetattr(descriptor)
         silent = [*before[:3], before[3] & ~termios.ECHO, *before[4:]]
         termios.tcsetattr(descriptor, termios.TCSADRAIN, silent)
-    except Exception:  # noqa: BLE001  # no terminal, closed, or none of this on this system: keys are shown then
+    except Exception:  # no terminal, closed, or none of this on this system: keys are shown then
         return None
 
     def undo() -> None:

@@ -108,7 +108,7 @@ class _Caller:
     def _call(self, element: Any) -> None:
         try:
             result = self._function(element)
-        except Exception as error:  # noqa: BLE001  # whatever the function raises must not end the stream
+        except Exception as error:  # whatever the function raises must not end the stream
             if self._postponed(element, error):
                 return
             self._reject(element, error)
@@ -174,7 +174,7 @@ class _Caller:
         try:
             try:
                 await result
-            except Exception as error:  # noqa: BLE001  # as above
+            except Exception as error:  # as above
                 self._task = None
                 if self._postponed(element, error):
                     return
@@ -183,7 +183,7 @@ class _Caller:
             self._passed(element)
             del element
             self._go_on()
-        except Exception as error:  # noqa: BLE001  # raised by a step behind this one, outside any call of the run
+        except Exception as error:  # raised by a step behind this one, outside any call of the run
             self._context.fail(error)
 
     def _reject(self, element: Any, error: Exception) -> None:

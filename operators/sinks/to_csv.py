@@ -72,11 +72,11 @@ def to_csv(
     """
     if len(delimiter) != 1 or not delimiter.isascii() or delimiter in '\r\n"':
         message = f"must be one ASCII character, and no line break or quote; got {delimiter!r}"
-        raise ParameterError("to_csv", [ParameterProblem(("delimiter",), message)])  # noqa: EM101  # a name, no message
+        raise ParameterError("to_csv", [ParameterProblem(("delimiter",), message)])
     double = [name for at, name in enumerate(columns or []) if name in (columns or [])[:at]]
     if double:
         problem = ParameterProblem(("columns",), f"must name each column once; got {double[0]!r} twice")
-        raise ParameterError("to_csv", [problem])  # noqa: EM101  # likewise
+        raise ParameterError("to_csv", [problem])
 
     def subscribe(observer: ObserverBase[T], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context, file = current(), Path(path).expanduser()

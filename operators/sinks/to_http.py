@@ -26,7 +26,7 @@ def to_http(
     method: Literal["POST", "PUT"] = "POST",
     body: Literal["lines", "array", "record"] = "lines",
     batch: Annotated[int, Ge(1)] = 1000,
-    headers: dict[str, str | Secret] = {},  # noqa: B006  # never changed; shown as the default
+    headers: dict[str, str | Secret] = {},
     key_header: str | None = None,
     concurrency: Annotated[int, Ge(1)] = 4,
     timeout: Annotated[Duration, Gt(0)] = "30s",
@@ -74,7 +74,7 @@ def to_http(
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         problem = ParameterProblem(("url",), f"must be an http or https address, as http://host/path; got {url!r}")
-        raise ParameterError("to_http", [problem])  # noqa: EM101  # a name, no message
+        raise ParameterError("to_http", [problem])
     secrets = {name: value.get_secret_value() for name, value in headers.items() if not isinstance(value, str)}
     shown = {name: value for name, value in headers.items() if isinstance(value, str)}
     form = Form(

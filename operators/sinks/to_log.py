@@ -131,4 +131,4 @@ class _Template:
 
 
 def _refuse(message: str) -> None:
-    raise ParameterError("to_log", [ParameterProblem(("message",), message)])  # noqa: EM101  # a name, no message
+    raise ParameterError("to_log", [ParameterProblem(("message",), message)])

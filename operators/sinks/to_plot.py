@@ -86,7 +86,7 @@ def to_plot(
     file = Path(path).expanduser()
     if file.suffix.lower() not in (".png", ".svg"):
         problem = ParameterProblem(("path",), f"must end in .png or .svg; got {path!r}")
-        raise ParameterError("to_plot", [problem])  # noqa: EM101  # a name, no message
+        raise ParameterError("to_plot", [problem])
     alone = y[0] if len(y) == 1 else ""
     labels = x_label if x_label is not None else x or "", y_label if y_label is not None else alone
     look = Look(kind, x, y, by, title, *labels, (width, height))

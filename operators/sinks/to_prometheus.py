@@ -80,7 +80,7 @@ def to_prometheus(
     if file is not None and file.suffix != ".prom":
         found.append(ParameterProblem(("path",), f"must end in .prom; got {path!r}"))
     if found:
-        raise ParameterError("to_prometheus", found)  # noqa: EM101  # a name, no message
+        raise ParameterError("to_prometheus", found)
 
     def subscribe(observer: ObserverBase[T], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = current()
@@ -133,7 +133,7 @@ def _serve(context: Context, metrics: Metrics, address: str | int | None, *, sho
             must = "run with --metrics, or give it an 'address' or a 'path'"
             logger.warning("{}: nobody sees the metrics: {}", context.name, must)
         return Disposable()
-    from rxpipe.runtime.metrics import Endpoint  # noqa: PLC0415  # only where the run has none
+    from rxpipe.runtime.metrics import Endpoint  # only where the run has none
 
     own = Endpoint(address)
     own.add(metrics)

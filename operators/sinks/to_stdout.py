@@ -24,7 +24,7 @@ T = TypeVar("T")
 @operator
 def to_stdout(
     source: Observable[T],
-    format: Literal["json", "text"] = "json",  # noqa: A002  # the name in YAML
+    format: Literal["json", "text"] = "json",
 ) -> Observable[T]:
     """Write records to standard output, one a line, and pass each element on once it is written.
 

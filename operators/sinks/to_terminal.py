@@ -129,7 +129,7 @@ def _zone(name: str) -> ZoneInfo | None:
     try:
         return ZoneInfo(name)
     except (OSError, ValueError, KeyError) as error:
-        from zoneinfo import available_timezones  # noqa: PLC0415  # only for the message
+        from zoneinfo import available_timezones  # only for the message
 
         guess = did_you_mean(nearest(name, available_timezones()))
         message = f"must be an IANA name such as 'Europe/Berlin', or empty; got {name!r}{guess}"

@@ -83,7 +83,7 @@ def write_lines(
         message = (
             "'keep' and 'compress' need files that rotate: give 'max_size', 'every', or codes such as %Y in 'path'"
         )
-        raise ParameterError("write_lines", [ParameterProblem((), message)])  # noqa: EM101  # a name, no message
+        raise ParameterError("write_lines", [ParameterProblem((), message)])
     most, period = None if max_size is None else nbytes(max_size), None if every is None else seconds(every)
     series = Series(target, most, period, keep, packed=compress is not None) if rotates else None
 

@@ -13,7 +13,8 @@ from reactivex.disposable import CompositeDisposable, Disposable
 from rxpipe.context import Context, current, void
 from rxpipe.elements import Batch, as_dict
 from rxpipe.lease import Lease
-from rxpipe.operators.flow._calls import AnyFuture, Call, Calls, leases_of, running_loop
+from rxpipe.operators.flow._call import AnyFuture, Call, leases_of, running_loop
+from rxpipe.operators.flow._calls import Calls
 from rxpipe.operators.tasks._slot import Slot
 from rxpipe.providers.provider import CallError, Remaining
 from rxpipe.tasks.attempt import attempt_of
@@ -151,7 +152,7 @@ class Asking(Calls):
     def _results(self, call: Call, result: dict[str, Any] | None) -> list[Any]:
         return [] if result is None else [as_dict(call.row) | result]
 
-    def _may_overtake(self, call: Call) -> bool:  # noqa: ARG002  # every result may
+    def _may_overtake(self, call: Call) -> bool:
         return True
 
     def _elements(self, calls: list[Call]) -> list[Any]:

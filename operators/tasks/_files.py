@@ -15,7 +15,8 @@ from rxpipe.elements import Batch, Row, as_dict
 from rxpipe.expressions import parse
 from rxpipe.fusion.rows import compile_values
 from rxpipe.log import logger
-from rxpipe.operators.flow._calls import AnyFuture, Call, Calls, submitted
+from rxpipe.operators.flow._call import AnyFuture, Call, submitted
+from rxpipe.operators.flow._calls import Calls
 from rxpipe.operators.tasks._names import NameOfFileError, Names, numbered, require_inside
 from rxpipe.private import make_folder, replacing
 from rxpipe.tasks.attempt import Attempt, attempt_of, digest_of
@@ -86,7 +87,7 @@ class Writes(Calls):
                 return
         super().take(element)
 
-    def _made_of(self, element: Any) -> list[Call]:  # noqa: ARG002  # `take` has looked at it
+    def _made_of(self, element: Any) -> list[Call]:
         prepared, self._prepared = self._prepared, []
         return prepared
 
@@ -107,7 +108,7 @@ class Writes(Calls):
     def _job(self, record: dict[str, Any], content: object, attempt: Attempt | None) -> _Job:
         if not isinstance(content, str | bytes):
             msg = f"content: must be a text or bytes; got {content!r:.100}"
-            raise ValueError(msg)  # noqa: TRY004  # of the record, not of the program
+            raise ValueError(msg)  # of the record, not of the program
         data = content.encode() if isinstance(content, str) else content
         path = self._names.path(record, self._context.now())
         if attempt is not None:

@@ -116,7 +116,7 @@ class Home:
             StateError: The store cannot be written.
         """
         with used(self._store.path), self._store.transaction():
-            taken = self._store.join()
+            taken = self._store.owners.join()
             again = 0 if self._line is None else self._store.deliver_again(self._line, self._delivered)
             spent = self._store.spent()
             redone = 0 if self._context.redo is None else self._store.redo(self._context.redo, self._definition)

@@ -95,7 +95,7 @@ class Http:
             made["json"] = orjson.loads(body)
         try:
             expected = bool(self._expected(made))
-        except Exception as error:  # noqa: BLE001  # of whatever kind: the answer has not what is asked of it
+        except Exception as error:  # of whatever kind: the answer has not what is asked of it
             expected, told_of = False, f"{type(error).__name__}: {error}"
         else:
             told_of = f"status {answer.status_code}: {text:.{SHOWN}}"

@@ -55,7 +55,7 @@ def rendering(text: str, name: str, folder: Path, most: int, where: str) -> Rend
     def render(record: Mapping[str, Any]) -> str:
         try:
             return _bounded(template.generate(record), most)
-        except Exception as error:  # noqa: BLE001  # whatever a template raises concerns this record only
+        except Exception as error:  # whatever a template raises concerns this record only
             told = _told(error, template.filename, record)
             error.__traceback__ = None  # whoever keeps it must not keep the record and its leases
         raise TemplateFailedError(told)
@@ -87,7 +87,7 @@ def environment(where: str, most: int = MOST, **options: Any) -> Any:
             if operator == "*" and sizes and times and sizes[0] * times[0] > most:
                 msg = f"a repetition must have at most {most:,} characters; got {sizes[0]:,} times {times[0]:,}"
                 raise sandbox.SecurityError(msg)
-            if operator == "**" and all(isinstance(side, int) for side in (left, right)) and abs(right) > 64:  # noqa: PLR2004  # a power that no text needs
+            if operator == "**" and all(isinstance(side, int) for side in (left, right)) and abs(right) > 64:
                 msg = f"an exponent must be at most 64; got {right}"
                 raise sandbox.SecurityError(msg)
             return super().call_binop(context, operator, left, right)

@@ -83,13 +83,13 @@ class Noting:
         beats = at >= self.beaten + BEAT
         with store.transaction():
             if beats:
-                store.beat()
+                store.owners.beat()
             version = store.version()
             known = version == self._version and not beats
             held = None if known else store.held({*wanted.given, *(one.id for one in wanted.ended)})
             store.enqueue(wanted.new, again=self._again)
-            store.begin([told for told in wanted.told if len(told) == 2])  # noqa: PLR2004  # as `Attempt.begin` tells
-            store.remember([told for told in wanted.told if len(told) == 4])  # noqa: PLR2004  # as `remember` tells
+            store.begin([told for told in wanted.told if len(told) == 2])  # as `Attempt.begin` tells
+            store.remember([told for told in wanted.told if len(told) == 4])  # as `remember` tells
             ended = wanted.ended if held is None else [one for one in wanted.ended if one.id in held]
             lost = [] if held is None else [(one.cost, one.id) for one in wanted.ended if one.id not in held]
             store.charge(wanted.strays + lost)

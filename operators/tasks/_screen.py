@@ -9,7 +9,7 @@ from typing import Any
 from rxpipe.operators.sinks._cells import Line, Style, cut, fit, shorten, width
 from rxpipe.operators.sinks._footer import head
 from rxpipe.operators.sinks._format import clean, duration
-from rxpipe.operators.sinks._panel import bar
+from rxpipe.operators.sinks._view import bar
 from rxpipe.operators.tasks._words import cost, ending, left, speed
 from rxpipe.tasks.progress import Failed, Progress, Working
 from rxpipe.tasks.report import money
@@ -136,7 +136,7 @@ def _task(task: Working, wide: int) -> Line:
 
 
 def _errors(errors: list[Failed], cells: int, room: int) -> list[Line]:
-    if not errors or room < 3:  # noqa: PLR2004  # a gap, the heading, an error
+    if not errors or room < 3:  # a gap, the heading, an error
         return []
     made: list[Line] = [[], [("Last errors", "title")]]
     rest = cells - _CLOCK - _KIND - 4

@@ -35,7 +35,7 @@ class Slot(Lease):
         super().__del__()
         self._ended(self._began, self._cause, self._refused)
 
-    def refuses(self, error: ErrorRecord, cause: BaseException | None) -> bool:  # noqa: ARG002  # others tell of it
+    def refuses(self, error: ErrorRecord, cause: BaseException | None) -> bool:
         """Note that the call failed, and of what."""
         self._refused, self._cause = True, self._cause or cause
         return False

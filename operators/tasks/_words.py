@@ -15,7 +15,7 @@ def speed(rate: float) -> str:
     """Tasks per second, minute, hour or day, whichever is easy to read."""
     seconds, unit = next(((each, name) for each, name in _UNITS if rate * each >= 1), _UNITS[-1])
     value = rate * seconds
-    return f"{value:,.0f}/{unit}" if value >= 100 else f"{value:.3g}/{unit}" if value >= 1 else f"{value:.2f}/{unit}"  # noqa: PLR2004  # three digits
+    return f"{value:,.0f}/{unit}" if value >= 100 else f"{value:.3g}/{unit}" if value >= 1 else f"{value:.2f}/{unit}"
 
 
 def rounded(seconds: float) -> str:

@@ -24,7 +24,7 @@ def http(
     source: Observable[Batch],
     url: TemplateText,
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET",
-    headers: dict[str, TemplateText | Secret] = {},  # noqa: B006  # never changed; shown as the default
+    headers: dict[str, TemplateText | Secret] = {},
     body: TemplateText | Mapping[str, object] | None = None,
     expect: Expr = "200 <= status < 300",
     into: str = "answer",

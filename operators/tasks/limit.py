@@ -43,8 +43,8 @@ _LEAST_WAIT = 0.001
 def limit(
     source: Observable[Batch],
     concurrency: Annotated[int, Ge(1)] | Literal["auto"] | None = None,
-    rate: Allowance | list[Allowance] = [],  # noqa: B006  # never changed; shown as the default
-    tokens: Allowance | list[Allowance] = [],  # noqa: B006  # never changed; shown as the default
+    rate: Allowance | list[Allowance] = [],
+    tokens: Allowance | list[Allowance] = [],
     weight: Expr | None = None,
     quota: Allowance | None = None,
     zone: str = "UTC",
@@ -93,7 +93,7 @@ def limit(
     daily = None if quota is None else per(quota)
     if daily is not None and daily[1] != DAY:
         problem = ParameterProblem(("quota",), f"must be a number per day, as 1000/day; got {quota!r}")
-        raise ParameterError("limit", [problem])  # noqa: EM101  # the operator's name, no message
+        raise ParameterError("limit", [problem])
 
     def subscribe(observer: ObserverBase[Batch], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = current()

@@ -28,7 +28,7 @@ class WaitSpec(TypedDict, total=False):
 @operator
 def retry(
     source: Observable[Batch],
-    kinds: dict[str, WaitSpec] = {},  # noqa: B006  # never changed
+    kinds: dict[str, WaitSpec] = {},
     outage: Duration = "6h",
 ) -> Observable[Batch]:
     """Say when tasks are tried again that fail in the steps behind; all elements pass.
@@ -87,7 +87,7 @@ def _kind(name: str) -> Kind:
         if kind == name:
             return kind
     message = f"must be one of {', '.join(KINDS)}; got {name!r}{did_you_mean(nearest(name, KINDS))}"
-    raise ParameterError("retry", [ParameterProblem(("kinds", name), message)])  # noqa: EM101  # the operator's name
+    raise ParameterError("retry", [ParameterProblem(("kinds", name), message)])
 
 
 def _changed(name: str, given: WaitSpec) -> Waits:

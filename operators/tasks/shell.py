@@ -27,7 +27,7 @@ def shell(
     source: Observable[Batch],
     command: Command,
     stdin: TemplateText | None = None,
-    expect: list[int] = [0],  # noqa: B006  # never changed; shown as the default
+    expect: list[int] = [0],
     into: str = "output",
     paid: bool = False,
     largest: Size = "1MB",

@@ -91,7 +91,7 @@ def tasks(
         StateError: The store cannot be used, or is something else.
     """
     if not store:
-        raise ParameterError("tasks", [ParameterProblem(("store",), "must be the path of a file; got ''")])  # noqa: EM101
+        raise ParameterError("tasks", [ParameterProblem(("store",), "must be the path of a file; got ''")])
 
     def subscribe(observer: ObserverBase[Batch], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = current()

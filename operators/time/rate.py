@@ -59,7 +59,7 @@ def rate(source: Observable[T], least: Rate, most: Rate, by: Expr | None = None)
     slow, fast = 1 / hertz(least), 1 / hertz(most)
     if slow < fast:
         problem = ParameterProblem(("most",), f"must not be below 'least', {least}; got {most}")
-        raise ParameterError("rate", [problem])  # noqa: EM101  # the operator's name, no message
+        raise ParameterError("rate", [problem])
 
     def subscribe(observer: ObserverBase[T], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = current()
@@ -90,7 +90,7 @@ class _Refresh(Latest):
         self._changes = 0
         self._shown: dict[Hashable, tuple[float, Table]] = {}
 
-    def came(self, element: Any, now: float) -> None:  # noqa: ARG002  # what counts is when the last refresh was
+    def came(self, element: Any, now: float) -> None:
         self._changes += max(1, len(element.rows) + len(element.retracted)) if isinstance(element, Batch) else 1
 
     def due(self) -> float | None:

@@ -56,7 +56,7 @@ def sample(
     """
     if (period is None) == (rate is None):
         problem = ParameterProblem((), f"one of 'period' and 'rate' must be given; got {'both' if rate else 'none'}")
-        raise ParameterError("sample", [problem])  # noqa: EM101  # the operator's name, no message
+        raise ParameterError("sample", [problem])
     step = 1 / hertz(rate) if rate is not None else seconds(period or 0)
 
     def subscribe(observer: ObserverBase[T], scheduler: SchedulerBase | None = None) -> DisposableBase:
@@ -80,7 +80,7 @@ class _Sample(Latest):
         self._begin = self.alarm.now()
         self._tick: float | None = None
 
-    def came(self, element: Any, now: float) -> None:  # noqa: ARG002  # any element is one more
+    def came(self, element: Any, now: float) -> None:
         if self._tick is None:
             ticks = math.floor((now - self._begin + PRECISION) / self._step) + 1
             self._tick = self._begin + ticks * self._step
@@ -88,5 +88,5 @@ class _Sample(Latest):
     def due(self) -> float | None:
         return self._tick
 
-    def emitted(self, now: float) -> None:  # noqa: ARG002  # the next tick follows from the next element
+    def emitted(self, now: float) -> None:
         self._tick = None

@@ -80,7 +80,7 @@ class Fixed:
         self._open: set[int] = set()
         self._earliest: int | None = None
 
-    def adding(self, time: int, key: Any, watermark: int) -> Sequence[int]:  # noqa: ARG002  # the same for all keys
+    def adding(self, time: int, key: Any, watermark: int) -> Sequence[int]:
         """See `Frames`."""
         every, size = self._every, self._size
         return range((max(time, watermark) - size) // every + 1, time // every + 1)
@@ -176,7 +176,7 @@ class Sessions:
         self._set(near[0], min(start, first), max(end, last))
         return near[:1]
 
-    def at_once(self, times: list[int], watermark: int, until: int) -> list[Sequence[int]] | None:  # noqa: ARG002
+    def at_once(self, times: list[int], watermark: int, until: int) -> list[Sequence[int]] | None:
         """See `Frames`: key and order matter."""
         return None
 

@@ -154,7 +154,7 @@ class Windows:
         for row, time, own in zip(rows, times, values, strict=True):
             try:
                 numbers = adding(time, own[1:keys], self.watermark)
-            except Exception as error:  # noqa: BLE001  # a key that is a list, or sessions that cannot be joined
+            except Exception as error:  # a key that is a list, or sessions that cannot be joined
                 self._reject(row, error)
                 continue
             for number in numbers:
@@ -195,12 +195,12 @@ class Windows:
             if countOf(map(type, moments), float) == len(moments):
                 return kept, [round(moment * 1e6) for moment in moments], values
             return kept, [_microseconds(moment) for moment in moments], values
-        except Exception:  # noqa: BLE001  # going one by one finds the record
+        except Exception:  # going one by one finds the record
             timed: list[tuple[Row, int, Any]] = []
         for row, own in zip(kept, values, strict=True):
             try:
                 timed.append((row, _microseconds(own[0]), own))
-            except Exception as error:  # noqa: BLE001  # whatever a value is that is no time
+            except Exception as error:  # whatever a value is that is no time
                 reject(row, error)
         return [row for row, _, _ in timed], [time for _, time, _ in timed], [own for _, _, own in timed]
 

@@ -178,7 +178,7 @@ class Extreme:
 
     def add(self, value: Any) -> None:
         """Add a value that `may_add` allows."""
-        if value != value:  # noqa: PLR0124  # NaN alone
+        if value != value:  # NaN alone
             return
         counts = self._counts if self._saved is None else self._loaded()
         counts[value] = counts.get(value, 0) + 1
@@ -191,12 +191,12 @@ class Extreme:
 
     def may_retract(self, value: Any) -> None:
         """Raise KeyError if a value is not there."""
-        if value == value and value not in self._loaded():  # noqa: PLR0124  # but for NaN
+        if value == value and value not in self._loaded():  # but for NaN
             raise KeyError(value)
 
     def retract(self, value: Any) -> None:
         """Take a value back that is there."""
-        if value != value:  # noqa: PLR0124  # NaN alone
+        if value != value:  # NaN alone
             return
         counts = self._loaded()
         counts[value] -= 1
@@ -263,16 +263,16 @@ class History:
 
     def may_retract(self, value: Any) -> None:
         """Raise ValueError if a value is not there."""
-        if value not in self._values and (value == value or all(map(eq, self._values, self._values))):  # noqa: PLR0124  # NaN
+        if value not in self._values and (value == value or all(map(eq, self._values, self._values))):  # NaN
             msg = f"{value!r:.80} is not there"
             raise ValueError(msg)
 
     def retract(self, value: Any) -> None:
         """Take the latest value equal to this one back; NaN is equal to NaN here."""
-        values, nan = self._values, value != value  # noqa: PLR0124
+        values, nan = self._values, value != value
         for index in range(len(values) - 1, -1, -1):
             found = values[index]
-            if found == value or (nan and found != found):  # noqa: PLR0124
+            if found == value or (nan and found != found):
                 del values[index]
                 return
 

@@ -58,7 +58,7 @@ class Moments:
 
     def read(self) -> float | None:
         """The sample variance, None below two numbers."""
-        if self.count < 2:  # noqa: PLR2004  # one number has no spread
+        if self.count < 2:  # one number has no spread
             return None
         above = self.count * self._squares - self._sum * self._sum
         try:

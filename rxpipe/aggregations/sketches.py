@@ -204,7 +204,7 @@ def _estimated(estimate: Any) -> int:
 
 
 def _sketches() -> Any:
-    import datasketches  # type: ignore[import-untyped]  # noqa: PLC0415  # it has no types; only who counts so needs it
+    import datasketches  # type: ignore[import-untyped]  # it has no types; only who counts so needs it
 
     return datasketches
 

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 
 COMMANDS = ("run", "check", "test", "show", "schema", "operators", "state", "dead-letters", "tasks")
 FAILED = 1
-USAGE = 2
 UNDELIVERED = 75
 GRAPH_WRONG = 78
 INTERRUPTED = 130

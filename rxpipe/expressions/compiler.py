@@ -95,7 +95,7 @@ class Compiler:
             warnings.simplefilter(
                 "ignore", SyntaxWarning
             )  # an odd expression, such as 1[0], fails when it is evaluated
-            exec(compile(source, "<expression>", "exec"), scope)  # noqa: S102 - the source holds only what is written here
+            exec(compile(source, "<expression>", "exec"), scope)  # noqa: S102  # the source holds only what is written here
         return scope
 
     def refuse(self, node: ast.AST, message: str, guess: str | None = None) -> NoReturn:

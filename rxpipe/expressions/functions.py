@@ -96,7 +96,7 @@ def power(base: Any, exponent: Any) -> Any:
     result = base**exponent
     if isinstance(result, complex):
         msg = f"power must be real; got {base!r} ** {exponent!r}"
-        raise ValueError(msg)  # noqa: TRY004 - the value is wrong, not its type
+        raise ValueError(msg)
     return result
 
 

@@ -56,7 +56,7 @@ def _computed(text: str, kind: type) -> Reader:
     def read(row: Row) -> Any:
         try:
             return function(row)
-        except Exception:  # noqa: BLE001  # a value that cannot be computed is shown as missing
+        except Exception:  # a value that cannot be computed is shown as missing
             return None
 
     return read
@@ -94,7 +94,7 @@ def _sort(rows: list[Row], read: Reader, *, descending: bool) -> None:
 
 def nowhere(value: Any) -> bool:
     """Whether a value has no place in an order: null, and NaN, which would leave the others out of order."""
-    return value is None or bool(value != value)  # noqa: PLR0124  # NaN alone
+    return value is None or bool(value != value)  # NaN alone
 
 
 def _first(pair: tuple[Any, Row]) -> Any:

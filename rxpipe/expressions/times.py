@@ -94,7 +94,7 @@ def _check_form(form: str | None, zone: str | None) -> None:
     """Refuse a form that cannot be read, or does not say when a time is."""
     if not isinstance(form, str):
         msg = f"format must be a text such as '%d/%b/%Y:%H:%M:%S %z'; got {form!r}"
-        raise ValueError(msg)  # noqa: TRY004  # a value of a graph
+        raise ValueError(msg)  # a value of a graph
     try:
         found = datetime.strptime(_TRIED.strftime(form), form)  # noqa: DTZ007  # only its day is of interest
     except (ValueError, re.error) as error:

@@ -40,7 +40,7 @@ def retry(
     longest: Annotated[Duration, Gt(0)] = "30s",
     failures: Annotated[int, Ge(1)] = 10,
     rest: Annotated[Duration, Gt(0)] = "30s",
-    also: list[Function[Callable[..., Any]]] = [],  # noqa: B006  # never changed; shown as the default
+    also: list[Function[Callable[..., Any]]] = [],  # never changed; shown as the default
     then: Literal["dead_letter", "skip", "stop"] = "dead_letter",
 ) -> dict[str, Any]:
     """Try again what may pass, after waits that are random, up to a limit that doubles each time (full jitter).

@@ -50,7 +50,7 @@ class Retry(msgspec.Struct, frozen=True):
         if not transient(error, self.also) or (self.attempts is not None and tried >= self.attempts):
             return None
         longest = min(self.longest, self.first * 2 ** min(tried - 1, 60))
-        return asked_of(error, now) + random.uniform(0, longest)  # noqa: S311  # only spreads the attempts
+        return asked_of(error, now) + random.uniform(0, longest)  # spreads the attempts
 
 
 OnError = Retry | GivenUp

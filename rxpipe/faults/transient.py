@@ -56,7 +56,7 @@ def transient(error: BaseException, also: tuple[type[BaseException], ...] = ()) 
         return told
     if isinstance(error, also):
         return True
-    status = _status(error)
+    status = status_of(error)
     return _of_this_process(error) if status is None else status_passes(status)
 
 
@@ -103,7 +103,7 @@ def seconds_asked(told: object, now: float) -> float:
         return 0.0
     if told.isdecimal():
         return min(float(told), LONGEST_ASKED)
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # only a server that asks so needs it
+    from email.utils import parsedate_to_datetime  # only a server that asks so needs it
 
     try:
         return min(max(0.0, parsedate_to_datetime(told).timestamp() - now), LONGEST_ASKED)
@@ -111,11 +111,11 @@ def seconds_asked(told: object, now: float) -> float:
         return 0.0
 
 
-def _status(error: BaseException) -> int | None:
+def status_of(error: BaseException | None) -> int | None:
     """The status of a server's answer that an error is about, as the well-known clients tell it."""
     response: Any = getattr(error, "response", None)
     found = [getattr(response, "status_code", None), getattr(error, "status", None), getattr(error, "code", None)]
-    return next((value for value in found if type(value) is int and 100 <= value < 600), None)  # noqa: PLR2004
+    return next((value for value in found if type(value) is int and 100 <= value < 600), None)
 
 
 def _is_one(error: BaseException, names: tuple[str, ...]) -> bool:

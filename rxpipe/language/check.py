@@ -182,7 +182,7 @@ class _Checker:
             self.note(f"settings: {'.'.join(map(str, path))}: {message}", place and place.moved(column))
         if not self.graph.settings:
             return
-        from rxpipe.runtime.settings import NAMES, checked  # noqa: PLC0415  # only for graphs with settings
+        from rxpipe.runtime.settings import NAMES, checked  # only for graphs with settings
 
         known = {name: value for name, value in filled.value.items() if name in NAMES}
         for name in filled.value:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from rxpipe.errors import ParameterError, Place
+from rxpipe.errors import ParameterError
 from rxpipe.faults.handling import KEY, read
 from rxpipe.faults.retrying import OnError, Retry
 from rxpipe.graph import FROM, StepSpec
+from rxpipe.language.checkparameters import Note
 from rxpipe.language.variables import Scope
 from rxpipe.operator import Operator
 
 
-def checked(
-    spec: StepSpec, operator: Operator | None, scope: Scope, note: Callable[[str, Place | None], None]
-) -> OnError | None:
+def checked(spec: StepSpec, operator: Operator | None, scope: Scope, note: Note) -> OnError | None:
     """What a step does with what it cannot handle; None where it does not say, or says nothing that can be used.
 
     Args:

@@ -78,7 +78,7 @@ def load_text(
     Raises:
         GraphError: With all problems of the graph.
     """
-    from rxpipe.language.check import examine  # noqa: PLC0415  # check stands on config's graph, not the other way round
+    from rxpipe.language.check import examine  # check stands on config's graph, not the other way round
 
     draft = read(text, file=file, folder=folder)
     problems = list(draft.problems)
@@ -91,7 +91,7 @@ def load_text(
         plan, found = examine(draft.graph, given, environ, broken=draft.broken, lenient=True)
         problems += found
         if tests:
-            from rxpipe.testing.section import read_cases  # noqa: PLC0415  # tests stand on the graph, likewise
+            from rxpipe.testing.section import read_cases  # tests stand on the graph, likewise
 
             problems += read_cases(draft.graph, plan)[1]
     if draft.graph is None or problems:

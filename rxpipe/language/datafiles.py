@@ -78,7 +78,7 @@ class _OneOrSeveral(Reading):
         return value
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        from pydantic_core import core_schema  # noqa: PLC0415  # declaring a parameter must not cost the import of pydantic
+        from pydantic_core import core_schema  # declaring a parameter must not cost the import of pydantic
 
         kinds = {"one": handler.generate_schema(DataFile), "several": handler.generate_schema(list[DataFile])}
         return core_schema.tagged_union_schema(kinds, lambda value: "several" if isinstance(value, list) else "one")

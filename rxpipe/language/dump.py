@@ -62,7 +62,7 @@ def dump(graph: Graph) -> str:
 class _Dumper(yaml.SafeDumper):
     """Indents the steps of a stream below its name."""
 
-    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         """Go one level deeper."""
         super().increase_indent(flow, indentless=False)
 

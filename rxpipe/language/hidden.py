@@ -28,7 +28,7 @@ def _forms(value: str) -> set[str]:
     """How a value may stand in a message: as it is, and as Python, JSON and addresses write it."""
     if _PLAIN.fullmatch(value):
         return {value}
-    from urllib.parse import quote, quote_plus  # noqa: PLC0415  # few values need it
+    from urllib.parse import quote, quote_plus  # few values need it
 
     text = value.encode("utf-8", "replace")
     return {value, repr(value)[1:-1], json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]} | {

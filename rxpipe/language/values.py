@@ -12,7 +12,7 @@ from typing import Any
 from rxpipe.errors import GraphError, Problem, RxpipeError, did_you_mean, listed, nearest
 from rxpipe.graph import Graph, Param
 from rxpipe.language.hidden import Hidden
-from rxpipe.language.variables import UNSET, Scope, Value
+from rxpipe.language.variables import UNSET, Filled, Scope, Value
 from rxpipe.language.yamltext import compose, scalar
 from rxpipe.parameters.units import hertz, nbytes, seconds
 from rxpipe.private import secret_in
@@ -43,15 +43,16 @@ def read_sets(graph: Graph, sets: Iterable[str]) -> dict[str, Any]:
     for text in sets:
         name, equals, written = text.partition("=")
         name = name.strip()
+        if not equals:  # the text may be a secret whose name was forgotten: it is not repeated
+            problems.append(Problem("--set: must be written name=value"))
+            continue
+        if name not in graph.params:
+            problems.append(Problem(f"--set {name}: {unknown_parameter(name, graph)}"))
+            continue
         try:
-            if not equals:
-                # the text may be a secret whose name was forgotten: it is not repeated
-                raise RxpipeError("must be written name=value")  # noqa: EM101, TRY003, TRY301
-            if name not in graph.params:
-                raise RxpipeError(unknown_parameter(name, graph))  # noqa: TRY301
             values[name] = from_text(graph.params[name], written)
         except RxpipeError as error:
-            problems.append(Problem(f"--set{f' {name}' if equals else ''}: {error}"))
+            problems.append(Problem(f"--set {name}: {error}"))
     if problems:
         raise GraphError(problems)
     return values
@@ -179,20 +180,29 @@ def _default(param: Param, scope: Scope, where: str) -> tuple[Value, list[Proble
         ]
         return Value(UNSET, hidden), found
     try:
-        if () in filled.texts:
-            value = from_text(param, filled.texts[()])
-        elif () in filled.changed and param.type not in ("str", "secret"):
-            value = from_text(param, filled.value)
-        elif param.type == "secret" and isinstance(param.default, str) and () not in filled.hidden:
-            raise RxpipeError("must be a reference: {env: NAME}, {file: PATH} or ${NAME}")  # noqa: EM101, TRY003, TRY301
-        else:
-            value = converted(param, filled.value, scope.environ)
+        value = _filled(param, filled, scope.environ)
     except RxpipeError as error:
         message = filled.safe(str(error), ())
         if param.type == "secret":
             message = message.split("; got ")[0]
         return Value(UNSET, hidden), [Problem(where + message, place)]
     return Value(_guarded(value, filled.hidden[()]) if () in filled.hidden else value, hidden), []
+
+
+def _filled(param: Param, filled: Filled, environ: Mapping[str, str]) -> Any:
+    """A default of the parameter's type, whose references are filled in.
+
+    Raises:
+        RxpipeError: It does not fit.
+    """
+    if () in filled.texts:
+        return from_text(param, filled.texts[()])
+    if () in filled.changed and param.type not in ("str", "secret"):
+        return from_text(param, filled.value)
+    if param.type == "secret" and isinstance(param.default, str) and () not in filled.hidden:
+        msg = "must be a reference: {env: NAME}, {file: PATH} or ${NAME}"
+        raise RxpipeError(msg)
+    return converted(param, filled.value, environ)
 
 
 def _guarded(value: Any, written: str) -> Any:

@@ -212,8 +212,8 @@ def _at(value: Any, path: Path) -> Any:
 def _replaced(value: Any, path: Path, new: Any) -> Any:
     if not path:
         return new
-    changed = list(value) if isinstance(value, list) else dict(value)
-    changed[path[0]] = _replaced(changed[path[0]], path[1:], new)  # type: ignore[index]
+    changed: Any = list(value) if isinstance(value, list) else dict(value)
+    changed[path[0]] = _replaced(changed[path[0]], path[1:], new)
     return changed
 
 

@@ -110,7 +110,7 @@ def _composed(text: str, file: str, loader: Any) -> tuple[Node | None, list[Prob
     composer = _Composer(text, file, loader)
     try:
         return composer.document(), composer.problems
-    except _Stop:
+    except _UnreadableError:
         return None, composer.problems
     except yaml.YAMLError as error:
         if loader is not yaml.SafeLoader and "nesting depth" in str(error):
@@ -118,7 +118,7 @@ def _composed(text: str, file: str, loader: Any) -> tuple[Node | None, list[Prob
         return None, [*composer.problems, composer.syntax(error)]
 
 
-class _Stop(Exception):  # noqa: N818  # control flow, never seen outside
+class _UnreadableError(Exception):
     """The problem is noted and nothing behind it can be read."""
 
 
@@ -140,7 +140,7 @@ class _Composer:
         for event in self._events:
             if isinstance(event, yaml.DocumentStartEvent) and found is not None:
                 self._note("a graph file holds one document; got a second one, begun by '---'", event)
-                raise _Stop
+                raise _UnreadableError
             if isinstance(event, yaml.NodeEvent):
                 found = self._node(event, 0)
         if found is None:
@@ -152,7 +152,7 @@ class _Composer:
     def _node(self, event: Any, depth: int) -> Node:
         if depth > MAX_DEPTH:
             self._note(f"lists and mappings may stand inside each other {MAX_DEPTH} deep at most; got more", event)
-            raise _Stop
+            raise _UnreadableError
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event)
         if event.tag not in (None, "!"):
@@ -206,11 +206,11 @@ class _Composer:
     def _alias(self, event: Any) -> Node:
         if event.anchor not in self._anchors:
             self._note(f"unknown anchor {event.anchor!r}", event)
-            raise _Stop
+            raise _UnreadableError
         node = self._anchors[event.anchor]
         if node is None:
             self._note(f"anchor {event.anchor!r} contains itself", event)
-            raise _Stop
+            raise _UnreadableError
         self._count(node.size, event)
         return node
 
@@ -218,7 +218,7 @@ class _Composer:
         self._nodes += size
         if self._nodes > MAX_NODES:
             self._note(f"a graph has at most {MAX_NODES:,} values, aliases followed; got more", event)
-            raise _Stop
+            raise _UnreadableError
 
     def _note(self, message: str, event: Any) -> None:
         self.problems.append(Problem(message, self._place(event)))
@@ -257,4 +257,4 @@ def _common(one: str, other: str) -> int:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 60 else text[:59] + "…"  # noqa: PLR2004 - about what fits beside a place
+    return text if len(text) <= 60 else text[:59] + "…"

@@ -28,7 +28,7 @@ def function_named(call: str | Callable[..., Any]) -> Callable[..., Any]:
         raise FunctionError(msg)
     try:
         found: Any = importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # noqa: BLE001  # whatever a module does when it is imported
+    except (Exception, SystemExit) as error:  # whatever a module does when it is imported
         _refuse_module(call, module_name, error)
     at = len(module_name) + 1
     for part in name.split("."):
@@ -40,7 +40,8 @@ def function_named(call: str | Callable[..., Any]) -> Callable[..., Any]:
     if not callable(found):
         msg = f"{call!r} must be a function; got {found!r:.80}"
         raise FunctionError(msg, len(module_name) + 1)
-    return found  # type: ignore[no-any-return]  # whatever the module has under that name
+    function: Callable[..., Any] = found
+    return function
 
 
 def _refuse_module(call: str, module: str, error: BaseException) -> NoReturn:

@@ -58,7 +58,7 @@ class Checked(Reading):
         return self.function(value)
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        from pydantic_core import core_schema  # noqa: PLC0415  # declaring a parameter must not cost the import of pydantic
+        from pydantic_core import core_schema  # declaring a parameter must not cost the import of pydantic
 
         if self._before:
             return core_schema.no_info_before_validator_function(self.function, handler(source))

@@ -32,7 +32,7 @@ def _steps(value: object) -> list[Step]:
         except ParameterError as error:
             problems += error.problems
     if problems:
-        raise ParameterError("steps", problems)  # noqa: EM101  # named by whoever has the steps
+        raise ParameterError("steps", problems)
     return made
 
 
@@ -47,10 +47,10 @@ def _step(given: object, index: int, *, last: bool) -> Step:
         path = (index, str(name))
     if not isinstance(name, str):
         message = f"a step is one operator's name, alone or with parameters; got {described(given)}"
-        raise ParameterError("steps", [ParameterProblem(path, message)])  # noqa: EM101
+        raise ParameterError("steps", [ParameterProblem(path, message)])
     operator = registry.get(name)
     if operator is None:
-        raise ParameterError("steps", [ParameterProblem(path, unknown_operator(name), on_name=True)])  # noqa: EM101
+        raise ParameterError("steps", [ParameterProblem(path, unknown_operator(name), on_name=True)])
     named = value is None or isinstance(value, Mapping)
     try:
         step = Step(operator, dict(value or {}) if named else operator.bind([value], {}))
@@ -73,7 +73,7 @@ def _apart(step: Step, path: tuple[str | int, ...], *, last: bool) -> Step:
     if operator.is_source or len(operator.inputs) > 1 or stateful or operator.partial is not None:
         why = "can only be the last step here" if operator.partial is not None else "does not, and must stand outside"
         message = f"a step here must make of each record what it makes of it alone; {operator.name!r} {why}"
-        raise ParameterError("steps", [ParameterProblem(path, message, on_name=True)])  # noqa: EM101
+        raise ParameterError("steps", [ParameterProblem(path, message, on_name=True)])
     return step
 
 

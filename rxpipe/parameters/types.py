@@ -28,7 +28,7 @@ class _Limit(Reading):
         return f"{type(self).__name__}({self.limit!r})"
 
     def __iter__(self) -> Iterator[Any]:
-        import annotated_types  # noqa: PLC0415  # declaring a parameter must not cost the import of pydantic
+        import annotated_types  # declaring a parameter must not cost the import of pydantic
 
         yield getattr(annotated_types, type(self).__name__)(self.limit)
 
@@ -68,6 +68,6 @@ def __getattr__(name: str) -> Any:
     if name != "Secret":
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    from rxpipe.parameters.models import Secret  # noqa: PLC0415  # see above
+    from rxpipe.parameters.models import Secret  # see above
 
     return Secret

@@ -245,7 +245,7 @@ class _Quantity(Reading):
         return self._read(value)
 
     def __get_pydantic_core_schema__(self, _source: object, _handler: GetCoreSchemaHandler) -> CoreSchema:
-        from pydantic_core import core_schema  # noqa: PLC0415 - reading units must not cost the import of pydantic
+        from pydantic_core import core_schema
 
         return core_schema.no_info_plain_validator_function(self.read)
 

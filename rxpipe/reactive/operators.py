@@ -124,7 +124,7 @@ class Reactive(Operator):
                 try:
                     for function in each:
                         function(element)
-                except Exception as error:  # noqa: BLE001  # whatever an expression raises concerns this element
+                except Exception as error:  # whatever an expression raises concerns this element
                     context.reject(error, element, leases=leases)
                     return
                 observer.on_next(element)

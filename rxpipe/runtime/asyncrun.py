@@ -19,7 +19,8 @@ from rxpipe.language.plan import Plan
 from rxpipe.log import logger
 from rxpipe.parameters.units import Duration, nbytes, seconds
 from rxpipe.runtime.adoption import adopt
-from rxpipe.runtime.engine import Engine, Options
+from rxpipe.runtime.engine import Engine
+from rxpipe.runtime.options import Options
 from rxpipe.runtime.replay import Replay
 from rxpipe.runtime.sample import SampleData
 from rxpipe.runtime.savepoint import copy_state, go_back, savepoint
@@ -154,7 +155,7 @@ class AsyncRun:
             self._held = stack.pop_all()
         try:
             if self.settings.metrics is not None:
-                from rxpipe.runtime.metrics import Exporter  # noqa: PLC0415  # only where metrics are asked for
+                from rxpipe.runtime.metrics import Exporter  # only where metrics are asked for
 
                 self._exporter = Exporter(self._engine, self.settings.metrics)
             self._engine.begin()
@@ -216,7 +217,7 @@ class AsyncRun:
     async def _join(self) -> None:
         """Wait for what other threads are still doing for the run."""
         exporter, self._exporter = self._exporter, None
-        if exporter is None and not self.engine.threaded:
+        if exporter is None and not self.engine.threads.any:
             return
         loop = asyncio.get_running_loop()
         closed = loop.create_future()
@@ -228,7 +229,7 @@ class AsyncRun:
         def close() -> None:
             if exporter is not None:
                 exporter.close()
-            self.engine.join()
+            self.engine.threads.join()
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
                 loop.call_soon_threadsafe(tell)
 
@@ -293,14 +294,16 @@ class AsyncRun:
         taken = asyncio.get_running_loop().create_future()
 
         def copy() -> None:
+            if self.engine.checkpoints.failure is not None:
+                msg = f"savepoint: the checkpoint must be taken; got {self.engine.checkpoints.failure}"
+                taken.set_exception(StateError(msg))
+                return
             try:
-                if self.engine.checkpoints.failure is not None:
-                    msg = f"savepoint: the checkpoint must be taken; got {self.engine.checkpoints.failure}"
-                    raise StateError(msg)  # noqa: TRY301  # told to who waits, as what copying raises
                 copy_state(state, to)
-                taken.set_result(None)
             except StateError as error:
                 taken.set_exception(error)
+            else:
+                taken.set_result(None)
 
         self.engine.checkpoints.take(copy)
         await asyncio.wait({taken, self._end()}, return_when=asyncio.FIRST_COMPLETED)

@@ -7,16 +7,15 @@ loop and under virtual time; `rxpipe.runtime.asyncrun` gives it a loop, `rxpipe.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
 from reactivex import Observable
 from reactivex.abc import DisposableBase, SchedulerBase
 from reactivex.disposable import CompositeDisposable, SerialDisposable
 
-from rxpipe.context import Emit, Notifier, Written, void
+from rxpipe.context import Emit, void
 from rxpipe.errors import GraphError, RunError, RxpipeError
 from rxpipe.fusion.lift import fold
 from rxpipe.graph import ERRORS
@@ -28,19 +27,20 @@ from rxpipe.runtime.adoption import spool_of
 from rxpipe.runtime.checkpoint import Checkpoints
 from rxpipe.runtime.deadletters import DeadLetters
 from rxpipe.runtime.guard import GuardedScheduler
+from rxpipe.runtime.options import Options
 from rxpipe.runtime.shared import Shared
 from rxpipe.runtime.stage import StepContext
 from rxpipe.runtime.status import Monitor, RunStatus
+from rxpipe.runtime.threads import Threads
 from rxpipe.runtime.wiring import Wiring
 from rxpipe.table import Table
 from rxpipe.unread import unread
+from rxpipe.written import Written
 
 if TYPE_CHECKING:
     from rxpipe.fusion.fused import Run
     from rxpipe.language.plan import Plan, PlannedStream
     from rxpipe.runtime.metrics import Endpoint
-    from rxpipe.runtime.replay import Replay
-    from rxpipe.runtime.state import StateFile
     from rxpipe.tasks.store import Redo
 
 State = Literal["new", "running", "paused", "draining", "done", "failed", "stopped"]
@@ -50,39 +50,6 @@ LAST_ATTEMPTS = 3
 
 OVER = ("done", "failed", "stopped")
 """The states of a run that has ended."""
-
-
-class Options(msgspec.Struct):
-    """How to run a plan.
-
-    Args:
-        in_flight: Bytes read but not yet done with, above which sources wait.
-        checkpoint: Seconds between checkpoints.
-        duration: Seconds after which the run drains; None lets it go on.
-        once: Whether sources end when they have emitted what is there.
-        output: What sinks that print are told, see `rxpipe.runtime.output`.
-        state: The open state file; the engine closes it.
-        executor: Threads for blocking calls; by default a pool of the run's own, made when first needed.
-        watch: Called with the name of a stream, or `STREAM.OUTPUT`, and each element that leaves it; with `errors` and
-            each error record.
-        completed: Called with the name of each stream that is complete.
-        notifier: Tells `watch` of changes in the place of the kernel, see `rxpipe.context.Context.notifier`.
-        redo: Which tasks that are over are due again, see `rxpipe.tasks.store.Redo`.
-        replay: Dead letters to send, in the place of what the sources would read; the run drains behind them.
-    """
-
-    in_flight: int = 64 * 1024 * 1024
-    checkpoint: float = 1.0
-    duration: float | None = None
-    once: bool = False
-    output: Any = None
-    state: StateFile | None = None
-    executor: Executor | None = None
-    watch: Callable[[str, Any], None] | None = None
-    completed: Callable[[str], None] | None = None
-    notifier: Callable[[Callable[[set[str]], None]], Notifier] | None = None
-    redo: Redo | None = None
-    replay: Replay | None = None
 
 
 class Engine:
@@ -104,6 +71,7 @@ class Engine:
         written: The files that the run writes.
         board: What its steps tell each other, see `rxpipe.context.Context`.
         endpoint: Where the run's metrics are, if it exposes them.
+        threads: Where blocking calls are made.
         contexts: The contexts of all steps, each behind those that it reads from.
         runs: The latest run of each row of record-wise steps, by their names.
         tables: The latest table that left each stream, or output of one.
@@ -142,6 +110,7 @@ class Engine:
         self.flow = Flow(options.in_flight, later=lambda call: self._later(0, call), post=post)
         self.checkpoints = Checkpoints(self.flow, options.state, self._later, self.flush, clock, self._aside)
         self.monitor = Monitor(self)
+        self.threads = Threads(f"rxpipe-{plan.graph.name}", options.executor, self.over)
         self._ended = ended
         self._options = options
         self._subscriptions = CompositeDisposable()
@@ -151,8 +120,6 @@ class Engine:
         self._open: set[str] = set()
         self._sources = 0
         self._activity = -1
-        self._executor: ThreadPoolExecutor | None = None
-        self._apart: list[ThreadPoolExecutor] = []
 
     def begin(self) -> None:
         """Build and subscribe all streams: readers first, so that a shared stream starts when all of them are there.
@@ -169,7 +136,7 @@ class Engine:
         try:
             wiring = Wiring(self, self._shared, self._handlers)
             built = [(stream.name, wiring.build(stream)) for stream in streams]
-        except Exception as error:  # noqa: BLE001  # an operator may raise whatever it likes when it is called
+        except Exception as error:  # an operator may raise whatever it likes when it is called
             self.fail(error)
             return
         for name, observable in reversed(built):
@@ -344,16 +311,12 @@ class Engine:
         self.state = state
         self.flow.close()
         self.checkpoints.close()
-        for close in (self._ticks.dispose, self._subscriptions.dispose, self._shut_down, self._close_state):
+        for close in (self._ticks.dispose, self._subscriptions.dispose, self.threads.shut_down, self._close_state):
             try:
                 close()
-            except Exception as error:  # noqa: BLE001  # the rest must be closed all the same
+            except Exception as error:  # the rest must be closed all the same
                 logger.opt(exception=error).warning("closing the run: {}", error)
         self._ended(self.failure)
-
-    def _shut_down(self) -> None:
-        for threads in self._threads():
-            threads.shutdown(wait=False, cancel_futures=True)
 
     def _close_state(self) -> None:
         if self._options.state is not None:
@@ -365,34 +328,12 @@ class Engine:
         return None if state is None else spool_of(state.path, step)
 
     def executor(self) -> Executor:
-        """The run's threads, made when first needed.
-
-        Raises:
-            RxpipeError: The run has ended.
-        """
-        if self._options.executor is not None:
-            return self._options.executor
-        if self.over():
-            msg = "the run has ended: there are no threads any more"
-            raise RxpipeError(msg)
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(thread_name_prefix=f"rxpipe-{self.plan.graph.name}")
-        return self._executor
+        """The run's threads; see `Threads.shared`."""
+        return self.threads.shared()
 
     def thread(self) -> Executor:
-        """A thread for one step alone, whose calls do not wait for those of others."""
-        if self._options.executor is not None:
-            return self._options.executor
-        self._apart.append(ThreadPoolExecutor(1, thread_name_prefix=f"rxpipe-{self.plan.graph.name}-apart"))
-        return self._apart[-1]
-
-    def _threads(self) -> list[ThreadPoolExecutor]:
-        return [*([] if self._executor is None else [self._executor]), *self._apart]
-
-    def join(self) -> None:
-        """Wait for the blocking calls that were under way when the run ended; not on the dataflow thread."""
-        for threads in self._threads():
-            threads.shutdown(wait=True)
+        """A thread for one step alone; see `Threads.apart`."""
+        return self.threads.apart()
 
     @property
     def state_bytes(self) -> int:
@@ -400,11 +341,6 @@ class Engine:
         state = self._options.state
         files = [] if state is None else [state.path, state.path.with_name(f"{state.path.name}-wal")]
         return sum(file.stat().st_size for file in files if file.exists())
-
-    @property
-    def threaded(self) -> bool:
-        """Whether the run has made threads."""
-        return bool(self._threads())
 
     def status(self, *, whole: bool = True) -> RunStatus:
         """What the run is doing; see `Monitor.status`."""
@@ -419,7 +355,7 @@ class Engine:
     def _guarded(self, call: Callable[[], None]) -> None:
         try:
             call()
-        except Exception as error:  # noqa: BLE001  # whatever a step raises ends the run
+        except Exception as error:  # whatever a step raises ends the run
             self.fail(error)
 
     def _aside(self, call: Callable[[], None], done: Callable[[Future[None]], None]) -> None:

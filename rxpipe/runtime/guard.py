@@ -63,7 +63,7 @@ class GuardedScheduler(PeriodicScheduler):
                 return None
             try:
                 return action(self, state) if self._charge is None else self._charge(lambda: action(self, state))
-            except Exception as error:  # noqa: BLE001  # whatever a step raises stops the run, with its name
+            except Exception as error:  # whatever a step raises stops the run, with its name
                 self._fail(error)
                 return None
 

@@ -49,7 +49,7 @@ class _AtImport(MetaPathFinder):
     def __init__(self, then: Callable[[], None]) -> None:
         self._then = then
 
-    def find_spec(self, name: str, path: object, target: ModuleType | None = None) -> ModuleSpec | None:  # noqa: ARG002
+    def find_spec(self, name: str, path: object, target: ModuleType | None = None) -> ModuleSpec | None:
         if name != "loguru":
             return None
         sys.meta_path.remove(self)
@@ -66,7 +66,7 @@ class _AtImport(MetaPathFinder):
 
 
 def _set_up(level: str, form: Literal["text", "json"], sink: Any) -> None:
-    from loguru import logger  # noqa: PLC0415  # see `rxpipe.log`
+    from loguru import logger  # see `rxpipe.log`
 
     logger.remove()
     if form == "json":
@@ -108,7 +108,7 @@ def _bare(_: Any) -> str:
 
 
 def _json_sink(sink: Any) -> Any:
-    import orjson  # noqa: PLC0415  # only for this form
+    import orjson  # only for this form
 
     def write(message: Message) -> None:
         record = message.record

@@ -23,7 +23,7 @@ def tune() -> None:
     gc.enable()
     gc.set_threshold(50_000, 20, 50)
     try:
-        import ctypes  # noqa: PLC0415  # a Python may be built without it
+        import ctypes  # a Python may be built without it
 
         mallopt = ctypes.CDLL(None).mallopt
     except (ImportError, OSError, AttributeError):  # no glibc: nothing to tune

@@ -147,7 +147,7 @@ class Exporter(Collector):
                 return
             try:
                 result.set_result(self._engine.status())
-            except Exception as error:  # noqa: BLE001  # raised again in the scraper's thread
+            except Exception as error:  # raised again in the scraper's thread
                 result.set_exception(error)
 
         self._asked.add(result)

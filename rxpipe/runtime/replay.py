@@ -51,7 +51,7 @@ def keepers(plan: Plan) -> dict[str, list[Path]]:
 
 
 def _files(step: PlannedStep) -> list[Path]:
-    from rxpipe.operators.sinks.to_dead_letters import files_of  # noqa: PLC0415  # the engine knows operators by name
+    from rxpipe.operators.sinks.to_dead_letters import files_of  # the engine knows operators by name
 
     return files_of(**step.parameters)
 

@@ -41,7 +41,7 @@ class Run:
     def _main(self) -> None:
         try:
             asyncio.run(self._live())
-        except BaseException as error:  # noqa: BLE001  # such as SystemExit, raised by a step: the thread ends, and says so
+        except BaseException as error:  # such as SystemExit, raised by a step: the thread ends, and says so
             msg = f"the run's thread ended: {type(error).__name__}: {error}"
             made = RunError(msg)
             made.__cause__ = error
@@ -55,7 +55,7 @@ class Run:
         self._loop = asyncio.get_running_loop()
         try:
             await self._inner.__aenter__()
-        except Exception as error:  # noqa: BLE001  # raised again where the block is entered
+        except Exception as error:  # raised again where the block is entered
             self._ended.set_exception(error)
             self._begun.set_exception(error)
             return
@@ -63,7 +63,7 @@ class Run:
         failure: Exception | None = None
         try:
             await self._inner.wait()
-        except Exception as error:  # noqa: BLE001  # raised again where the run is waited for
+        except Exception as error:  # raised again where the run is waited for
             failure = error
         await self._inner._close()  # noqa: SLF001  # the two are one thing
         if failure is None:
@@ -84,7 +84,7 @@ class Run:
         self._thread.start()
         try:
             self._begun.result()
-        except Exception as error:  # noqa: BLE001  # it is raised again, without the other thread's frames
+        except Exception as error:  # it is raised again, without the other thread's frames
             self._thread.join()
             raise _fresh(error) from error.__cause__
         return self
@@ -118,7 +118,7 @@ class Run:
                 return
             try:
                 result.set_result(function())
-            except BaseException as error:  # noqa: BLE001  # raised again in the caller's thread
+            except BaseException as error:  # raised again in the caller's thread
                 result.set_exception(error)
 
         try:

@@ -83,7 +83,7 @@ class SampleData:
     def _step(self) -> None:
         try:
             self._delay = next(self._steps, None)
-        except Exception as error:  # noqa: BLE001  # whatever the graph's function raises: the run goes on without it
+        except Exception as error:  # whatever the graph's function raises: the run goes on without it
             logger.error("sample data: no more changes: {}: {}", type(error).__name__, error)
             return
         self.play()

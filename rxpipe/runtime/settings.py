@@ -29,7 +29,7 @@ class _AnyCase(Reading):
         return value.upper() if isinstance(value, str) else value
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
-        from pydantic_core import core_schema  # noqa: PLC0415  # settings that are plainly right need no pydantic
+        from pydantic_core import core_schema  # settings that are plainly right need no pydantic
 
         return core_schema.no_info_before_validator_function(self.read, handler(source))
 
@@ -70,9 +70,9 @@ def checked(values: Mapping[str, Any]) -> tuple[Settings, list[tuple[tuple[str |
     try:
         return plain(Settings, dict(values)), []
     except NotPlainError:
-        from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415  # needed only here
+        from pydantic import TypeAdapter, ValidationError  # needed only here
 
-        from rxpipe.parameters.models import must_be  # noqa: PLC0415  # likewise
+        from rxpipe.parameters.models import must_be  # likewise
 
     try:
         return TypeAdapter(Settings).validate_python(values), []
@@ -125,7 +125,7 @@ def _from_environment() -> dict[str, tuple[Any, str]]:
     one.
     pydantic-settings takes 60 ms to import, so this is called only where there is something to read.
     """
-    from pydantic_settings import (  # noqa: PLC0415  # see the docstring
+    from pydantic_settings import (  # see the docstring
         BaseSettings,
         DotEnvSettingsSource,
         EnvSettingsSource,

@@ -52,7 +52,7 @@ class Shared(Joint):
         """Whether anybody hears it."""
         return bool(self._observers)
 
-    def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:  # noqa: ARG002  # time is the readers' own
+    def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
         if self.over:
             observer.on_completed()
             return Disposable()

@@ -7,14 +7,11 @@ checkpoint after it did without them, cannot be gone back to.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import chain, groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +20,13 @@ from rxpipe.errors import StateError
 from rxpipe.language.hidden import masked
 from rxpipe.log import logger
 from rxpipe.private import make_folder
+from rxpipe.runtime.statelock import identity, locked
 from rxpipe.runtime.statereading import ANEW, APPLICATION, FORMAT, check_format, meta_of
-
-TOGETHER = 1000
-"""Rows that are written with one statement. SQLite lets other threads go on while it runs one, and not between two."""
+from rxpipe.runtime.statewriting import begin, undone_if_it_fails, write_rows
+from rxpipe.transaction import transaction
 
 CACHE_KIB = 16 * 1024
 """Memory for pages of the transaction under way; those that find no room are written more than once."""
-
-_place = itemgetter(0, 1)
-"""Key and part of a change."""
 
 # The state has row numbers, so that values are written behind each other and only what finds them is written all over
 # the file: keys come in no order, and each checkpoint would write most pages anew.
@@ -71,7 +65,7 @@ class StateFile:
         self._new: dict[str, tuple[StateKind, str]] = {}
         try:
             make_folder(path.parent)
-            self._lock = _locked(path)
+            self._lock = locked(path)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
             self._open()
         except (sqlite3.Error, OSError) as error:
@@ -86,7 +80,7 @@ class StateFile:
         """Open the database, and know it again."""
         self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         self._prepare(self._db)
-        self._identity = _identity(self.path.stat())
+        self._identity = identity(self.path.stat())
 
     def _stay(self) -> None:
         """Make sure that the next run will find what is written: the file and its lock are at their place.
@@ -98,12 +92,12 @@ class StateFile:
         """
         _ = self.db
         lock = Path(f"{self.path}.lock")
-        if not lock.exists() or _identity(lock.stat()) != _identity(os.fstat(self._lock)):
-            old, self._lock = self._lock, _locked(self.path)
+        if not lock.exists() or identity(lock.stat()) != identity(os.fstat(self._lock)):
+            old, self._lock = self._lock, locked(self.path)
             os.close(old)
         if not self.path.exists():
             self._write_anew()
-        elif _identity(self.path.stat()) != self._identity:
+        elif identity(self.path.stat()) != self._identity:
             msg = (
                 f"state file {self.path}: must be the file that this run writes to; it was replaced meanwhile. Put it "
                 f"back, or name another file with --state"
@@ -189,13 +183,13 @@ class StateFile:
                 count,
                 self.path,
             )
-        with self._transaction():
+        with transaction(self.db):
             self._note({"graph": graph, "fingerprint": fingerprint, "values": values})
         return old == fingerprint
 
     def note(self, facts: Mapping[str, str]) -> None:
         """Keep facts about the file, for `meta`."""
-        with self._transaction():
+        with transaction(self.db):
             self._note(facts)
 
     def _note(self, facts: Mapping[str, str]) -> None:
@@ -203,7 +197,7 @@ class StateFile:
 
     def move(self, names: Mapping[str, str], forgotten: Iterable[str], facts: Mapping[str, str]) -> None:
         """Give states to the steps of other names, forget those of some, and note facts; all of it or nothing."""
-        with self._transaction():
+        with transaction(self.db):
             for step in forgotten:
                 self.db.execute("DELETE FROM state WHERE step = ?", (step,))
                 self.db.execute("DELETE FROM step WHERE name = ?", (step,))
@@ -243,9 +237,9 @@ class StateFile:
     def reset(self, step: str | None = None) -> int:
         """Forget the state of one step, or of all; returns how many rows went."""
         where, arguments = ("", ()) if step is None else (" WHERE step = ?", (step,))
-        with self._transaction():
-            count = self.db.execute(f"DELETE FROM state{where}", arguments).rowcount  # noqa: S608  # no user text in it
-            self.db.execute(f"DELETE FROM step{where.replace('step', 'name')}", arguments)  # noqa: S608
+        with transaction(self.db):
+            count = self.db.execute(f"DELETE FROM state{where}", arguments).rowcount
+            self.db.execute(f"DELETE FROM step{where.replace('step', 'name')}", arguments)
         return count
 
     def saved(self, step: str, kind: StateKind, description: str) -> SavedStep:
@@ -262,7 +256,7 @@ class StateFile:
             StateError: The file is closed, or was replaced by another one.
         """
         with self._checkpoint() as db:
-            return _write(db, changes)
+            return write_rows(db, changes)
 
     def commit(self, changes: Sequence[tuple[str, list[Change]]]) -> int:
         """Write the last part of a checkpoint, and end its transaction; returns how many rows that part had.
@@ -271,10 +265,10 @@ class StateFile:
             StateError: The file is closed, or was replaced by another one.
         """
         with self._checkpoint() as db:
-            count = _write(db, changes)
+            count = write_rows(db, changes)
             new = self._new.copy()
             if new:
-                _begin(db)
+                begin(db)
                 db.executemany(
                     "INSERT OR REPLACE INTO step VALUES (?, ?, ?)", [(step, *about) for step, about in new.items()]
                 )
@@ -300,18 +294,11 @@ class StateFile:
                 self._writer.execute("PRAGMA synchronous=FULL")
                 self._writer.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
             try:
-                with _all_or_nothing(self._writer):
+                with undone_if_it_fails(self._writer):
                     yield self._writer
             except sqlite3.DatabaseError as error:
                 self._refuse_damaged(error)
                 raise
-
-    @contextmanager
-    def _transaction(self) -> Generator[None]:
-        with _all_or_nothing(self.db):
-            _begin(self.db)
-            yield
-            self.db.execute("COMMIT")
 
     def close(self) -> None:
         """Close the file and let go of its lock; once closed it stays closed. A checkpoint half written is undone."""
@@ -326,47 +313,6 @@ class StateFile:
         finally:
             if lock >= 0:
                 os.close(lock)
-
-
-def _begin(db: sqlite3.Connection) -> None:
-    if not db.in_transaction:
-        db.execute("BEGIN IMMEDIATE")
-
-
-@contextmanager
-def _all_or_nothing(db: sqlite3.Connection) -> Generator[None]:
-    try:
-        yield
-    except BaseException:
-        if db.in_transaction:  # a full disk may have ended it already
-            db.execute("ROLLBACK")
-        raise
-
-
-def _write(db: sqlite3.Connection, changes: Sequence[tuple[str, list[Change]]]) -> int:
-    """In order: a key that was deleted and came again is there; what is written at once in that of the table."""
-    count = 0
-    for step, rows in changes:
-        count += len(rows)
-        for gone, group in groupby(rows, key=_part_gone):
-            found = sorted(group, key=_place)
-            for start in range(0, len(found), TOGETHER):
-                some = found[start : start + TOGETHER]
-                _begin(db)
-                if gone is None:
-                    marks = ", ".join(["(?1, ?, ?, ?)"] * len(some))
-                    query = f"INSERT OR REPLACE INTO state VALUES {marks}"  # noqa: S608  # only marks in it
-                    db.execute(query, [step, *chain.from_iterable(some)])
-                else:
-                    marks = ", ".join("?" * len(some))
-                    query = f"DELETE FROM state WHERE step = ? AND part = ? AND key IN ({marks})"  # noqa: S608  # as above
-                    db.execute(query, [step, gone, *(key for key, _, _ in some)])
-    return count
-
-
-def _part_gone(change: Change) -> str | None:
-    """The part of a row that is deleted; None of one that is written."""
-    return change[1] if change[2] is None else None
 
 
 class SavedStep:
@@ -393,26 +339,3 @@ class SavedStep:
         """The keys that have this part."""
         query = "SELECT key FROM state WHERE step = ? AND part = ? AND part <> ''"
         return [key for (key,) in self._file.select(query, self._step, part)]
-
-
-def _identity(found: os.stat_result) -> tuple[int, int]:
-    return found.st_dev, found.st_ino
-
-
-def _locked(path: Path) -> int:
-    """Lock the file beside the state file; the kernel lets go of it when the process ends, however it ends."""
-    descriptor = os.open(f"{path}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = (os.read(descriptor, 32).decode("ascii", "replace").split() or ["unknown"])[0]
-        os.close(descriptor)
-        msg = f"state file {path}: in use by another run, process {holder}; stop it, or name another file with --state"
-        raise StateError(msg) from None
-    except BaseException:
-        os.close(descriptor)
-        raise
-    # in this order a reader never finds it empty, nor an old number behind ours
-    written = os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    os.ftruncate(descriptor, written)
-    return descriptor

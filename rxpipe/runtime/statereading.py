@@ -79,7 +79,7 @@ def readable(db: sqlite3.Connection) -> Iterator[tuple[str, str, str, Any, str, 
 
 
 def _decoded(value: bytes) -> Any:
-    from rxpipe.aggregations.packing import unpack  # noqa: PLC0415  # only who lists a state needs it
+    from rxpipe.aggregations.packing import unpack  # only who lists a state needs it
 
     try:
         return unpack(value)

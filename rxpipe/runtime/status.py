@@ -149,7 +149,7 @@ class RunStatus(msgspec.Struct, frozen=True):
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        from rxpipe.views.notebook import status_html  # noqa: PLC0415  # only notebooks call this
+        from rxpipe.views.notebook import status_html  # only notebooks call this
 
         return status_html(self)
 

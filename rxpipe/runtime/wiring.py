@@ -26,7 +26,7 @@ def _is_root(step: PlannedStep, before: Observable[Any] | None) -> bool:
 
 def _handling(before: Observable[Any] | None, context: StepContext, do: OnError) -> Observable[Any] | None:
     """What a step reads, once its context knows what to do with errors."""
-    from rxpipe.faults.handling import handling  # noqa: PLC0415  # few steps say anything of errors
+    from rxpipe.faults.handling import handling  # few steps say anything of errors
 
     if before is None:
         context.on_error = do

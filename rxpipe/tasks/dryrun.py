@@ -82,7 +82,7 @@ class _Found:
     def __init__(self) -> None:
         self.tasks: list[New] = []
         self.sample: list[New] = []
-        self._chance = random.Random(0)  # noqa: S311  # the same each time
+        self._chance = random.Random(0)  # the same each time
 
     def add(self, task: New) -> None:
         """Add a task."""
@@ -123,7 +123,7 @@ async def dry_run(plan: Plan, of: str = "", redo: Redo | None = None) -> DryRun:
     Raises:
         RxpipeError: The graph has no tasks, or several streams of them, or calls something before them.
     """
-    from rxpipe.runtime.asyncrun import AsyncRun  # noqa: PLC0415  # which knows all operators
+    from rxpipe.runtime.asyncrun import AsyncRun  # which knows all operators
 
     place = _place(plan, of)
     found = _Found()

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from rxpipe.tasks import store
+from rxpipe.tasks import owners
 from rxpipe.tasks.reading import reading
 from rxpipe.tasks.store import Claimed
 
@@ -53,7 +53,7 @@ class Holding:
 
     def sure(self, then: Callable[[], None]) -> bool:
         """Whether nobody can have taken a task over meanwhile; if not, `then` is called once the store was asked."""
-        if time.monotonic() - self._renewed < store.SILENT / 2:  # the other half is for what is begun now
+        if time.monotonic() - self._renewed < owners.SILENT / 2:  # the other half is for what is begun now
             return True
         self._waiting[then] = None
         return False

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 import msgspec
 
-from rxpipe.faults.transient import transient
+from rxpipe.faults.transient import status_of, transient
 
 Kind = Literal[
     "network",
@@ -61,7 +61,7 @@ class Waits(msgspec.Struct, frozen=True):
         https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter
         """
         longest = min(self.longest, self.first * 2 ** min(attempt - 1, 60))
-        return asked + random.uniform(0, longest)  # noqa: S311  # only spreads the attempts
+        return asked + random.uniform(0, longest)  # spreads the attempts
 
 
 DEFAULT: Mapping[Kind, Waits] = {
@@ -116,9 +116,9 @@ class Policy:
 
 def kind_of(error: BaseException | None) -> Kind:
     """Why a call failed: what the error says of itself by `kind`, its status, or its class."""
-    told = getattr(error, "kind", None)
+    told: Kind | None = getattr(error, "kind", None)
     if told in KINDS:
-        return told  # type: ignore[no-any-return]  # it is one of them
+        return told
     status = status_of(error)
     return _by_class(error) if status is None else kind_of_status(status)
 
@@ -139,10 +139,3 @@ def _by_class(error: BaseException | None) -> Kind:
     if isinstance(error, (ValueError, FileNotFoundError, IsADirectoryError)):
         return "invalid input"
     return "machine" if error is not None and transient(error) else "other"
-
-
-def status_of(error: BaseException | None) -> int | None:
-    """The HTTP status that an error carries, as the well-known clients have it."""
-    response = getattr(error, "response", None)
-    found = [getattr(response, "status_code", None), getattr(error, "status", None), getattr(error, "code", None)]
-    return next((value for value in found if type(value) is int and 100 <= value < 600), None)  # noqa: PLR2004

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from rxpipe.errors import StateError
 from rxpipe.private import FILE, make_folder
-from rxpipe.tasks.transaction import transaction
+from rxpipe.transaction import transaction
 
 DAY = 86_400.0
 
@@ -246,7 +246,7 @@ def _fitting(
     """How many of the requests fit into the window of a limit, and until when the next one does not."""
     costs = [1.0 if limit.of == "requests" else min(weight, limit.most) for weight in weights]
     cost = "1.0" if limit.of == "requests" else "tokens"
-    sql = f"SELECT at, {cost} FROM charge WHERE name = ? AND at > ? ORDER BY at"  # noqa: S608  # a name of our own
+    sql = f"SELECT at, {cost} FROM charge WHERE name = ? AND at > ? ORDER BY at"
     held = db.execute(sql, (name, now - limit.window)).fetchall()
     used = sum(min(one, limit.most) for _, one in held)
     for place, wanted in enumerate(costs):

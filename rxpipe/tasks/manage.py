@@ -139,7 +139,7 @@ class Tasks:
             with self._writing() as db:
                 self._require(db, keys)
                 found = "SELECT id FROM task WHERE key = ? AND state <> 'running'"
-                db.executemany(f"DELETE FROM paid WHERE task IN ({found})", [(key,) for key in keys])  # noqa: S608  # two constants
+                db.executemany(f"DELETE FROM paid WHERE task IN ({found})", [(key,) for key in keys])
         return self._change(_AGAIN, ("pending", "waiting", "done", "failed", "cancelled"), keys, ())
 
     def pause(self) -> None:

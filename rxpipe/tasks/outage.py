@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 
-from rxpipe.tasks.kinds import Kind, status_of
+from rxpipe.faults.transient import status_of
+from rxpipe.tasks.kinds import Kind
 
 LONGEST = 6 * 3600.0
 """Seconds that an outage may last, unless told otherwise: from then on what fails of it counts as any failure."""
@@ -50,7 +51,7 @@ class Outage:
         if self.down(now) and now >= self.tried:
             wait = min(_MOST, _FIRST * 2 ** min(self._probes, 30))
             self._probes += 1
-            self.tried = now + random.uniform(wait / 2, wait)  # noqa: S311  # only spreads those who try
+            self.tried = now + random.uniform(wait / 2, wait)  # spreads those who try
 
     def answered(self) -> None:
         """A call has come through."""

@@ -239,6 +239,6 @@ def _drift(work: Sequence[float], ahead: float) -> float:
         work: The work done in each slice.
         ahead: How many slices are left.
     """
-    if len(work) < 3 or ahead <= 0:  # noqa: PLR2004  # a deviation of two tells nothing
+    if len(work) < 3 or ahead <= 0:  # a deviation of two tells nothing
         return 1.0 if ahead > 0 else 0.0
     return _STUDENT[len(work) - 2] * stdev(work) / fmean(work) * math.sqrt(1 / len(work) + 1 / ahead)

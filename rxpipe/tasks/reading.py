@@ -1,4 +1,3 @@
-# ruff: noqa: S608  # what is put into a query are names of our own
 """A task store to look at, also while runs work on it: all questions that are asked of it are here."""
 
 from __future__ import annotations

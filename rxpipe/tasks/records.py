@@ -117,7 +117,7 @@ def _name(key: object) -> str:
 
 
 def _place(priority: object) -> float:
-    if not isinstance(priority, _NUMBER) or priority != priority:  # noqa: PLR0124  # that is how nan is told
+    if not isinstance(priority, _NUMBER) or priority != priority:  # that is how nan is told
         msg = f"priority: must be a number; got {priority!r}"
         raise ValueError(msg)
     return float(priority)

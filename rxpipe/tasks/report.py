@@ -164,5 +164,5 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _cell(text: str) -> str:
     """A text inside a table, in one line, that is not taken for markup."""
     line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    short = line if len(line) <= 200 else f"{line[:199]}…"  # noqa: PLR2004  # a line that can be read
+    short = line if len(line) <= 200 else f"{line[:199]}…"  # a line that can be read
     return "".join(f"\\{char}" if char in "\\|`*_<>[]#" else char for char in short)

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-import socket
 import sqlite3
-import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -23,9 +20,10 @@ import msgspec
 from msgspec.structs import astuple
 
 from rxpipe.errors import StateError
+from rxpipe.tasks.owners import Owners
 from rxpipe.tasks.schema import OVER, old, prepare, problem
 from rxpipe.tasks.statements import CLAIM, DONE, ENQUEUES, PENDING, ROWS, among, depends
-from rxpipe.tasks.transaction import transaction
+from rxpipe.transaction import transaction
 
 State = Literal["pending", "running", "waiting", "done", "failed", "cancelled"]
 STATES: tuple[State, ...] = ("pending", "running", "waiting", "done", "failed", "cancelled")
@@ -43,15 +41,12 @@ _REDO: dict[Redo, str] = {
 OPEN: tuple[State, ...] = ("pending", "running", "waiting")
 """The states of tasks that are not over."""
 
-SILENT = 30.0
-"""Seconds without a heartbeat after which a process is taken for dead, where nothing else tells."""
-
 PATIENCE = 5.0
 """Seconds that a transaction waits for one of another process to end."""
 
 _UNTAKEN = ("SELECT 1 FROM task WHERE state = 'pending'", "SELECT 1 FROM task WHERE state = 'waiting'")
 
-_TOTALS = f"SELECT (SELECT count(*) FROM task), (SELECT count(*) FROM task WHERE {OVER})"  # noqa: S608  # our own
+_TOTALS = f"SELECT (SELECT count(*) FROM task), (SELECT count(*) FROM task WHERE {OVER})"
 
 _LAST = "SELECT max(delivery) FROM task WHERE state = 'done' AND maker IN (SELECT id FROM maker WHERE line = ?)"
 
@@ -111,6 +106,9 @@ class TaskStore:
         path: The file; made with its folder, private to the user, where it does not exist.
         clock: Seconds since the epoch.
 
+    Attributes:
+        owners: The processes that work on it, this one among them.
+
     Raises:
         StateError: The file is something else, or cannot be used.
     """
@@ -118,14 +116,12 @@ class TaskStore:
     def __init__(self, path: Path, clock: Callable[[], float]) -> None:
         self.path = path
         self._clock = clock
-        self.owner = 0
         self.delivery = 0
-        self._beats: dict[int, tuple[float, float]] = {}
-        """The last heartbeat of each process, and since when it was the last."""
         with used(path):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
             self._db = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+            self.owners = Owners(self._db, clock)
             try:
                 self._prepare()
             except BaseException:
@@ -142,29 +138,15 @@ class TaskStore:
         self._db.create_function("depends", 2, depends, deterministic=True)
         with self.transaction():
             if old(self._db):
-                self._require_idle()
+                self.owners.require_none(self.path)
             prepare(self._db)
-
-    def _require_idle(self) -> None:
-        """Nobody may work on a store of an older format while it is brought up to date.
-
-        Raises:
-            StateError: Somebody does.
-        """
-        for pid, host, beat in self._db.execute("SELECT pid, host, beat FROM owner").fetchall():
-            if self._clock() - beat <= SILENT and (host != socket.gethostname() or _alive(pid)):
-                msg = (
-                    f"task store {self.path}: must not be worked on while it is brought up to date; got process {pid} "
-                    f"on {host}, of an older version of rxpipe: let it end first"
-                )
-                raise StateError(msg)
 
     def close(self) -> None:
         """Leave the store; tasks that were taken and not ended are given back."""
-        if self.owner:
+        if self.owners.own:
             with contextlib.suppress(sqlite3.Error), self.transaction():  # else others take the tasks over
-                self._give_back([self.owner], counted=False)
-            self.owner = 0
+                self.owners.leave()
+            self.owners.own = 0
         self._db.close()
 
     def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
@@ -172,34 +154,6 @@ class TaskStore:
         return transaction(self._db)
 
     # What follows is called within a transaction.
-
-    def join(self) -> int:
-        """Begin to work on the store; returns how many tasks were taken over from processes that are gone."""
-        now = self._clock()
-        self.owner = secrets.randbits(62) + 1  # none that another process had: it may only sleep, and go on
-        self._db.execute(
-            "INSERT INTO owner (id, pid, host, joined, beat) VALUES (?, ?, ?, ?, ?)",
-            (self.owner, os.getpid(), socket.gethostname(), now, now),
-        )
-        return self.take_over()
-
-    def beat(self) -> int:
-        """Tell that this process is alive; returns how many tasks were taken over from others that are gone.
-
-        If it was itself taken for dead, it joins again; what it had belongs to others, see `held`.
-        """
-        now = self._clock()
-        self._follow(now)
-        if not self._db.execute("UPDATE owner SET beat = ? WHERE id = ?", (now, self.owner)).rowcount:
-            return self.join()
-        return self.take_over()
-
-    def _follow(self, now: float) -> None:
-        """Where the clock was set back since somebody beat, have tasks that wait not wait longer for that."""
-        last = self._db.execute("SELECT max(beat) FROM owner").fetchone()[0]
-        if last is not None and last > now:
-            self._db.execute("UPDATE task SET due = due - ? WHERE state = 'waiting'", (last - now,))
-            self._db.execute("UPDATE owner SET beat = ? WHERE beat > ?", (now, now))
 
     def version(self) -> int:
         """A number that changes when another process, or another connection of this one, has changed the store."""
@@ -211,43 +165,12 @@ class TaskStore:
         if not given:
             return set()
         these, ids = among(given)
-        sql = f"SELECT id FROM task WHERE state = 'running' AND owner = ? AND {these}"  # noqa: S608  # our own
-        return {task for (task,) in self._db.execute(sql, (self.owner, *ids))}
+        sql = f"SELECT id FROM task WHERE state = 'running' AND owner = ? AND {these}"
+        return {task for (task,) in self._db.execute(sql, (self.owners.own, *ids))}
 
     def charge(self, paid: Iterable[tuple[float, int]]) -> None:
         """Note what attempts have cost, by cost and task, that are of no other consequence."""
         self._db.executemany("UPDATE task SET cost = cost + ? WHERE id = ?", paid)
-
-    def take_over(self) -> int:
-        """Give back what belongs to processes that are gone; what they had begun counts as an attempt."""
-        host, looked = socket.gethostname(), time.monotonic()
-        gone = []
-        for number, pid, where, beat in self._db.execute("SELECT id, pid, host, beat FROM owner").fetchall():
-            told, since = self._beats.get(number, (None, looked))
-            if told != beat:
-                since = looked
-            self._beats[number] = (beat, since)
-            silent = looked - since > SILENT  # by a clock that nobody sets
-            if number != self.owner and (silent or (where == host and not _alive(pid))):
-                gone.append(number)
-        return self._give_back(gone, counted=True) if gone else 0
-
-    def _give_back(self, owners: Sequence[int], *, counted: bool) -> int:
-        given = 0
-        for owner in owners:
-            if counted:
-                self._db.execute(
-                    "INSERT OR REPLACE INTO attempt SELECT id, attempts, started, ?, 'interrupted', "
-                    "'the process that made it is gone', 0 FROM task WHERE state = 'running' AND owner = ? AND begun",
-                    (self._clock(), owner),
-                )
-            given += self._db.execute(
-                "UPDATE task SET state = 'pending', attempts = attempts - NOT (? AND begun), owner = NULL "
-                "WHERE state = 'running' AND owner = ?",
-                (counted, owner),
-            ).rowcount
-            self._db.execute("DELETE FROM owner WHERE id = ?", (owner,))
-        return given
 
     def enqueue(self, tasks: Iterable[New], *, again: bool = False) -> int:
         """Add tasks; one that is there is due again only where what it depends on changed.
@@ -275,7 +198,7 @@ class TaskStore:
         claimed = [Claimed(*row) for row in self._db.execute(PENDING, (most,))]
         if claimed:
             these, ids = among([task.id for task in claimed])
-            self._db.execute(CLAIM + these, (self.owner, now, *ids))
+            self._db.execute(CLAIM + these, (self.owners.own, now, *ids))
         return claimed
 
     def begin(self, tasks: Iterable[tuple[int, int]]) -> None:
@@ -283,7 +206,7 @@ class TaskStore:
         now = self._clock()
         self._db.executemany(
             "UPDATE task SET begun = 1, started = ? WHERE id = ? AND attempts = ? AND owner = ?",
-            [(now, task, number, self.owner) for task, number in tasks],
+            [(now, task, number, self.owners.own) for task, number in tasks],
         )
 
     def end(self, ended: Iterable[Ended], definition: str, line: str | None) -> int:
@@ -309,7 +232,7 @@ class TaskStore:
             made = (self._maker(definition, line), None if line is None else self.delivery)
             single: list[tuple[object, ...]] = []
             for (finished, cost, attempt), tasks in done.items():
-                values = (finished, cost, *made, attempt, self.owner)
+                values = (finished, cost, *made, attempt, self.owners.own)
                 if len(tasks) == 1:
                     single.append((*values, *tasks))
                 else:
@@ -333,9 +256,9 @@ class TaskStore:
             self._db.execute(
                 "INSERT OR REPLACE INTO attempt SELECT id, attempts, started, ?, ?, ?, ? FROM task "
                 "WHERE id = ? AND attempts = ? AND owner = ?",
-                (one.finished, one.kind, one.error or "", one.cost, one.id, one.attempt, self.owner),
+                (one.finished, one.kind, one.error or "", one.cost, one.id, one.attempt, self.owners.own),
             )
-        place = (one.id, one.attempt, self.owner)
+        place = (one.id, one.attempt, self.owners.own)
         changed = self._db.execute(
             "UPDATE task SET state = ?, due = ?, attempts = attempts - ?, finished = ?, cost = cost + ?, kind = ?, "
             "error = ?, owner = NULL WHERE id = ? AND attempts = ? AND owner = ?",
@@ -359,13 +282,13 @@ class TaskStore:
 
     def outdated(self, definition: str) -> int:
         """How many tasks were done by a graph that did something else with them."""
-        sql = f"SELECT count(*) FROM task WHERE state = 'done' AND {_CHANGED}"  # noqa: S608  # our own
+        sql = f"SELECT count(*) FROM task WHERE state = 'done' AND {_CHANGED}"
         found: int = self._db.execute(sql, (definition,)).fetchone()[0]
         return found
 
     def redo(self, which: Redo, definition: str) -> int:
         """Have tasks done again that are over; returns how many."""
-        sql = f"UPDATE task SET state = 'pending', attempts = 0, begun = 0, due = 0 WHERE {_REDO[which]}"  # noqa: S608  # our own
+        sql = f"UPDATE task SET state = 'pending', attempts = 0, begun = 0, due = 0 WHERE {_REDO[which]}"
         return self._db.execute(sql, (definition,)).rowcount
 
     def remember(self, paid: Iterable[tuple[int, str, bytes, bytes]]) -> None:
@@ -432,19 +355,8 @@ def used(path: Path) -> Generator[None]:
 
 def count_states(db: sqlite3.Connection) -> dict[State, int]:
     """How many tasks there are in each state, from the indexes alone."""
-    found = dict(db.execute(f"SELECT state, count(*) FROM task WHERE {OVER} GROUP BY state"))  # noqa: S608  # names of our own
+    found = dict(db.execute(f"SELECT state, count(*) FROM task WHERE {OVER} GROUP BY state"))
     for state in ("pending", "waiting"):
-        found[state] = db.execute(f"SELECT count(*) FROM task WHERE state = '{state}'").fetchone()[0]  # noqa: S608  # a name of our own
+        found[state] = db.execute(f"SELECT count(*) FROM task WHERE state = '{state}'").fetchone()[0]
     found["running"] = db.execute("SELECT count(*) FROM task").fetchone()[0] - sum(found.values())
     return {state: found.get(state, 0) for state in STATES}
-
-
-def _alive(pid: int) -> bool:
-    """Whether there is a process on this host."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

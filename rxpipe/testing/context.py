@@ -49,7 +49,7 @@ class InlineExecutor(Executor):
         future: Future[Any] = Future()
         try:
             future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001  # a future carries whatever was raised
+        except Exception as error:  # a future carries whatever was raised
             future.set_exception(error)
         return future
 
@@ -108,7 +108,7 @@ class TestContext(Context):
         """The virtual scheduler, unless another one is given."""
         return given or self.virtual
 
-    def poster(self, scheduler: SchedulerBase | None) -> Callable[[Callable[[], None]], None]:  # noqa: ARG002
+    def poster(self, scheduler: SchedulerBase | None) -> Callable[[Callable[[], None]], None]:
         """Hand a call over from any thread; it runs when virtual time next moves."""
         return lambda call: void(self.virtual.schedule(lambda *_: call()))
 
@@ -128,7 +128,7 @@ class TestContext(Context):
         kept = self.outputs.setdefault(output, [])
         return lambda element: kept.append(unleased(element))
 
-    def emit_error(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:  # noqa: ARG002  # a run's are used
+    def emit_error(self, error: ErrorRecord, leases: tuple[Lease, ...] = ()) -> None:
         """Keep an error record."""
         self.errors.append(error)
 
@@ -136,7 +136,7 @@ class TestContext(Context):
         self,
         kind: StateKind,
         changes: Callable[[], Iterable[Change]],
-        description: str = "",  # noqa: ARG002  # a run's is shown
+        description: str = "",
     ) -> DictSaved:
         """Take part in checkpoints; the rows to restore are those of the step's number."""
         number = len(self.states)

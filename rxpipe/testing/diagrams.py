@@ -137,8 +137,8 @@ def check_diagram(operator: Operator, diagram: Diagram) -> None:
         AssertionError: The operator does something else.
         MarbleError: The diagram cannot be read.
     """
-    from rxpipe.operator import Source, Step  # noqa: PLC0415  # keeps the names out of the module's page
-    from rxpipe.outputs import with_outputs  # noqa: PLC0415  # likewise
+    from rxpipe.operator import Source, Step  # keeps the names out of the module's page
+    from rxpipe.outputs import with_outputs  # likewise
 
     context = TestContext()
     notes: dict[str, list[Event]] = {name: [] for name in diagram.outputs}

@@ -116,7 +116,8 @@ class Fails:
         for index, (at, times) in enumerate(self._failures):
             if times and at <= self._virtual.time:
                 self._failures[index] = (at, times - 1)
-                raise OSError("the test says so")  # noqa: EM101, TRY003  # there is no more to say
+                msg = "the test says so"
+                raise OSError(msg)
 
 
 def sink(fails: Fails | None) -> Callable[[Observable[Any]], Observable[Any]]:

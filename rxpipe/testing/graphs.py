@@ -16,7 +16,8 @@ from rxpipe.faults.letters import Selection
 from rxpipe.graph import ERRORS, Graph
 from rxpipe.parameters.units import nbytes, seconds
 from rxpipe.runtime.adoption import adopt
-from rxpipe.runtime.engine import Engine, Options
+from rxpipe.runtime.engine import Engine
+from rxpipe.runtime.options import Options
 from rxpipe.runtime.replay import Replay
 from rxpipe.runtime.settings import checked
 from rxpipe.runtime.state import StateFile

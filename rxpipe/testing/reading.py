@@ -155,7 +155,7 @@ def is_sink(name: str) -> bool:
         return False
     try:
         operator = registry.get(name)
-    except Exception:  # noqa: BLE001  # an operator that cannot be imported is reported by the check
+    except Exception:  # an operator that cannot be imported is reported by the check
         return False
     return operator is not None and operator.delivery is not None
 

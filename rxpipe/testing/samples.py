@@ -46,8 +46,8 @@ class Shown:
 
 def example_namespace() -> dict[str, Any]:
     """The names that an operator's example may use without importing them."""
-    import reactivex as rx  # noqa: PLC0415  # named as in the examples
-    from reactivex import operators as ops  # noqa: PLC0415  # named as in the examples
+    import reactivex as rx  # named as in the examples
+    from reactivex import operators as ops  # named as in the examples
 
     return {
         "rx": rx,

@@ -34,7 +34,7 @@ def cases_of(graph: Graph) -> list[Case]:
     Raises:
         GraphError: With all problems of the graph and its tests.
     """
-    from rxpipe.language.check import examine  # noqa: PLC0415  # the check of a file calls this module
+    from rxpipe.language.check import examine  # the check of a file calls this module
 
     plan, problems = examine(graph, {}, lenient=True)
     cases, found = read_cases(graph, plan)

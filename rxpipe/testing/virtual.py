@@ -155,7 +155,7 @@ class MarbleSource(Observable[Any]):
     def _subscribe_core(
         self,
         observer: ObserverBase[Any],
-        scheduler: SchedulerBase | None = None,  # noqa: ARG002  # events come in virtual time
+        scheduler: SchedulerBase | None = None,  # events come in virtual time
     ) -> DisposableBase:
         number = len(self.subscriptions)
         began = self.virtual.time
@@ -195,8 +195,8 @@ def record(observable: Observable[Any], until: float | None = None, *, context: 
             more.
         context: The `TestContext` to run in; by default the current one, else a new one.
     """
-    from rxpipe.context import current  # noqa: PLC0415  # beside the import below
-    from rxpipe.testing.context import TestContext  # noqa: PLC0415  # the context is made of this module's scheduler
+    from rxpipe.context import current  # beside the import below
+    from rxpipe.testing.context import TestContext  # the context is made of this module's scheduler
 
     found = context or current()
     if not isinstance(found, TestContext):
@@ -238,7 +238,7 @@ def run_marbles(
         until: The second to unsubscribe at; by default an hour after the longest marble.
         tick: Seconds of one tick.
     """
-    from rxpipe.testing.context import TestContext  # noqa: PLC0415  # the context is made of this module's scheduler
+    from rxpipe.testing.context import TestContext  # the context is made of this module's scheduler
 
     context = context or TestContext()
     texts = (source, *others)

@@ -17,7 +17,8 @@ from rxpipe.fusion.rows import row_struct
 from rxpipe.language.hidden import masked
 from rxpipe.language.plan import Plan, PlannedStep
 from rxpipe.operator import steps_in
-from rxpipe.runtime.engine import Engine, Options
+from rxpipe.runtime.engine import Engine
+from rxpipe.runtime.options import Options
 
 if TYPE_CHECKING:
     from rxpipe.fusion.fused import Run

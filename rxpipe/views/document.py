@@ -128,7 +128,7 @@ def json_text(value: Any, *, indent: bool = False) -> str:
 
     Halves of surrogate pairs, which the names of files may have, are escapes; whole numbers may have any size.
     """
-    import orjson  # noqa: PLC0415  # only where JSON is asked for
+    import orjson  # only where JSON is asked for
 
     option = orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC
     try:

@@ -174,7 +174,7 @@ def annotation(operator: Operator, name: str) -> str:
     written = operator.signature.parameters[name].annotation
     if isinstance(written, str):
         return written
-    from rxpipe.parameters import types, units  # noqa: PLC0415  # only for operators whose annotations are not text
+    from rxpipe.parameters import types, units  # only for operators whose annotations are not text
 
     for module in (units, types):
         for alias in ("Allowance", "Duration", "Money", "Rate", "Size", "Expr", "AggregationExpr", "Secret"):

@@ -287,13 +287,13 @@ def _summary(kind: type) -> str:
 class _Generator(GenerateJsonSchema):
     """Leaves out what has no form in a file, such as a function itself beside its name."""
 
-    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> NoReturn:  # noqa: ARG002
+    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> NoReturn:
         """Leave it out."""
         raise PydanticOmit
 
     def emit_warning(self, kind: JsonSchemaWarningKind, detail: str) -> None:
         """Say nothing: what is left out is meant to be."""
 
-    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002
+    def field_title_should_be_set(self, schema: Any) -> bool:
         """Names say enough."""
         return False

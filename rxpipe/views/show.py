@@ -76,7 +76,7 @@ def show(plan: Plan, form: Format = "text", columns: int | None = None) -> str:
     if form == "dot":
         return dot(drawing(plan))
     if form == "svg":
-        from rxpipe.views.draw import svg  # noqa: PLC0415  # only for this form
+        from rxpipe.views.draw import svg  # only for this form
 
         return svg(drawing(plan))
     msg = f"a graph is drawn as 'text', 'mermaid', 'dot' or 'svg'; got {form!r}"

@@ -24,7 +24,7 @@ _TIME = "_ns"
 
 
 def listing(rows: Iterable[tuple[str, str, str, Any, str, Any]]) -> Iterator[str]:
-    """Lines about the rows that `rxpipe.runtime.state.readable` gives, those of a step together.
+    """Lines about the rows that `rxpipe.runtime.statereading.readable` gives, those of a step together.
 
     Where a step names the parts of its values they are a table, of the latest rows if one part is a time; the one of a
     sink stands in its line. Other states are key and value if they are few, else only their number.

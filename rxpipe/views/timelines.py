@@ -39,7 +39,7 @@ class Legend:
 
     def letter(self, value: Any) -> str:
         """The letter of a value."""
-        if type(value) is int and 0 <= value <= 9 and str(value) not in self.letters:  # noqa: PLR2004  # a digit
+        if type(value) is int and 0 <= value <= 9 and str(value) not in self.letters:  # a digit
             return str(value)
         found = next((letter for letter, known in self.letters.items() if self.same(known, value)), None)
         if found is None:

@@ -177,7 +177,7 @@ def _stored(path: Path, tasks: int) -> Path:
     path.unlink(missing_ok=True)
     store = TaskStore(path, time.time)
     with store.transaction():
-        store.join()
+        store.owners.join()
         store.enqueue(New(f"document {n}", n, b'{"name": "document"}', b"x" * 16) for n in range(tasks))
     with store.transaction():
         store.end((Ended(task.id, 1, "done", time.time()) for task in store.claim(tasks // 2)), "", None)

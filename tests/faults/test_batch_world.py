@@ -24,8 +24,8 @@ from tests.rxpipe.parts import until
 IMPATIENT = """
 import sys
 from rxpipe.operators.tasks import _noting
-from rxpipe.tasks import store
-store.SILENT, store.PATIENCE, _noting.BEAT = 1.0, 0.1, 0.1
+from rxpipe.tasks import owners, store
+owners.SILENT, store.PATIENCE, _noting.BEAT = 1.0, 0.1, 0.1
 from rxpipe.cli import main
 sys.exit(main(sys.argv[1:]))
 """

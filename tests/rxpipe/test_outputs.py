@@ -63,7 +63,11 @@ def test_the_context_stays_what_it_was() -> None:
     seen: list[Context] = []
 
     def look(source: Observable[Any]) -> Observable[Any]:
-        return rx.defer(lambda _: seen.append(current()) or source)  # type: ignore[func-returns-value]  # it only notes
+        def noting(_: object) -> Observable[Any]:
+            seen.append(current())
+            return source
+
+        return rx.defer(noting)
 
     with entered(context):
         source = MarbleSource("-a|", {"a": Batch([{"n": 5}])}, scheduler=context.virtual)
@@ -92,7 +96,7 @@ def test_which_outputs_an_operator_has() -> None:
     def named(source: Observable[int]) -> Annotated[Observable[int], Outputs(late=Batch, odd=int)]:
         return source
 
-    def listed(source: Observable[int], names: Annotated[list[str], Outputs(str)] = ["a"]) -> Observable[int]:  # noqa: B006  # an operator's parameters are never changed
+    def listed(source: Observable[int], names: Annotated[list[str], Outputs(str)] = ["a"]) -> Observable[int]:  # noqa: B006  # as an operator has it
         return source
 
     assert Operator(named).outputs({}) == {"late": Batch, "odd": int}

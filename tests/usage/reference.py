@@ -40,11 +40,11 @@ TOLD = (
 BLOCK = timedelta(hours=5)
 
 
-class Unreadable(ValueError):  # noqa: N818
+class UnreadableError(ValueError):
     """A line that looks like use but cannot be read."""
 
 
-class HalfWritten(Unreadable):
+class HalfWrittenError(UnreadableError):
     """A line that is no JSON."""
 
 
@@ -152,9 +152,9 @@ def read(config_dirs: Iterable[Path | str]) -> tuple[list[Record], int]:
                 continue
             try:
                 found = list(_records(line, (os.fsencode(path), number), project, session))
-            except HalfWritten:
+            except HalfWrittenError:
                 unreadable += number < len(lines) - 1  # as the last line may be
-            except Unreadable:
+            except UnreadableError:
                 unreadable += 1
             else:
                 records += found
@@ -185,9 +185,9 @@ def _records(line: bytes, place_: tuple[bytes, int], project: str, session: str)
     try:
         outer = json.loads(line.decode(errors="replace"), parse_constant=_refuse)
     except ValueError as error:
-        raise HalfWritten("not JSON") from error
+        raise HalfWrittenError("not JSON") from error
     if not isinstance(outer, dict):
-        raise Unreadable("not an object")
+        raise UnreadableError("not an object")
     inner = _object(_object(outer, "data"), "message")  # progress of a sub-agent wraps the sub-agent's line
     for envelope in (outer, inner):
         message = _object(envelope, "message")
@@ -224,18 +224,18 @@ def _records(line: bytes, place_: tuple[bytes, int], project: str, session: str)
 def _time(value: object) -> datetime:
     """An RFC 3339 time with its zone; digits past the microsecond are dropped."""
     if not isinstance(value, str) or not TIMESTAMP.fullmatch(value):
-        raise Unreadable("timestamp")
+        raise UnreadableError("timestamp")
     try:
         return datetime.fromisoformat(re.sub(r"\.(\d+)", lambda m: f".{m[1]:0<6.6}", value.upper())).astimezone(UTC)
     except (ValueError, OverflowError) as error:
-        raise Unreadable("timestamp") from error
+        raise UnreadableError("timestamp") from error
 
 
 def _advisors(items: object) -> list[tuple[str, str | None, Tokens]]:
     """The advisor's share of the iterations; an item that is not as expected says nothing."""
     found = []
     for item in items if isinstance(items, list) else []:
-        with suppress(Unreadable, TypeError, KeyError):
+        with suppress(UnreadableError, TypeError, KeyError):
             if item["type"] == "advisor_message" and (model := _optional(item, "model", str)):
                 found.append((model, _optional(item, "speed", str), _tokens(item)))
     return found
@@ -257,14 +257,14 @@ def _tokens(usage: dict[str, Any]) -> Tokens:
 def _counter(usage: dict[str, Any], key: str) -> int:
     value: int = _optional(usage, key, int) or 0
     if value < 0:
-        raise Unreadable(key)
+        raise UnreadableError(key)
     return value
 
 
 def _optional(values: dict[str, Any], key: str, *types: type) -> Any:
     value = values.get(key)
     if value is not None and type(value) not in types:
-        raise Unreadable(key)
+        raise UnreadableError(key)
     return value
 
 

@@ -15,8 +15,6 @@ from rxpipe.parameters.units import seconds
 Fault = Literal["", "cut", "wrong", "invalid", "hang"]
 """What is wrong with an answer: nothing, it breaks off, is no JSON, does not satisfy the schema, or never comes."""
 
-FAULTS: tuple[Fault, ...] = ("cut", "wrong", "invalid", "hang")
-
 _MARK = re.compile(r"\[\[(?:(status) (\d{3})|(cut|wrong|invalid|hang)|(slow) (\w+))(?: x(\d+))?\]\]")
 
 
@@ -71,7 +69,7 @@ class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             prompt: Its text.
             times: How often it was asked before.
         """
-        chance = random.Random(f"{self.seed} {times} {prompt}")  # noqa: S311  # a test's dice
+        chance = random.Random(f"{self.seed} {times} {prompt}")  # a test's dice
         latency, drawn = latency_of(self.latency)(chance), chance.random()
         for mark in _MARK.finditer(prompt):
             _, status, fault, slow, long, most = mark.groups()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -128,7 +129,7 @@ class Desk:
             visit = self._line.popleft()
             self.working += 1
             if visit.fate.fault != "hang":
-                visit.stop = self._later(visit.fate.latency, lambda visit=visit: self._served(visit))  # type: ignore[misc]  # the one of this turn
+                visit.stop = self._later(visit.fate.latency, partial(self._served, visit))
 
     def _served(self, visit: _Visit) -> None:
         self.working -= 1

@@ -135,11 +135,11 @@ class Service:
         url: What `OPENAI_BASE_URL` is to be.
     """
 
-    def __init__(self, behaviour: Behaviour = Behaviour(), port: int = 0, journal: Path | None = None) -> None:  # noqa: B008  # frozen
+    def __init__(self, behaviour: Behaviour | None = None, port: int = 0, journal: Path | None = None) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="service", daemon=True)
         self._thread.start()
-        self._server: Server = self._call(lambda: Server(desk_on_loop(behaviour, journal)))
+        self._server: Server = self._call(lambda: Server(desk_on_loop(behaviour or Behaviour(), journal)))
         self.port = asyncio.run_coroutine_threadsafe(self._server.start(port), self._loop).result()
         self.url = f"http://127.0.0.1:{self.port}/v1"
         atexit.register(self.close)

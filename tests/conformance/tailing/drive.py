@@ -85,7 +85,6 @@ class _Driver:
         self._found: list[Problem] = []
         self._orders = 0
         self._started = 0.0
-        self._descriptors = _DESCRIPTORS
         self._writer = subprocess.Popen(
             [sys.executable, str(WRITER), str(place.folder), scenario.name],
             stdin=subprocess.PIPE,
@@ -331,10 +330,6 @@ class _Driver:
     def free_disk(self, folder: str) -> None:
         """Make room again."""
         (self._place.folder / folder / "filling").unlink()
-
-    def remove_sink(self) -> None:
-        """Remove what it writes to, from outside."""
-        self._tool.main_file(self._place).unlink()
 
     def replace_sink(self) -> None:
         """Put a copy of what it writes to in its place, from outside."""

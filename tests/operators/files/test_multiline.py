@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,10 @@ streams:
 """
 
 
+def holds(file: Path, text: str) -> bool:
+    return file.exists() and text in file.read_text()
+
+
 def test_killed_in_the_middle_of_records(tmp_path: Path) -> None:
     """Real processes: whenever it is killed, the last record is half there."""
     (tmp_path / "logs").mkdir()
@@ -281,8 +286,7 @@ def test_killed_in_the_middle_of_records(tmp_path: Path) -> None:
             with log.open("ab") as file:
                 file.write(b" of %d\n#%d\n and more\n" % (count, count + 1))
             count += 1
-        last = f"#{count - 1} "
-        until(lambda last=last: out.exists() and last in out.read_text())  # type: ignore[misc]  # bound now
+        until(partial(holds, out, f"#{count - 1} "))
         time.sleep(0.05 * turn)  # another moment of the kill, before and behind a checkpoint
         process.send_signal(signal.SIGKILL)
         process.wait()

@@ -21,7 +21,7 @@ from rxpipe.operators.files._rotation import generation
 from rxpipe.operators.files._sample import SAMPLE, digest
 from rxpipe.operators.files._tail import Tail
 from rxpipe.testing import TestContext
-from tests.operators.files.test_read_lines import restarted
+from tests.operators.files.files import restarted
 from tests.operators.files.test_read_lines_properties import Follower
 
 

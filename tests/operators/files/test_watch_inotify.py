@@ -215,12 +215,12 @@ def test_the_rescan_finds_what_was_not_notified(tmp_path: Path) -> None:
     async def main() -> None:
         async with live(tmp_path, rescan="20ms") as found:
             original = Inotify._deliver
-            Inotify._deliver = lambda self: self._read.clear()  # type: ignore[method-assign]
+            Inotify._deliver = lambda self: self._read.clear()
             try:
                 (tmp_path / "f").write_text("f")
                 await found.until(lambda: found.words() == ["create f"])
             finally:
-                Inotify._deliver = original  # type: ignore[method-assign]
+                Inotify._deliver = original
             assert found.context.details["watch"]()["missed"] == 1
 
     asyncio.run(main())
@@ -315,12 +315,12 @@ def test_lost_notifications_lead_to_a_scan_at_once(tmp_path: Path) -> None:
                 self._read.clear()
                 self._hints(set(), True)
 
-            Inotify._deliver = overflow  # type: ignore[method-assign]
+            Inotify._deliver = overflow
             try:
                 (tmp_path / "f").write_text("f")
                 await found.until(lambda: found.words() == ["create f"])
             finally:
-                Inotify._deliver = original  # type: ignore[method-assign]
+                Inotify._deliver = original
 
     asyncio.run(main())
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from reactivex import Observable
 from reactivex.subject import Subject
 
 from rxpipe.context import entered
 from rxpipe.elements import Batch
 from rxpipe.lease import Lease
-from rxpipe.testing import TestContext
+from rxpipe.testing import MarbleSource, TestContext, record
 
 
 class Driven:
@@ -52,3 +53,11 @@ class Driven:
     def gauge(self, name: str) -> float:
         """A figure."""
         return self.context.gauges[name]()
+
+
+def left_early(step: Callable[..., Observable[Any]]) -> list[list[tuple[float, float | None]]]:
+    """When two sources were subscribed, and unsubscribed, of which nobody wants to hear any more after 0.2 seconds."""
+    context = TestContext()
+    sources = [MarbleSource("-a-a-", scheduler=context.virtual) for _ in range(2)]
+    record(step(*sources), 0.2, context=context)
+    return [source.subscriptions for source in sources]

@@ -12,8 +12,8 @@ from rxpipe import operators as ops
 from rxpipe.elements import Batch, OriginGone
 from rxpipe.graph import stream
 from rxpipe.operators.flow.concat import concat
-from rxpipe.testing import MarbleSource, TestContext, record, run_graph, run_marbles
-from tests.operators.flow.driven import Driven
+from rxpipe.testing import run_graph, run_marbles
+from tests.operators.flow.driven import Driven, left_early
 from tests.rxpipe.parts import Blocks, graph
 
 VALUES = {letter: Batch([{"value": letter}]) for letter in "abcd"}
@@ -52,10 +52,7 @@ def test_three_of_which_the_second_is_complete_first() -> None:
 
 
 def test_early_disposal_reaches_all_sources() -> None:
-    context = TestContext()
-    sources = [MarbleSource("-a-a-", VALUES, scheduler=context.virtual) for _ in range(2)]
-    record(sources[0].pipe(concat(sources[1])), 0.2, context=context)
-    assert [source.subscriptions for source in sources] == [[(0, 0.2)], [(0, 0.2)]]
+    assert left_early(lambda a, b: a.pipe(concat(b))) == [[(0, 0.2)], [(0, 0.2)]]
 
 
 def test_more_than_the_limit_ends_in_an_error() -> None:

@@ -44,7 +44,7 @@ class Threads(Executor):
         future, call = self.open.pop(n)
         try:
             future.set_result(call())
-        except Exception as error:  # noqa: BLE001  # a future carries whatever was raised
+        except Exception as error:  # a future carries whatever was raised
             future.set_exception(error)
 
 
@@ -53,7 +53,7 @@ class Setup:
 
     def __init__(self, function: Any = dict, **parameters: Any) -> None:
         self.context, self.threads, self.source = TestContext(), Threads(), Subject[Any]()
-        self.context.executor = lambda: self.threads  # type: ignore[method-assign]
+        self.context.executor = lambda: self.threads
         self.out: list[Any] = []
         self.batches: list[int] = []
         with entered(self.context):

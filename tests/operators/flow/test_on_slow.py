@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from loguru import logger
 from reactivex import Observable
 from reactivex.subject import Subject
 
-from rxpipe.context import entered
-from rxpipe.elements import Batch, LineDelta, OriginGone, as_dict
-from rxpipe.errors import ParameterError, StateError
+from rxpipe.elements import Batch, LineDelta, OriginGone
+from rxpipe.errors import ParameterError
 from rxpipe.language.config import load_text
 from rxpipe.lease import Lease
 from rxpipe.operators.flow.conflate import conflate
@@ -27,58 +22,11 @@ from rxpipe.operators.flow.map_async import map_async
 from rxpipe.operators.flow.on_slow import Policy, on_slow
 from rxpipe.operators.sinks.to_callback import to_callback
 from rxpipe.table import Table
-from rxpipe.testing import TestContext, run_marbles
+from rxpipe.testing import run_marbles
+from tests.operators.flow.slow import Slow
 from tests.rxpipe.parts import Blocks, collect, graph
 
 POLICIES: tuple[Policy, ...] = ("block", "drop_oldest", "drop_newest", "conflate", "spill")
-
-
-class Slow:
-    """The operator in front of a reader that holds all it is given until it is told to let go."""
-
-    def __init__(self, step: Any, context: TestContext | None = None) -> None:
-        self.context, self.source = context or TestContext(), Subject[Any]()
-        self.held: list[Any] = []
-        self.out: list[Any] = []
-        self.rows: list[Any] = []
-        self.keep = True
-        with entered(self.context):
-            self.subscription = self.source.pipe(step).subscribe(
-                self.read, self.out.append, lambda: self.out.append("|"), scheduler=self.context.virtual
-            )
-
-    def read(self, element: Any) -> None:
-        self.out += [as_dict(row)["n"] for row in element.rows] if isinstance(element, Batch) else [element]
-        self.rows += element.rows if isinstance(element, Batch) else []
-        if self.keep:
-            self.held.append(element)
-
-    def put(self, *numbers: int, **more: Any) -> None:
-        lease = Lease(self.context.flow, 10, "file", numbers[0], numbers[-1])
-        rows = [{"n": n, "key": n % 3} for n in numbers]
-        self.source.on_next(Batch(rows, leases=(lease,), **more))
-
-    def let_go(self, count: int = 1) -> None:
-        """Let go of the oldest elements, and let a turn pass."""
-        del self.held[:count]
-        self.context.virtual.advance_by(0)
-
-    def catch_up(self) -> None:
-        """Hold nothing any more."""
-        self.keep = False
-        self.let_go(len(self.held))
-
-    def gauge(self, name: str) -> float:
-        return self.context.gauges[name]()
-
-
-@pytest.fixture(autouse=True)
-def lines() -> Iterator[list[str]]:
-    """What is logged."""
-    found: list[str] = []
-    number = logger.add(lambda message: found.append(message.record["message"]), level="WARNING")
-    yield found
-    logger.remove(number)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -325,161 +273,6 @@ streams:
     made = load_text(text)
     assert made.plan().streams["d"].steps[1].parameters == {"policy": "spill", "disk": 10_000_000}
     assert load_text(made.to_yaml()) == made
-
-
-# Spill
-
-
-def spilling(folder: Path, states: Any = (), disk: Any = "1MB") -> Slow:
-    return Slow(on_slow("spill", disk=disk), TestContext(states, folder=folder))
-
-
-def test_what_is_on_disk_is_done_with_for_its_source(tmp_path: Path) -> None:
-    slow = spilling(tmp_path / "spool")
-    for n in range(100):
-        slow.put(n)
-    assert (slow.context.flow.in_flight, slow.gauge("queue_depth")) == (20, 98)
-    assert slow.gauge("spilled_bytes") == sum(path.stat().st_size for path in (tmp_path / "spool").iterdir())
-    slow.catch_up()
-    assert slow.out == list(range(100))
-    assert slow.context.flow.blocks == 0
-
-
-def test_what_is_on_disk_survives_a_restart_and_is_given_once(tmp_path: Path) -> None:
-    slow = spilling(tmp_path)
-    for n in range(10):
-        slow.put(n)
-    slow.context.flow.hold()
-    slow.catch_up()
-    states = slow.context.checkpoint()
-    assert slow.out == list(range(2)), "a checkpoint holds it as it holds a source"
-    slow.context.flow.release()
-    slow.put(10)  # is given again by its source, as all that came after the checkpoint
-    slow.context.virtual.advance_by(0)
-    assert slow.out == list(range(11))
-    slow.subscription.dispose()
-    again = spilling(tmp_path, states)
-    assert again.gauge("queue_depth") == 8
-    again.keep = False
-    again.context.virtual.advance_by(0)
-    assert again.out == list(range(2, 10))
-    again.put(10)
-    assert again.out == list(range(2, 11))
-
-
-def test_a_reset_state_begins_anew(tmp_path: Path) -> None:
-    slow = spilling(tmp_path)
-    for n in range(10):
-        slow.put(n)
-    slow.subscription.dispose()
-    assert list(tmp_path.iterdir())
-    again = spilling(tmp_path)
-    assert (again.gauge("queue_depth"), list(tmp_path.iterdir())) == (0, [])
-
-
-def test_a_run_that_drains_leaves_it_to_the_next(tmp_path: Path) -> None:
-    slow = spilling(tmp_path)
-    for n in range(10):
-        slow.put(n)
-    slow.context.drain()
-    slow.source.on_completed()
-    assert slow.out == [0, 1, "|"]
-
-
-def test_a_source_that_ends_gets_all_of_it_through(tmp_path: Path) -> None:
-    slow = spilling(tmp_path)
-    for n in range(10):
-        slow.put(n)
-    slow.source.on_completed()
-    slow.catch_up()
-    assert slow.out == [*range(10), "|"]
-
-
-def test_where_there_is_no_room_the_sources_are_held_and_a_checkpoint_still_comes(tmp_path: Path) -> None:
-    slow = spilling(tmp_path, disk=200)
-    while slow.context.flow.open:
-        slow.put(len(slow.out) + int(slow.gauge("queue_depth")))
-    total = len(slow.out) + int(slow.gauge("queue_depth"))
-    assert slow.gauge("spilled_bytes") <= 200
-    slow.keep = False
-    slow.context.flow.hold()
-    slow.let_go(2)
-    assert slow.context.flow.blocks == 0, "what did not fit was written as soon as there was room"
-    assert 2 < len(slow.out) < total
-    slow.context.flow.release()
-    slow.context.virtual.advance_by(0)
-    assert slow.out == list(range(total))
-
-
-def test_a_full_disk_holds_the_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: list[str]) -> None:
-    slow = spilling(tmp_path)
-    for n in range(4):
-        slow.put(n)
-
-    def full(*_: Any) -> int:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "pwrite", full)
-    slow.put(4)
-    slow.put(5)
-    assert not slow.context.flow.open
-    assert lines == ["test: cannot write to disk, the sources are held: [Errno 28] No space left on device"]
-    monkeypatch.undo()
-    slow.let_go()
-    assert slow.context.flow.open
-    slow.catch_up()
-    assert slow.out == list(range(6))
-
-
-def test_what_comes_back_is_what_went_in(tmp_path: Path) -> None:
-    row = msgspec.defstruct("Row", [("n", int), ("tags", list[str])])
-    elements: list[Any] = [
-        Batch([row(1, ["a"])], leases=()),
-        Batch([{"n": 2**70, "tags": ("b",)}]),
-        OriginGone("file"),
-        LineDelta("file", "f", 3, 5, b"{}\n", None, unfinished=True),
-        Batch([{"n": object()}]),
-        Batch([{"n": 7}], retractable=True),
-    ]
-    slow = spilling(tmp_path)
-    slow.put(0)
-    slow.put(1)
-    for element in elements:
-        slow.source.on_next(element)
-    assert slow.gauge("queue_depth") == 6
-    slow.catch_up()
-    rows = slow.rows[2:]
-    assert rows[:2] == [row(1, ["a"]), {"n": 2**70, "tags": ("b",)}]
-    assert type(rows[0]) is row
-    gone, lines = slow.out[4:6]
-    assert gone == elements[2]
-    assert lines._replace(lease=None) == elements[3]
-    assert rows[2:] == [elements[4].rows[0], {"n": 7}]
-
-
-def test_the_state_of_another_folder_is_refused(tmp_path: Path) -> None:
-    slow = spilling(tmp_path / "spool")
-    for n in range(4):
-        slow.put(n)
-    slow.context.flow.hold()
-    slow.catch_up()
-    states = slow.context.checkpoint()
-    [error] = spilling(tmp_path / "empty", states).out
-    assert isinstance(error, StateError)
-    assert str(error).endswith("00000000: must have what was written to it before the restart; got 0 bytes")
-
-
-def test_without_a_state_file_nothing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    blocks, rows = Blocks(100), list[Any]()
-
-    async def slow(batch: Batch) -> None:
-        await asyncio.sleep(0)
-
-    with graph(blocks.source(), on_slow("spill"), to_callback(slow), collect(rows)).run() as run:
-        run.wait()
-    assert [row["n"] for row in rows] == list(range(100))
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -27,19 +27,6 @@ STEPS = [
     ops.derive(half="10 // (n - 4)"),
 ]
 GROUPS = ops.aggregate(by=["a"], calls="count()", total="sum(n)", most="max(half)", first="first(n)", last="last(n)")
-FATAL = """
-import os, signal, time
-
-def dies(record):
-    if record["n"] == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return record
-
-def hangs(record):
-    if record["n"] == 5:
-        time.sleep(60)
-    return record
-"""
 
 
 def line(n: int, size: int = 0) -> bytes:
@@ -210,12 +197,10 @@ def test_lines_that_are_gone_go_to_errors(log: Path) -> None:
     ],
 )
 def test_of_many_lines_only_the_block_is_lost_that_no_worker_can_do(
-    function: str, timeout: str | None, reason: str, log: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    function: str, timeout: str | None, reason: str, log: Path, tiresome: Path
 ) -> None:
-    (tmp_path / "fatal.py").write_text(FATAL)
-    monkeypatch.syspath_prepend(str(tmp_path))
     log.write_bytes(b"".join(b'{"n": %d}\n' % n for n in range(6, 60_006)) + b'{"n": 5}\n' + b'{"n": 7}\n' * 9)
-    steps = [ops.parse_json(), ops.call(f"fatal:{function}"), ops.aggregate(calls="count()", least="min(n)")]
+    steps = [ops.parse_json(), ops.call(f"tiresome:{function}"), ops.aggregate(calls="count()", least="min(n)")]
     rows, [(said, path, start, end)] = outcome(unread_of(log), parallel(steps, workers=1, timeout=timeout))
     data = log.read_bytes()
     assert (said, path, end) == (reason, str(log), len(data))

@@ -89,4 +89,4 @@ def test_a_name_that_leads_nowhere(call: str, message: str) -> None:
 
 def test_a_number_is_no_function() -> None:
     with pytest.raises(ParameterError, match="call: must be"):
-        tap(3)  # type: ignore[arg-type]
+        tap(3)  # type: ignore[arg-type]  # that is the point

@@ -11,8 +11,8 @@ from rxpipe.errors import GraphError
 from rxpipe.language.config import load_text
 from rxpipe.operators.flow.with_latest import with_latest
 from rxpipe.table import Table
-from rxpipe.testing import MarbleSource, TestContext, record, run_marbles
-from tests.operators.flow.driven import Driven
+from rxpipe.testing import run_marbles
+from tests.operators.flow.driven import Driven, left_early
 
 VALUES = {
     "a": Batch([{"x": 1}]),
@@ -46,10 +46,7 @@ def test_marbles(one: str, two: str, expected: str) -> None:
 
 
 def test_early_disposal_reaches_both_sources() -> None:
-    context = TestContext()
-    sources = [MarbleSource("-a-a-", VALUES, scheduler=context.virtual) for _ in range(2)]
-    record(latest()(*sources), 0.2, context=context)
-    assert [source.subscriptions for source in sources] == [[(0, 0.2)], [(0, 0.2)]]
+    assert left_early(latest()) == [[(0, 0.2)], [(0, 0.2)]]
 
 
 def test_by_key_across_a_restart() -> None:

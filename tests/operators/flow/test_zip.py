@@ -12,8 +12,8 @@ from rxpipe.elements import Batch, OriginGone
 from rxpipe.errors import GraphError
 from rxpipe.language.config import load_text
 from rxpipe.operators.flow.zip import zip as zipped
-from rxpipe.testing import MarbleSource, TestContext, record, run_marbles
-from tests.operators.flow.driven import Driven
+from rxpipe.testing import run_marbles
+from tests.operators.flow.driven import Driven, left_early
 
 VALUES = {
     "a": Batch([{"x": 1}]),
@@ -55,10 +55,7 @@ def test_three_and_one() -> None:
 
 
 def test_early_disposal_reaches_all_sources() -> None:
-    context = TestContext()
-    sources = [MarbleSource("-a-a-", VALUES, scheduler=context.virtual) for _ in range(2)]
-    record(sources[0].pipe(zipped(sources[1])), 0.2, context=context)
-    assert [source.subscriptions for source in sources] == [[(0, 0.2)], [(0, 0.2)]]
+    assert left_early(lambda a, b: a.pipe(zipped(b))) == [[(0, 0.2)], [(0, 0.2)]]
 
 
 def test_more_than_the_limit_ends_in_an_error() -> None:

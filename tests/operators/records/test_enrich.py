@@ -1,6 +1,5 @@
 """`enrich`."""
 
-# mypy: disable-error-code="no-untyped-call"
 from __future__ import annotations
 
 import json

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from reactivex import Observable
 from reactivex.subject import Subject
 
 from rxpipe import operators as ops
@@ -139,7 +140,9 @@ def hashed(through: Through, key: str) -> list[str]:
 
 
 def test_a_record_that_is_rejected_shows_nothing_that_was_masked(context: TestContext, through: Through) -> None:
-    step = lambda source: source.pipe(mask(), ops.cast(a="int"), ops.validate(x="a > 1"))
+    def step(source: Observable[Any]) -> Observable[Any]:
+        return source.pipe(mask(), ops.cast(a="int"), ops.validate(x="a > 1"))
+
     rows = [{"a": "ann@example.org"}, {"a": "4", "b": "ann@example.org"}, {"a": "1", "b": ["ann@example.org"]}]
     assert through(step, rows) == [Batch([{"a": 4, "b": "***"}])]
     assert context.errors[0].reason == "CastError: 'a' must be a whole number; got '***'"

@@ -123,7 +123,7 @@ def test_bad_fields(fields: Any, message: str) -> None:
 
 def test_bad_parameters() -> None:
     with pytest.raises(ParameterError, match="type"):
-        parse_json(fields={"a": {"path": "x", "type": "text"}})  # type: ignore[dict-item]
+        parse_json(fields={"a": {"path": "x", "type": "text"}})  # type: ignore[dict-item]  # that is the point
     with pytest.raises(RxpipeError, match=r"must be a text within one line; got 'a\\nb'"):
         parse_json(containing="a\nb")(Subject())
 
@@ -210,7 +210,7 @@ def test_leases_and_other_elements() -> None:
 
 def test_an_error_record_holds_the_lease() -> None:
     context, held = TestContext(), []
-    context.emit_error = lambda error, leases=(): held.append(leases)  # type: ignore[method-assign]
+    context.emit_error = lambda error, leases=(): held.append(leases)
     source: Subject[Any] = Subject()
     with entered(context):
         source.pipe(parse_json()).subscribe()

@@ -1,6 +1,5 @@
 """`where`, `derive`, `select`, `validate`, `call` and `of_type`: one record at a time."""
 
-# mypy: disable-error-code="no-untyped-call, unused-ignore"
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -127,7 +126,7 @@ def test_an_expression_is_checked_at_once() -> None:
     with pytest.raises(ParameterError, match="unknown function 'lenn', did you mean 'len'"):
         where("lenn(name) > 1")
     with pytest.raises(ParameterError, match="condition"):
-        where()  # type: ignore[call-arg]
+        where()  # type: ignore[call-arg]  # that is the point
 
 
 def test_validate_names_the_rule(through: Through, context: TestContext) -> None:
@@ -175,15 +174,15 @@ def test_call_by_name(through: Through) -> None:
 def test_of_type(through: Through, table: Callable[..., Table]) -> None:
     line, event, rows = LineDelta("a", "1", 0, 0, b""), FileEvent("create", "a"), table([])
     everything = [1, True, 1.5, "s", {}, Batch([]), line, event, rows, OriginGone("a")]
-    expected = {
+    expected: dict[Any, object] = {
         "int": 1, "bool": True, "float": 1.5, "str": "s", "dict": {}, "Batch": Batch([]), "LineDelta": line,
         "FileEvent": event, "Table": rows, "OriginGone": OriginGone("a"),
     }  # fmt: skip
     for name, element in expected.items():
-        (found,) = through(of_type(name), *everything)  # type: ignore[arg-type]
+        (found,) = through(of_type(name), *everything)
         assert found is element or found == element
         assert type(found) is type(element)
     with pytest.raises(ParameterError, match="must be 'Batch'"):
-        of_type("Row")  # type: ignore[arg-type]
+        of_type("Row")  # type: ignore[arg-type]  # that is the point
     assert run_marbles(of_type("str"), "-a-b-|") == "-a-b-|"
     assert run_marbles(of_type("int"), "-a-b-#") == "-----#"

@@ -35,7 +35,7 @@ def told() -> Iterator[list[str]]:
 def test_what_no_state_knows_of(kind: str, tmp_path: Path, told: list[str]) -> None:
     make, match = SINKS[kind]
     if kind == "parquet":
-        pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow", reason="needs the extra `parquet`")
     (tmp_path / "in.jsonl").write_text('{"n": 1}\n')
 
     def run(state: Path | None) -> None:

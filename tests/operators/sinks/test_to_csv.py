@@ -22,10 +22,6 @@ from rxpipe.operators.sinks.to_csv import to_csv
 from rxpipe.testing import run_marbles
 from tests.operators.sinks.parts import Running, full_disk
 
-SURROGATE = (
-    "cannot be written as CSV: 'utf-8' codec can't encode character '\\ud800' in position 2: surrogates not allowed"
-)
-
 
 def rows(path: Path) -> list[list[str]]:
     with path.open(newline="") as file:

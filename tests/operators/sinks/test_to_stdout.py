@@ -31,7 +31,7 @@ ELEMENTS: list[Any] = [
 def written(step: Any, elements: list[Any]) -> str:
     stream = io.StringIO()
     context = TestContext()
-    context.output = lambda: Output(stream)  # type: ignore[method-assign]
+    context.output = lambda: Output(stream)
     out: list[Any] = []
     with entered(context):
         rx.from_iterable(elements).pipe(step).subscribe(out.append, scheduler=context.virtual)

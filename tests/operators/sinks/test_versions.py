@@ -25,7 +25,7 @@ def sqlite_rows(path: Path) -> list[int]:
 
 
 def parquet_rows(path: Path) -> list[int]:
-    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet = pytest.importorskip("pyarrow.parquet", reason="needs the extra `parquet`")
     return [row["n"] for file in sorted(path.glob("*.parquet")) for row in parquet.read_table(file).to_pylist()]
 
 

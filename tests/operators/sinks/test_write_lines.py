@@ -311,9 +311,9 @@ def test_killed_at_random_moments(tmp_path: Path) -> None:
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         before = size(out)
         with log.open("ab") as file:
-            for count in range(count, count + 20_000):  # noqa: B020  # goes on where it was
-                file.write(b'{"n":%d}\n' % count)
-            count += 1
+            numbers = range(count, count + 20_000)
+            file.writelines(b'{"n":%d}\n' % number for number in numbers)
+            count = numbers.stop
         until(partial(written, out, before))
         time.sleep(rng.random() * 0.2)  # the random moment of the kill
         process.send_signal(signal.SIGKILL)

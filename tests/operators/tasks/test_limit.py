@@ -94,7 +94,7 @@ def test_tokens_are_weighed() -> None:
     assert [error.reason for error in limited.context.errors] == ["weight: must be a number of tokens; got 'many'"]
 
 
-class Refused(Exception):  # noqa: N818  # a stand-in
+class RefusedError(Exception):
     """A 429."""
 
     status = 429
@@ -104,7 +104,7 @@ class Refused(Exception):  # noqa: N818  # a stand-in
 def test_a_service_that_asks_to_wait_is_left_alone() -> None:
     limited = Limited(concurrency=1)
     limited.give(1, 2, 3)
-    limited.end(0, Refused())
+    limited.end(0, RefusedError())
     assert limited.held == []
     limited.advance(19)
     assert limited.held == []

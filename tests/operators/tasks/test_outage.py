@@ -21,7 +21,7 @@ from rxpipe.testing import TestContext
 HOUR = 3600.0
 
 
-class Answered(RxpipeError):  # noqa: N818  # a stand-in
+class AnsweredError(RxpipeError):
     """A failure with a status."""
 
     def __init__(self, status: int) -> None:
@@ -82,7 +82,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TaskStore, "_prepare", quick)
 
 
-@pytest.mark.parametrize("error", [ConnectionRefusedError("no"), Answered(503)])
+@pytest.mark.parametrize("error", [ConnectionRefusedError("no"), AnsweredError(503)])
 def test_a_service_that_is_down_for_an_hour(error: Exception) -> None:
     asked = Asked(200, lambda _, now: error if 60 < now < HOUR else None, ops.limit(concurrency=4, rate="1/s"))
     asked.context.virtual.advance_by(100)
@@ -113,7 +113,7 @@ def test_a_few_tasks_that_never_come_through_hold_nothing() -> None:
 
 
 def test_who_answers_is_not_down() -> None:
-    asked = Asked(30, lambda *_: Answered(500))
+    asked = Asked(30, lambda *_: AnsweredError(500))
     asked.context.virtual.advance_by(600)
     assert asked.done
     assert states() == {"failed": 30}

@@ -36,7 +36,7 @@ def work(tmp_path: Path) -> Iterator[Worked]:
         work.until(10)
         with work.store.transaction():
             work.store._db.execute(
-                "UPDATE task SET state = 'running', owner = ?, attempts = 2 WHERE id = 3", (work.store.owner,)
+                "UPDATE task SET state = 'running', owner = ?, attempts = 2 WHERE id = 3", (work.store.owners.own,)
             )
             work.store.end([Ended(3, 2, "failed", work.now, 0.25, "invalid input", "no | text\n")], "", None)
         yield work

@@ -26,63 +26,14 @@ from rxpipe import operators as ops
 from rxpipe.context import entered
 from rxpipe.elements import Batch
 from rxpipe.errors import RxpipeError
-from rxpipe.graph import Graph, stream
+from rxpipe.graph import Graph
 from rxpipe.lease import Lease
-from rxpipe.operators.tasks import _noting
 from rxpipe.tasks import records
 from rxpipe.tasks.attempt import attempt_of
-from rxpipe.tasks.manage import Tasks
-from rxpipe.tasks.store import SILENT, Ended, New, TaskStore
+from rxpipe.tasks.store import TaskStore
 from rxpipe.testing import TestContext
-from tests.rxpipe.parts import collect, until
-
-
-class Work:
-    """What a task is: counted, and made to fail."""
-
-    def __init__(self) -> None:
-        self.calls: list[int] = []
-        self.fail: dict[int, list[Exception]] = {}
-
-    def do(self, record: dict[str, Any]) -> dict[str, Any]:
-        """Do it."""
-        self.calls.append(record["n"])
-        if self.fail.get(record["n"]):
-            raise self.fail[record["n"]].pop(0)
-        return record
-
-
-@pytest.fixture
-def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Work:
-    """The work, in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-    return Work()
-
-
-def batch(work: Work, *numbers: int, out: list[Any] | None = None, **options: Any) -> Graph:
-    """A graph of tasks."""
-    steps: list[Any] = [
-        rx.of(Batch([{"n": number, "v": options.pop("v", 0)} for number in numbers])),
-        ops.tasks("n", **{"store": "t.sqlite"} | options),
-        ops.retry({"network": {"first": "1ms", "attempts": 4}}),
-        ops.call(work.do),
-    ]
-    bad: list[Any] = [] if out is None else out
-    return Graph("batch", {"main": steps, "bad": [stream("errors"), collect(bad)]})
-
-
-def run(graph: Graph, **options: Any) -> None:
-    """A run to its end."""
-    with graph.run(once=True, **{"state": False} | options) as made:
-        made.wait()
-
-
-def states(path: str = "t.sqlite") -> dict[str, tuple[str, int]]:
-    """State and attempts of each task."""
-    db = sqlite3.connect(path)
-    found = {key: (state, attempts) for key, state, attempts in db.execute("SELECT key, state, attempts FROM task")}
-    db.close()
-    return found
+from tests.operators.tasks.work import Work, batch, run, states
+from tests.rxpipe.parts import until
 
 
 def test_each_is_done_once_however_often_it_comes(work: Work) -> None:
@@ -144,16 +95,6 @@ def test_max_attempts_is_the_most_whatever_the_reason(work: Work) -> None:
     assert states() == {"1": ("failed", 2)}
 
 
-def test_two_runs_share_a_store(work: Work) -> None:
-    numbers = range(200)
-    with batch(work, *numbers, ahead=5).run(once=True, state=False) as one:
-        with batch(work, *numbers, ahead=5).run(once=True, state=False) as two:
-            one.wait()
-            two.wait()
-    assert Counter(work.calls) == Counter(numbers)
-    assert {state for state, _ in states().values()} == {"done"}
-
-
 def test_a_drain_lets_what_was_given_out_end(work: Work) -> None:
     with batch(work, *range(1000), ahead=3).run(state=False) as made:
         until(lambda: len(work.calls) > 5)
@@ -165,171 +106,17 @@ def test_a_drain_lets_what_was_given_out_end(work: Work) -> None:
     assert Counter(work.calls) == Counter(range(1000))
 
 
-def test_a_stopped_run_leaves_its_tasks_to_the_next(work: Work) -> None:
-    for stops in range(1, 8):
-        with batch(work, *range(400), ahead=3).run(state=False) as made:
-            until(partial(_called, work, stops * 5))
-            made.stop()
-    run(batch(work, *range(400)))
-    assert Counter(states().values()) == Counter({("done", 1): 400})
-
-
-def _called(work: Work, times: int) -> bool:
+def called(work: Work, times: int) -> bool:
     return len(work.calls) >= times
 
 
-def test_a_silent_process_is_taken_for_dead_by_a_clock_that_nobody_sets(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    clocks = {"epoch": 1e9, "monotonic": 0.0}
-    monkeypatch.setattr("rxpipe.tasks.store.time.monotonic", lambda: clocks["monotonic"])
-    one, two = (TaskStore(tmp_path / "t.sqlite", lambda: clocks["epoch"]) for _ in range(2))
-    for store in (one, two):
-        with store.transaction():
-            store.join()
-    with one.transaction():
-        one.enqueue([New("a", 0, b"{}", b"")])
-        one.claim(1)
-    clocks["epoch"] += 86_400
-    with two.transaction():
-        assert two.beat() == 0, "the clock was set, nobody is silent"
-    clocks["monotonic"] += SILENT + 1
-    with two.transaction():
-        assert two.beat() == 1
-    one.close()
-    two.close()
-
-
-def test_pausing_from_elsewhere(work: Work, tmp_path: Path) -> None:
-    store = TaskStore(tmp_path / "t.sqlite", time.time)
-    with store.transaction() as db:
-        db.execute("INSERT INTO meta VALUES ('order', 'pause')")
-    with batch(work, 1, 2).run(once=True, state=False) as made:
-        until(lambda: len(states()) == 2)
-        assert work.calls == []
-        with store.transaction() as db:
-            db.execute("DELETE FROM meta")
-        made.wait()
-    assert work.calls == [1, 2]
-    store.close()
-
-
-@pytest.mark.parametrize("limited", [True, False])
-def test_cancelling_reaches_what_waits_for_its_call(work: Work, limited: bool) -> None:
-    go, begun, kept = threading.Event(), list[int](), list[Any]()
-
-    def call(record: dict[str, Any]) -> dict[str, Any]:
-        begun.append(record["n"])
-        go.wait(30)
-        return record
-
-    steps: list[Any] = [
-        rx.of(Batch([{"n": number} for number in range(20)])),
-        ops.tasks("n", store="t.sqlite"),
-        *([ops.limit(concurrency=2)] if limited else []),
-        ops.map_async(call, concurrency=2),
-        ops.to_callback(lambda found: kept.extend(found.rows)),
-    ]
-    with Graph("batch", {"main": steps}).run(once=True, state=False) as made:
-        until(lambda: len(begun) == 2)
-        store = Tasks("t.sqlite")
-        assert store.cancel([str(number) for number in range(1, 19)]) == 18
-        version = noted("t.sqlite")
-        until(lambda: noted("t.sqlite") > version)
-        go.set()
-        made.wait()
-    assert sorted(begun) == [0, 1, 19], "what waited is not called"
-    assert sorted(row["n"] for row in kept) == [0, 19], "what was called is not kept"
-    found = states()
-    assert {key for key, (state, _) in found.items() if state == "done"} == {"0", "19"}
-    assert found["1"][0] == "cancelled"
-
-
-def test_what_a_cancelled_task_has_cost_is_kept_and_its_failure_is_nobodys(work: Work) -> None:
-    context, given = TestContext(), list[Batch]()
-    with entered(context):
-        source = rx.concat(rx.of(Batch([{"n": 1}, {"n": 2}])), rx.never())
-        source.pipe(ops.tasks("n", store="t.sqlite")).subscribe(given.append, scheduler=context.virtual)
-    context.virtual.advance_by(1)
-    assert len(given) == 2
-    Tasks("t.sqlite").cancel(["1", "2"])
-    context.virtual.advance_by(2)
-    for batch in given:
-        attempt = attempt_of(batch.leases)
-        assert attempt is not None
-        attempt.charge(0.5)
-        context.reject(ValueError("no"), batch.rows[0], leases=batch.leases)
-        del attempt
-    given.clear()
-    del batch
-    context.virtual.advance_by(3)
-    db = sqlite3.connect("t.sqlite")
-    assert db.execute("SELECT state, cost FROM task").fetchall() == [("cancelled", 0.5)] * 2
-    assert context.errors == []
-    db.close()
-
-
-def noted(path: str) -> float:
-    """When a run was alive the last time."""
-    db = sqlite3.connect(path)
-    found: float = db.execute("SELECT max(beat) FROM owner").fetchone()[0]
-    db.close()
-    return found
-
-
-def test_a_run_is_alive_however_busy_its_threads_are(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_noting, "BEAT", 0.0)
-    go, begun = threading.Event(), list[int]()
-
-    def call(record: dict[str, Any]) -> dict[str, Any]:
-        begun.append(record["n"])
-        go.wait(30)
-        return record
-
-    source = rx.of(Batch([{"n": number} for number in range(100)]))
-    steps: list[Any] = [source, ops.tasks("n", store="t.sqlite"), ops.map_async(call, concurrency=100)]
-    with Graph("batch", {"main": steps}).run(once=True, state=False) as made:
-        until(lambda: len(begun) >= min(32, (os.cpu_count() or 1) + 4))
-        before = noted("t.sqlite")
-        until(lambda: noted("t.sqlite") > before)
-        go.set()
-        made.wait()
-
-
-def test_a_clock_that_is_set_back_has_nobody_wait_longer(tmp_path: Path) -> None:
-    clock = 1e9
-    store = TaskStore(tmp_path / "t.sqlite", lambda: clock)
-    with store.transaction():
-        store.join()
-        store.enqueue([New("a", 0, b"{}", b"")])
-        [task] = store.claim(1)
-        store.end([Ended(task.id, 1, "waiting", clock, kind="network", error="no", due=clock + 10)], "", None)
-        store.beat()
-    clock -= 86_400
-    with store.transaction():
-        store.beat()
-        assert store.next_due() == clock + 10
-        store.beat()
-        assert store.next_due() == clock + 10
-    clock += 2 * 86_400
-    with store.transaction():
-        store.beat()
-        assert len(store.claim(1)) == 1, "set forward, it is due"
-    store.close()
-
-
-def test_a_run_beats_by_a_clock_that_nobody_sets(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_noting, "BEAT", 0.0)
-    context = TestContext()
-    clock = [1e9]
-    monkeypatch.setattr(context, "now", lambda: clock[0])
-    with entered(context):
-        rx.never().pipe(ops.tasks("n", store="t.sqlite")).subscribe(lambda _: None, scheduler=context.virtual)
-    context.virtual.advance_by(2)
-    assert noted("t.sqlite") == 1e9
-    clock[0] -= 3600
-    context.virtual.advance_by(2)
-    assert noted("t.sqlite") == 1e9 - 3600
+def test_a_stopped_run_leaves_its_tasks_to_the_next(work: Work) -> None:
+    for stops in range(1, 8):
+        with batch(work, *range(400), ahead=3).run(state=False) as made:
+            until(partial(called, work, stops * 5))
+            made.stop()
+    run(batch(work, *range(400)))
+    assert Counter(states().values()) == Counter({("done", 1): 400})
 
 
 class Held:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from rxpipe.errors import ParameterError
@@ -50,6 +52,6 @@ def test_disposal_stops_the_timer(context: TestContext) -> None:
 
 
 @pytest.mark.parametrize("period", [0, "0s"])
-def test_a_period_must_be_longer_than_nothing(period: object) -> None:
+def test_a_period_must_be_longer_than_nothing(period: Any) -> None:
     with pytest.raises(ParameterError, match="period: must be greater than 0"):
-        interval(period)  # type: ignore[arg-type]
+        interval(period)

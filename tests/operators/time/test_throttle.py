@@ -113,9 +113,9 @@ def test_early_disposal() -> None:
 
 
 @pytest.mark.parametrize("rate", [0, "0Hz", "often", -1])
-def test_a_rate_must_be_one(rate: object) -> None:
+def test_a_rate_must_be_one(rate: Any) -> None:
     with pytest.raises(ParameterError, match="rate must be hertz above 0"):
-        throttle(rate)  # type: ignore[arg-type]
+        throttle(rate)
 
 
 @given(st.lists(st.integers(0, 40), min_size=1, max_size=40), st.integers(1, 9))

@@ -123,10 +123,10 @@ def test_sessions() -> None:
 
 
 def test_a_record_between_two_sessions_makes_them_one() -> None:
-    columns = {
+    columns: dict[str, Any] = {
         "n": "count()", "s": "sum(v)", "m": "mean(v)", "lo": "min(v)", "hi": "max(v)", "f": "first(v)", "l": "last(v)",
     }  # fmt: skip
-    step = ops.window(gap="10s", time="t", lateness="20s", **columns)  # type: ignore[arg-type]  # they are all columns
+    step = ops.window(gap="10s", time="t", lateness="20s", **columns)
     whole = {"start": 0, "end": 25, "n": 3, "s": 12, "m": 4, "lo": 1, "hi": 7, "f": 4, "l": 7}
     rows = [{"t": 15, "v": 1}, {"t": 0, "v": 4}, {"t": 8, "v": 7}]
     assert Fed(step).give(*rows).end().rows == [whole]

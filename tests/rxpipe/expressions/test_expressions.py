@@ -186,7 +186,7 @@ def test_named_tuples() -> None:
 
 
 class Unreadable(msgspec.Struct):
-    count: Nowhere  # type: ignore[name-defined]  # noqa: F821 - declared where it cannot be found
+    count: Nowhere  # type: ignore[name-defined]  # noqa: F821  # declared where it cannot be found
     other: Any = None
 
 
@@ -317,7 +317,7 @@ def test_errors(text: str, column: int, guess: str | None, message: str) -> None
 
 def test_not_a_text() -> None:
     with pytest.raises(ExpressionError, match="an expression must be a text; got 5"):
-        parse(5)  # type: ignore[arg-type]
+        parse(5)  # type: ignore[arg-type]  # that is the point
 
 
 def test_expressions() -> None:
@@ -329,7 +329,7 @@ def test_expressions() -> None:
     assert hash(parse("a")) == hash(Expression("a", frozenset(), expression.tree))
     assert repr(parse("a + 'b'")) == "Expression(\"a + 'b'\")"
     with pytest.raises(AttributeError):
-        expression.text = "b"  # type: ignore[misc]
+        expression.text = "b"  # type: ignore[misc]  # that is the point
 
 
 numbers = st.integers(-1000, 1000) | st.floats(-1e6, 1e6, allow_nan=False).map(lambda x: round(x, 3))

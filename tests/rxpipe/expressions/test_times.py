@@ -39,7 +39,7 @@ def test_timestamps(text: str, expected: float) -> None:
     assert times.timestamp(text) == expected
 
 
-@given(st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 28)), st.integers(0, 9), st.integers(-1439, 1439))  # noqa: DTZ001
+@given(st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 28)), st.integers(0, 9), st.integers(-1439, 1439))  # noqa: DTZ001  # it gets a zone below
 def test_timestamps_of_texts(moment: datetime, digits: int, offset: int) -> None:
     aware = moment.replace(tzinfo=timezone(timedelta(minutes=offset)))
     fraction = f".{moment.microsecond:06}000"[: digits + 1] if digits else ""

@@ -74,7 +74,8 @@ def test_a_programming_error_names_its_step(as_table: bool) -> None:
             seen[0].rows()
         else:
             source.on_next(Batch(rows))
-    assert caught.value.rxpipe_step == "step 1"  # type: ignore[attr-defined]
+    failure: Any = caught.value
+    assert failure.rxpipe_step == "step 1"
 
 
 def test_failures_of_a_table_are_reported_once_with_a_bound() -> None:

@@ -62,7 +62,7 @@ def test_fits(flowing: object, accepted: object, fit: bool) -> None:
         (Batch | Table, Records, Records, Batch | Table),
         (Batch, T, list[T], list[Batch]),  # type: ignore[valid-type]  # the hint of an operator
         (Batch, T, T | None, Batch | None),
-        (list[int], list[T], T, int),  # type: ignore[valid-type]
+        (list[int], list[T], T, int),  # type: ignore[valid-type]  # likewise
         (Batch, Any, T, Any),
         (Batch, Batch, Table, Table),
     ],

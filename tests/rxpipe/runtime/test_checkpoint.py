@@ -83,7 +83,7 @@ class Slow(Executor):
             future.set_running_or_notify_cancel()
             try:
                 future.set_result(fn(*args, **kwargs))
-            except Exception as error:  # noqa: BLE001  # a future carries whatever was raised
+            except Exception as error:  # a future carries whatever was raised
                 future.set_exception(error)
 
         self._run.virtual.schedule_relative(self._seconds, call)
@@ -92,7 +92,7 @@ class Slow(Executor):
 
 def slow(run: VirtualRun, seconds: float) -> VirtualRun:
     """The run, whose checkpoints take so long to write."""
-    run.engine._options.executor = Slow(run, seconds)  # a run in virtual time has no threads
+    run.engine.threads.given = Slow(run, seconds)  # a run in virtual time has no threads
     return run
 
 

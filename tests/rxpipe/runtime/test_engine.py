@@ -380,10 +380,10 @@ def test_the_executor_is_gone_when_the_run_has_ended() -> None:
 
     virtual = VirtualTimeScheduler()
     with VirtualRun(graph(rx.never()), virtual=virtual) as run:
-        run.engine._options.executor = None
+        run.engine.threads.given = None
         assert run.engine.executor().submit(lambda: 1).result() == 1
         run.engine.stop()
-        run.engine.join()
+        run.engine.threads.join()
         with pytest.raises(RxpipeError, match="the run has ended"):
             run.engine.executor()
 

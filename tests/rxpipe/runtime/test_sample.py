@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from reactivex import operators as rxo
@@ -30,8 +31,8 @@ def generated(folder: Path) -> Iterator[float]:
 
 @pytest.fixture(autouse=True)
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    module = ModuleType("sample_of_tests")
-    module.generated = generated  # type: ignore[attr-defined]
+    module: Any = ModuleType("sample_of_tests")
+    module.generated = generated
     monkeypatch.setitem(sys.modules, "sample_of_tests", module)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path

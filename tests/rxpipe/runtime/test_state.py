@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from loguru import logger
 
 from rxpipe.errors import StateError
-from rxpipe.runtime.state import TOGETHER, StateFile
+from rxpipe.runtime.state import StateFile
 from rxpipe.runtime.statereading import open_readonly, readable
+from rxpipe.runtime.statewriting import TOGETHER
 
 
 @pytest.fixture
@@ -113,7 +114,7 @@ def test_survives(path: Path) -> None:
 
 def test_a_failed_commit_changes_nothing_and_the_next_one_works(file: StateFile) -> None:
     with pytest.raises(sqlite3.Error):
-        file.commit([("s", [(b"a", "", b"1"), (b"b", "", object())])])  # type: ignore[list-item]
+        file.commit([("s", [(b"a", "", b"1"), (b"b", "", object())])])  # type: ignore[list-item]  # that is the point
     assert list(file.rows("s")) == []
     file.commit([("s", [(b"a", "", b"1")])])
     assert list(file.rows("s")) == [(b"a", "", b"1")]

@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -51,7 +52,7 @@ class Worked:
         self.tasks = tasks
         self._running: list[tuple[float, int, Claimed]] = []
         with self.store.transaction():
-            self.store.join()
+            self.store.owners.join()
             self.store.enqueue([New(f"task {n}", 0.0, b"{}", b"") for n in range(tasks)])
 
     @property
@@ -113,9 +114,9 @@ class Worked:
 
 
 @contextmanager
-def working(path: Path, tasks: int, workers: int, takes: Takes, **more: object) -> Iterator[Worked]:
+def working(path: Path, tasks: int, workers: int, takes: Takes, **more: Any) -> Iterator[Worked]:
     """A store that is closed in the end."""
-    made = Worked(path, tasks, workers, takes, **more)  # type: ignore[arg-type]  # as `Worked` has them
+    made = Worked(path, tasks, workers, takes, **more)
     try:
         yield made
     finally:

@@ -141,7 +141,7 @@ def test_a_clock_that_is_set_changes_nothing_for_long(by: float) -> None:
         over = now - seconds < 60 < now  # begun before the clock was set
         ended(now + shift[0], seconds + (by if over else 0.0), running, **more)
 
-    service.adaptive.ended = told  # type: ignore[method-assign]
+    service.adaptive.ended = told
     moments = service.run()
     late = [moment.limit for moment in moments if 180 < moment.time < 200]
     assert late

@@ -56,7 +56,7 @@ def worked(count: int, seconds: float = 10.0, cost: float = 0.5, failed: int = 0
     now = 0.0
     store = TaskStore(Path("tasks.sqlite"), lambda: now)
     with store.transaction():
-        store.join()
+        store.owners.join()
         from rxpipe.context import Context
         from rxpipe.elements import Batch
         from rxpipe.tasks.records import Reading

@@ -18,7 +18,7 @@ def answered(status: int) -> Exception:
     return httpx.HTTPStatusError("no", request=request, response=httpx.Response(status, request=request))
 
 
-class Told(Exception):  # noqa: N818  # a stand-in
+class ToldError(Exception):
     """Says of itself what it is."""
 
     def __init__(self, **about: Any) -> None:
@@ -45,9 +45,9 @@ class Told(Exception):  # noqa: N818  # a stand-in
         (OSError(errno.ENOSPC, "No space left on device"), "machine"),
         (sqlite3.OperationalError("database is locked"), "machine"),
         (ZeroDivisionError(), "other"),
-        (Told(kind="quota"), "quota"),
-        (Told(kind="nonsense"), "other"),
-        (Told(status=500), "server"),
+        (ToldError(kind="quota"), "quota"),
+        (ToldError(kind="nonsense"), "other"),
+        (ToldError(status=500), "server"),
         (None, "other"),
     ],
 )

@@ -7,13 +7,14 @@ import io
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import orjson
 import pytest
 
 from rxpipe.cli import FAILED, main
 from rxpipe.errors import RxpipeError, StateError
+from rxpipe.tasks.kinds import Kind
 from rxpipe.tasks.manage import Tasks
 from rxpipe.tasks.schema import OVER
 from rxpipe.tasks.store import OPEN, STATES, Ended, New, TaskStore
@@ -26,12 +27,14 @@ def work(tmp_path: Path) -> Iterator[Worked]:
     with working(tmp_path / "tasks.sqlite", 6, 1, lambda _: 1.0, cost=0.5) as work:
         store = work.store
         with store.transaction():
-            for state, kind in (("done", None), ("waiting", "server"), ("failed", "invalid input")):
+            ends: list[tuple[Literal["done", "waiting", "failed"], Kind | None]]
+            ends = [("done", None), ("waiting", "server"), ("failed", "invalid input")]
+            for state, kind in ends:
                 [task] = store.claim(1)
                 store.begin([(task.id, 1)])
                 store.remember([(task.id, "chat", b"request", b'{"text":"=1"}')])
                 error = None if kind is None else f"no {kind}"
-                store.end([Ended(task.id, 1, state, 1001.0, 0.5, kind, error, 2000.0)], "", None)  # type: ignore[arg-type]  # states
+                store.end([Ended(task.id, 1, state, 1001.0, 0.5, kind, error, 2000.0)], "", None)
             store.claim(1)
         yield work
 

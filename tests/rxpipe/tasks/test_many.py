@@ -37,7 +37,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = TaskStore(path, lambda: 1e9)
     made._db.execute("PRAGMA synchronous=OFF")  # nobody cuts the power
     with made.transaction():
-        made.join()
+        made.owners.join()
         made.enqueue(New(f"document {n}", n % 977, b'{"name": "document", "size": 1}', b"x" * 16) for n in range(MANY))
         claimed = made.claim(MANY // 3)
         made.begin([(task.id, task.attempt) for task in claimed])

@@ -17,9 +17,10 @@ import pytest
 
 from rxpipe.errors import StateError
 from rxpipe.tasks.manage import Tasks
+from rxpipe.tasks.owners import SILENT
 from rxpipe.tasks.schema import BUSY
 from rxpipe.tasks.statements import digest
-from rxpipe.tasks.store import SILENT, Ended, New, TaskStore
+from rxpipe.tasks.store import Ended, New, TaskStore
 
 FIRST = """
 PRAGMA application_id = 1920496756;
@@ -68,7 +69,7 @@ def store(path: Path) -> Iterator[TaskStore]:
     """A store that this process works on."""
     made = TaskStore(path, lambda: 1e9)
     with made.transaction():
-        made.join()
+        made.owners.join()
         yield made
     made.close()
 

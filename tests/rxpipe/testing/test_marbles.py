@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,8 +25,8 @@ from rxpipe.testing.marbles import length
         ("-(a|)", [(0.1, "next", "a"), (0.1, "completed", None)]),
     ],
 )
-def test_parse(text: str, expected: list[tuple[float, str, object]]) -> None:
-    assert parse_marbles(text) == [Event(*event) for event in expected]  # type: ignore[arg-type]
+def test_parse(text: str, expected: list[tuple[float, Any, object]]) -> None:
+    assert parse_marbles(text) == [Event(*event) for event in expected]
 
 
 def test_legend_error_and_tick() -> None:

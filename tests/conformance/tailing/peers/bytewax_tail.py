@@ -35,7 +35,7 @@ def main() -> None:
                     epoch_interval=timedelta(milliseconds=100),
                     recovery_config=RecoveryConfig(state, backup_interval=timedelta(seconds=0)),
                 )
-            except Exception:  # noqa: BLE001  # whatever a supervisor would start it again after
+            except Exception:  # whatever a supervisor would start it again after
                 traceback.print_exc()
         time.sleep(0.1)  # until it looks again
 
