@@ -6,22 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 from reactivex.abc import ObserverBase, SchedulerBase
-from reactivex.disposable import SerialDisposable
 
 from rxpipe.context import Context
 from rxpipe.elements import Batch, LineDelta
 from rxpipe.lease import Flow, Lease
 from rxpipe.log import logger
 from rxpipe.operators.flow._queues import Queue
+from rxpipe.scheduling.stall import Stall
 
 AHEAD = 2
 """How many elements the reader may hold: one that it works on, or keeps as the latest, and the next."""
-
-
-STUCK = 1.0
-"""Seconds without the reader taking anything, after which the steps emit what they hold, as before a checkpoint: one
-behind, such as `buffer`, may wait for more, which waits here. As long again, and at the end of the stream it is given
-all that is in memory: without a run nobody knows of the steps behind."""
 
 
 class _Given(Flow):
@@ -102,11 +96,9 @@ class Slow:
         self._context = context
         self._observer = observer
         self._reader = Reader(context, scheduler, observer)
-        self._scheduler = context.scheduler(scheduler)
         self._queue = queue
-        self._timer = SerialDisposable()
-        self._timed = self._moved = self._rushed = False
-        self._stuck = 0
+        self._stall = Stall(context, context.scheduler(scheduler), self._waits, self._stuck)
+        self._rushed = False
         self._lease: Lease | None = None
         self._end: Callable[[], None] | None = None
         self._waiting = False
@@ -141,7 +133,7 @@ class Slow:
     def close(self) -> None:
         """Drop what waits."""
         self._closed = True
-        self._timer.dispose()
+        self._stall.dispose()
         self._reader.close()
         self._queue.close()
         self._gate(hold=False)
@@ -171,28 +163,21 @@ class Slow:
                 self._context.flow.wait(self._again)  # what is on disk is read like a source
             else:
                 reader.when_ready(self._again)
-                self._look_later()
+                self._stall.look()
 
     def _again(self) -> None:
-        self._waiting, self._moved = False, True
+        self._waiting = False
+        self._stall.moved()
         self._go_on()
 
-    def _look_later(self) -> None:
-        """See to it that the reader does not wait for what waits here."""
-        if not self._timed:
-            self._timed, self._moved = True, False
-            self._timer.disposable = self._scheduler.schedule_relative(STUCK, self._look)
+    def _waits(self) -> bool:
+        return self._waiting and not self._closed
 
-    def _look(self, *_: object) -> None:
-        self._timed = False
-        if self._waiting and not self._closed:
-            self._stuck = 0 if self._moved else self._stuck + 1
-            self._look_later()
-            if self._stuck:
-                self._context.flush()
-            if self._stuck > 1 and self._end is not None and self._queue.in_memory:
-                self._rushed = True
-                self._go_on()
+    def _stuck(self, looks: int) -> None:
+        """The reader does not go on though all have emitted what they hold: it waits for the end."""
+        if looks > 1 and self._end is not None and self._queue.in_memory:
+            self._rushed = True
+            self._go_on()
 
     def _gate(self, *, hold: bool) -> None:
         if hold != self._holding:

@@ -25,6 +25,7 @@ from rxpipe.operators.tasks._slot import Slot
 from rxpipe.parameters.types import Expr, Ge
 from rxpipe.parameters.units import Allowance, per
 from rxpipe.providers.provider import Remaining
+from rxpipe.scheduling.stall import Stall
 from rxpipe.tasks.adaptive import Adaptive
 from rxpipe.tasks.allowed import Limited, limits_of, shared
 from rxpipe.tasks.attempt import Attempt, attempt_of
@@ -65,6 +66,9 @@ def limit(
     With `concurrency` alone nothing is charged.
     Where a call fails and the service asks to wait (`Retry-After`, a quota that is used up), nothing is let through
     until then; what it says is left is believed, too.
+
+    Where all slots are taken and none was freed for a second, all steps emit what they hold, as before a checkpoint:
+    one behind, such as `buffer`, may wait for more, which waits here.
 
     Records keep their order, and their leases: what waits here holds the sources once there is too much of it. Put it
     behind `tasks` for work that takes long, which holds no checkpoint then. Completion waits for all records; errors
@@ -147,6 +151,7 @@ class _Limiter:
         self._pressure = Pressure()
         self._post = context.poster(scheduler)
         self._timer = SerialDisposable()
+        self._stall = Stall(context, scheduler, self._held_up)
         self._queue: deque[_Waiting] = deque()
         self._ended: deque[tuple[float, BaseException | None, bool]] = deque()
         self._closings: deque[tuple[float, str]] = deque()
@@ -181,6 +186,7 @@ class _Limiter:
         self._closed = True
         self._queue.clear()
         self._timer.dispose()
+        self._stall.dispose()
         if not self._asking:
             self._ledger.close()
 
@@ -215,8 +221,13 @@ class _Limiter:
             self._posted = True
             self._post(self._freed)
 
+    def _held_up(self) -> bool:
+        """Whether what waits here waits for a slot alone."""
+        return bool(self._queue) and not self._room()
+
     def _freed(self) -> None:
         self._posted = False
+        self._stall.moved()
         now = self._context.now()
         while self._ended:
             began, cause, refused = self._ended.popleft()
@@ -273,6 +284,8 @@ class _Limiter:
             weights = [waiting.tokens for waiting, _ in zip(self._queue, range(count), strict=False)]
             closings = [self._closings.popleft() for _ in range(len(self._closings))]
             self._ask(lambda: self._take(weights, closings), written=self._ledger.counts or bool(closings))
+        else:
+            self._stall.look()
 
     def _ask(self, call: Callable[[], Granted], *, written: bool) -> None:
         """Ask the ledger: in a thread where that is written to a file."""

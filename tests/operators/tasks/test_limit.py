@@ -20,7 +20,7 @@ from rxpipe.graph import Graph
 from rxpipe.tasks.attempt import Attempt, Outcome
 from rxpipe.tasks.reading import Worked
 from rxpipe.tasks.store import Claimed
-from rxpipe.testing import TestContext
+from rxpipe.testing import TestContext, VirtualRun
 
 
 class Limited:
@@ -56,6 +56,22 @@ class Limited:
             self.context.reject(error, batch.rows[0], leases=batch.leases)
         del batch
         self.advance(0)
+
+
+def test_a_step_behind_may_wait_for_more_than_there_are_slots() -> None:
+    seen: list[list[int]] = []
+    rows = rx.from_([Batch([{"n": n}]) for n in range(5)])
+    steps = [
+        rows,
+        ops.limit(concurrency=2),
+        ops.buffer(count=3),
+        ops.to_callback(lambda batch: seen.append(numbers([batch]))),
+    ]
+    with VirtualRun(Graph("g", {"s": steps})) as run:
+        run.advance(0.9)
+        assert seen == []
+        run.advance(5)
+        assert seen == [[0, 1], [2, 3], [4]]
 
 
 def numbers(batches: list[Batch]) -> list[int]:

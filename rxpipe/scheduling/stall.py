@@ -1,0 +1,58 @@
+"""Seeing to it that two steps do not wait for each other: one for room behind it, the other for more to come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reactivex.abc import SchedulerBase
+from reactivex.disposable import SerialDisposable
+
+from rxpipe.context import Context
+
+STUCK = 1.0
+"""Seconds in which nothing of what waits has moved, after which that is not taken for slowness."""
+
+
+class Stall(SerialDisposable):
+    """Looks while something waits in a step; each time that nothing has moved, all steps emit what they hold.
+
+    Args:
+        context: The step's context.
+        scheduler: Keeps the time.
+        waits: Whether something waits still.
+        stuck: Called after that, with the number of looks in a row at which nothing had moved.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        scheduler: SchedulerBase,
+        waits: Callable[[], bool],
+        stuck: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        super().__init__()
+        self._context = context
+        self._scheduler = scheduler
+        self._waits = waits
+        self._stuck = stuck
+        self._timed = self._moved = False
+        self._looks = 0
+
+    def moved(self) -> None:
+        """Something goes on."""
+        self._moved = True
+
+    def look(self) -> None:
+        """Something waits: look after it, if that is not done yet."""
+        if not self._timed:
+            self._timed, self._moved = True, False
+            self.disposable = self._scheduler.schedule_relative(STUCK, self._look)
+
+    def _look(self, *_: object) -> None:
+        self._timed = False
+        if not self.is_disposed and self._waits():
+            self._looks = 0 if self._moved else self._looks + 1
+            self.look()
+            if self._looks:
+                self._context.flush()
+                self._stuck(self._looks)
