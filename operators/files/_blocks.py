@@ -92,7 +92,7 @@ def read_growth(fd: int, tail: Tail, size: int) -> Found | None:
             return None
     elif start + len(lines) >= SAMPLE:
         return None
-    tail.offset = tail.scanned = start + len(lines)
+    tail.offset = tail.scanned = tail.size = start + len(lines)
     tail.before.take(data[-SAMPLE:])
     return Found(lines, start)
 

@@ -82,15 +82,16 @@ class Reader:
             return
         if element.kind == "modify" and self._grown(element):
             return
-        self._taking = element.kind == "modify"  # of files that come and go, more is told: in which order they are read
+        at_once = element.kind == "modify"  # of files that come and go, more is told: in which order they are read
+        within = self._taking  # whoever takes a block told of this: it is read when that is done with
+        self._taking = at_once or within
         self.known.on_event(element)
+        self._taking = within
         if element.known:
             self.last_known = self.context.now()
-        if self._taking:
-            self._taking = False
+        if at_once and not within:
             self._at_once()
-        if not self._settling and self.known.lost:
-            self._settle_later(_SETTLE)
+        self._settle_lost()
 
     def _grown(self, event: FileEvent) -> bool:
         """Read at once the lines that a file grew by, if that is all there is to do: most events are of this kind."""
@@ -102,10 +103,7 @@ class Reader:
             or self.known.waits(tail)
             or self.queue
             or self._budget <= 0
-            or self._scheduled
-            or self._waiting
             or self._taking
-            or self.closed
             or not self.flow.open
         ):
             return False
@@ -115,7 +113,7 @@ class Reader:
             return False
         if found is None:
             return False
-        tail.size, tail.mtime_ns, tail.changed_ns = state.size, state.mtime_ns, state.mtime_ns
+        tail.mtime_ns = tail.changed_ns = state.mtime_ns
         self._budget -= max(_SMALLEST_READ, len(found.data))
         self._taking = True
         try:
@@ -125,6 +123,10 @@ class Reader:
         if self.queue or self.completing:
             self._wake()
         return True
+
+    def _settle_lost(self) -> None:
+        if not self._settling and self.known.lost:
+            self._settle_later(_SETTLE)
 
     def _settle_later(self, wait: float) -> None:
         """Give files that were saved some more time to turn up."""
@@ -140,10 +142,10 @@ class Reader:
         self.known.settle()
 
     def _dirty(self, tail: Tail, size: int) -> None:
-        """There may be something to read."""
+        """There may be something to read; also of a file that is being read, it may be that it was cut."""
+        tail.checked = False
         if not tail.dirty:
             tail.dirty = True
-            tail.checked = False
             self.since[tail] = self.context.now()
         self._lag(tail, size - tail.offset)
         self._enqueue(tail)
@@ -264,17 +266,18 @@ class Reader:
         self.known.note(tail.path)
         if tail.scanned - tail.offset < self.block or tail.scanned > now.st_size:
             tail.scanned = tail.offset
-        ahead = tail.packed is None and tail.scanned == tail.offset < now.st_size
         voided = tail.offset > 0 and (
             now.st_size < tail.offset
-            or not tail.same_content(fd, min(self.block, now.st_size - tail.offset) if ahead else 0)
+            or not tail.same_content(fd, self._ahead(tail))
             or (self.last_line and now.st_size > tail.offset and tail.torn(fd))
         )
         if voided and not self._restart(tail):
             return False
         if tail.offset == 0 and tail.scanned < MAGIC and tail.packed is None:
             tail.packed = packed_as(self.compression, tail.path, fd)
-            if self.copies is not None and self.copies.waits(tail, fd, completing=self.completing):
+            waits = self.copies is not None and self.copies.waits(tail, fd, completing=self.completing)
+            self._settle_lost()
+            if waits:
                 self._idle(tail)
                 return False
         if tail.from_end:
@@ -287,6 +290,13 @@ class Reader:
         if voided:
             self.observer.on_next(OriginGone(tail.path))
         return True
+
+    def _ahead(self, tail: Tail) -> int:
+        """How much of what comes next is read by the way where a file is checked: nothing of what may be left unread."""
+        left = tail.size - tail.offset
+        if tail.packed is not None or tail.scanned > tail.offset or (self.unread is not None and left >= self.block):
+            return 0
+        return min(self.block, left)
 
     def _restart(self, tail: Tail) -> bool:
         """Read a file from its beginning, now or behind what was made of what stood in it."""

@@ -77,7 +77,7 @@ class Tail:
         fd: Its descriptor while it is open, else -1.
         lag: Bytes known and not yet emitted.
         dirty: Whether there may be something to read.
-        checked: Whether it was found to be the same file since it became dirty.
+        checked: Whether it was found to be the same file since it was opened, and since something was told of it.
         gone: Whether it was removed: what is left is read from the open descriptor, then it is forgotten.
         from_end: Whether to start at the end of its last complete line.
         rest: Whether what is left of it then counts.
@@ -252,6 +252,7 @@ class Descriptors:
             self._open.pop(tail, None)
             os.close(tail.fd)
             tail.fd = -1
+            tail.checked = False
             tail.head.shorten()
             tail.before.shorten()
 
