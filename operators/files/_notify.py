@@ -115,7 +115,8 @@ class Inotify:
             )
         except OSError as error:
             os.close(self._fd)
-            raise NotifyError(_reason(error.errno)) from error
+            msg = f"no descriptor to wait for notifications: {error.strerror}"
+            raise NotifyError(msg) from error
         self._waiting = wait
 
     def add(self, path: str) -> None:
@@ -263,12 +264,12 @@ class _Thread:
             os.close(descriptor)
 
 
-def _reason(number: int | None) -> str:
+def _reason(number: int) -> str:
     if number == errno.ENOSPC:
         return "the limit of inotify watches is reached; raise fs.inotify.max_user_watches"
     if number == errno.EMFILE:
         return "the limit of inotify instances is reached; raise fs.inotify.max_user_instances"
-    return f"no inotify: {os.strerror(number or 0)}"
+    return f"no inotify: {os.strerror(number)}"
 
 
 def silent_filesystem(path: str, mounts: str = "/proc/self/mounts") -> str | None:

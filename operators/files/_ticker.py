@@ -41,7 +41,7 @@ class Ticker:
         self._library = ctypes.CDLL(None, use_errno=True)
         self._fd = self._library.timerfd_create(time.CLOCK_MONOTONIC, _NONBLOCK | _CLOEXEC)
         if self._fd < 0:
-            raise OSError(ctypes.get_errno(), "no timer")
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
         loop.add_reader(self._fd, self._due)
 
     def start(self, first: float, every: float) -> None:

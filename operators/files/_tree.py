@@ -199,7 +199,7 @@ def _events(files: dict[str, FileState], changed: Found, moved: dict[str, str]) 
         if new is not None and path not in came_from:
             rest.append(FileEvent("create", path, None, new))
     if len(rest) > 1:
-        rest.sort(key=_turn)
+        rest.sort(key=turn)
     renames = _renames(files, changed, moved, came_from)
     events = removed + renames + rest
     if _compressing(removed, renames, rest):
@@ -218,7 +218,8 @@ def _is_packed(path: str) -> bool:
     return path.endswith(ENDINGS)
 
 
-def _turn(event: FileEvent) -> tuple[str, int, int, str]:
+def turn(event: FileEvent) -> tuple[str, int, int, str]:
+    """In which order files that were written to are told of: those of a log that is rotated, by their last change."""
     log, age = generation(event.path)
     return (log, 0 if event.new is None else event.new.mtime_ns, age, event.path)
 

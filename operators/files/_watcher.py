@@ -19,7 +19,7 @@ from rxpipe.operators.files._match import Matcher
 from rxpipe.operators.files._notify import Inotify, NotifyError, silent_filesystem
 from rxpipe.operators.files._paths import WatchedPaths
 from rxpipe.operators.files._scan import Scanner
-from rxpipe.operators.files._tree import Found, parent
+from rxpipe.operators.files._tree import Found, parent, turn
 from rxpipe.scheduling.loop import BEHIND
 
 _SLICE = 0.005
@@ -173,8 +173,9 @@ class Watcher:
             self._turn()
 
     def _written(self, paths: AbstractSet[str]) -> set[str]:
-        """Tell at once of known files that were written to; returns the paths that need a round."""
+        """Tell at once of known files that were written to, as a round does; returns the paths that need a round."""
         more: set[str] = set()
+        events: list[FileEvent] = []
         for path in paths:
             try:
                 event = self.scanner.written(path)
@@ -182,7 +183,11 @@ class Watcher:
                 more.add(path)
                 continue
             if event is not None:
-                self.observer.on_next(event)
+                events.append(event)
+        if len(events) > 1:
+            events.sort(key=turn)
+        for event in events:
+            self.observer.on_next(event)
         return more
 
     def _paths_changed(self) -> None:

@@ -11,6 +11,7 @@ import pytest
 from rxpipe.operators.files._paths import WatchedPaths
 from rxpipe.operators.files.watch import watch
 from rxpipe.testing import TestContext
+from rxpipe.testing.doubles import Notifications
 
 
 def test_first_scan_is_sorted_and_known_then_each_change_comes_once(start: Any, logs: Path) -> None:
@@ -357,6 +358,24 @@ def test_without_notifications_it_polls_and_says_why(
     assert status["backend"] == "polling"
     assert "inotify_init" in status["reason"]
     assert any("polling every 1 s: no inotify" in text for text in warnings)
+
+
+@pytest.mark.parametrize("last", ["x.log", "x.log.1"])
+def test_files_of_a_log_that_were_written_to_are_told_in_the_order_of_change(
+    start: Any, logs: Path, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    names = ["x.log", "x.log.1"]
+    context, told = TestContext(), Notifications()
+    monkeypatch.setattr(context, "notifier", told.notifier)
+    for name in names:
+        (logs / name).write_text("1\n")
+    session = start(context=context, backend="auto")
+    assert len(session.events(0)) == 2
+    for name in names:
+        (logs / name).write_text("1\n2\n")
+        os.utime(logs / name, (1, 2 if name == last else 1))
+    told.tell({str(logs / name): None for name in names}.keys())  # type: ignore[arg-type]  # a set, in an order
+    assert session.events(0) == [f"modify {name}" for name in sorted(names, key=last.__eq__)]
 
 
 def test_the_limit_of_watches_leads_to_polling(

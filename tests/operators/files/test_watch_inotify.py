@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import select
 import shutil
@@ -361,7 +362,6 @@ def test_without_a_running_loop_a_thread_of_its_own_serves(tmp_path: Path) -> No
 
 def test_no_instance_left(monkeypatch: pytest.MonkeyPatch) -> None:
     import ctypes
-    import errno
 
     from watchdog.observers import inotify_c
 
@@ -374,6 +374,17 @@ def test_no_instance_left(monkeypatch: pytest.MonkeyPatch) -> None:
         NotifyError, match=r"limit of inotify instances is reached; raise fs\.inotify\.max_user_instances"
     ):
         Inotify(lambda call: call(), lambda paths, lost: None)
+
+
+def test_no_descriptor_left_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    def none_left(*_: Any) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(_notify, "Ticker", none_left)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(NotifyError, match=r"^no descriptor to wait for notifications: Too many open files$"):
+        Inotify(lambda call: call(), lambda paths, lost: None, loop=Loop())  # type: ignore[arg-type]  # as much of a loop as is used
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_mounts_with_spaces_and_without_a_list(tmp_path: Path) -> None:
