@@ -21,6 +21,7 @@ from rxpipe.operators.files._known import Known
 from rxpipe.operators.files._packed import packed_as, read_packed
 from rxpipe.operators.files._rotation import Turns
 from rxpipe.operators.files._tail import Descriptors, Tail, last_line_end
+from rxpipe.scheduling.alarm import PRECISION
 from rxpipe.scheduling.loop import BEHIND
 from rxpipe.unread import Unread
 
@@ -135,7 +136,7 @@ class Reader:
 
     def _settle(self, *_: Any) -> None:
         wait = self.last_known + _SETTLE - self.context.now()
-        if 0 < wait <= _SETTLE:
+        if PRECISION < wait <= _SETTLE:
             self._settle_later(wait)
             return
         self._settling = False
@@ -292,7 +293,7 @@ class Reader:
         return True
 
     def _ahead(self, tail: Tail) -> int:
-        """How much of what comes next is read by the way where a file is checked: nothing of what may be left unread."""
+        """How much of what comes next is read where a file is checked: nothing of what may be left unread."""
         left = tail.size - tail.offset
         if tail.packed is not None or tail.scanned > tail.offset or (self.unread is not None and left >= self.block):
             return 0

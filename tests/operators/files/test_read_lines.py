@@ -408,3 +408,18 @@ def test_a_second_subscription_reads_the_same(logs: Path) -> None:
             step.subscribe(seen.append, scheduler=context.virtual)
         context.virtual.advance_by(0)
         assert [delta.data for delta in seen] == [b"1\n"]
+
+
+@pytest.mark.parametrize("begun", [3.06, 0.1, 7.3])
+def test_what_does_not_turn_up_is_waited_for_once(start: Any, logs: Path, begun: float) -> None:
+    for name in "ab":
+        append(logs / name, b"1\n")
+    session = start(read={})
+    session.look(0)
+    context = TestContext(session.context.checkpoint())
+    session.stop()
+    (logs / "b").unlink()
+    context.virtual.advance_by(begun)  # from here two seconds are not two, as floating-point numbers have it
+    session = start(read={}, context=context)
+    assert session.lines(1.9) == []
+    assert session.lines(0.2) == [("b", None)]
