@@ -28,7 +28,7 @@ def sessionize(
     end: str = "end",
     at_most: Duration | None = None,
     align: Duration | None = None,
-    largest: list[str] = [],  # never changed; shown as the default
+    largest: list[str] = [],
 ) -> Observable[Table]:
     """Merge rows that are near in time into sessions of activity.
 

@@ -27,7 +27,7 @@ def buffer(
     source: Observable[Batch],
     count: Annotated[int, Ge(1)] | None = None,
     time: Duration | None = None,
-    bytes: Size | None = None,  # noqa: A002  # the name it has in a graph
+    bytes: Size | None = None,  # the name it has in a graph
     urgent: Expr | None = None,
     leading: bool = False,
 ) -> Observable[Batch]:
@@ -67,12 +67,12 @@ def buffer(
     """
     if count is None and time is None and bytes is None:
         problem = ParameterProblem((), "one of 'count', 'time' and 'bytes' must be given; got none")
-        raise ParameterError("buffer", [problem])  # noqa: EM101  # the operator's name, no message
+        raise ParameterError("buffer", [problem])
     if leading and time is None:
         problem = ParameterProblem(
             ("leading",), "needs 'time': what comes after a pause of that length goes on at once"
         )
-        raise ParameterError("buffer", [problem])  # noqa: EM101  # the operator's name, no message
+        raise ParameterError("buffer", [problem])
 
     def subscribe(observer: ObserverBase[Batch], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = current()
@@ -159,7 +159,7 @@ class _Buffer:
                     self.bound[kind] = self.urgent.bind(kind)  # type: ignore[union-attr]  # asked only if there is one
                 if self.bound[kind](row):
                     last = index + 1
-            except Exception as error:  # noqa: BLE001  # whatever an expression raises concerns this record
+            except Exception as error:  # whatever an expression raises concerns this record
                 self.context.reject(f"urgent: {type(error).__name__}: {error}", row, leases=batch.leases)
         return last
 

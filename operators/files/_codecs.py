@@ -106,7 +106,7 @@ class Zstd:
 
     def __init__(self) -> None:
         try:
-            import zstandard  # noqa: PLC0415  # only who reads such files needs the package
+            import zstandard  # only who reads such files needs the package
         except ImportError as error:
             msg = "to read zstd needs the package 'zstandard': pip install 'rxpipe-graphs[zstd]'"
             raise MissingError(msg) from error
@@ -138,7 +138,7 @@ class Zstd:
         if self._last:
             length = self._checksum
         elif self.begun:
-            if len(data) < 3:  # noqa: PLR2004  # a block's header
+            if len(data) < 3:  # a block's header
                 return 0
             header = int.from_bytes(data[:3], "little")
             size = header >> 3
@@ -151,7 +151,7 @@ class Zstd:
         return length if length <= len(data) else 0
 
     def _header(self, data: memoryview) -> int:
-        if len(data) < 8:  # noqa: PLR2004  # no frame is shorter
+        if len(data) < 8:  # no frame is shorter
             return len(data) + 1
         if int.from_bytes(data[:4], "little") & ~0xF == _SKIPPABLE:
             self.begun = True

@@ -82,7 +82,7 @@ class Inotify:
         loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         try:
-            from watchdog.observers import inotify_c as binding  # noqa: PLC0415  # exists on Linux only
+            from watchdog.observers import inotify_c as binding  # exists on Linux only
 
             bits = binding.InotifyConstants
             self._add, self._remove = binding.inotify_add_watch, binding.inotify_rm_watch

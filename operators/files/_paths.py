@@ -67,7 +67,7 @@ class WatchedPaths:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, _source: object, _handler: GetCoreSchemaHandler) -> CoreSchema:
-        from pydantic_core import core_schema  # noqa: PLC0415  # watching must not cost the import of pydantic
+        from pydantic_core import core_schema  # watching must not cost the import of pydantic
 
         return core_schema.is_instance_schema(cls)
 

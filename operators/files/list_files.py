@@ -46,8 +46,8 @@ class _Failure(msgspec.Struct):
 @operator
 def list_files(
     paths: list[str],
-    patterns: list[str] = ["*"],  # noqa: B006  # never changed; shown as the default
-    ignore: list[str] = [],  # noqa: B006  # never changed; shown as the default
+    patterns: list[str] = ["*"],
+    ignore: list[str] = [],
     hidden: bool = False,
     every: Annotated[Duration, Gt(0)] | None = None,
 ) -> Observable[Batch]:

@@ -66,7 +66,7 @@ def multiline(
     boundaries = _boundaries(start, end, indented=indented)
     if len(join) != 1 or not join.isascii() or join == "\n":
         problem = ParameterProblem(("join",), f"must be one ASCII character, and no line break; got {join!r}")
-        raise ParameterError("multiline", [problem])  # noqa: EM101  # the operator's name, no message
+        raise ParameterError("multiline", [problem])
 
     def subscribe(observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = current()
@@ -97,12 +97,12 @@ def _boundaries(start: str | None, end: str | None, *, indented: bool) -> Bounda
     if len(given) + indented != 1:
         got = " and ".join([*map(repr, given), *["'indented'"] * indented]) or "none"
         problem = ParameterProblem((), f"one of 'start', 'end' and 'indented' must be given; got {got}")
-        raise ParameterError("multiline", [problem])  # noqa: EM101  # the operator's name, no message
+        raise ParameterError("multiline", [problem])
     for name, text in given.items():
         try:
             pattern = re.compile(text.encode(), re.MULTILINE)
         except re.error as error:
             problem = ParameterProblem((name,), f"must be a regular expression; got {text!r}: {error}")
-            raise ParameterError("multiline", [problem]) from error  # noqa: EM101  # the operator's name, no message
+            raise ParameterError("multiline", [problem]) from error
         return before(pattern) if name == "start" else behind(pattern)
     return before_unindented

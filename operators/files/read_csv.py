@@ -23,7 +23,7 @@ from rxpipe.parameters.units import Duration, Size, nbytes, seconds
 def read_csv(
     path: str,
     columns: list[str] | None = None,
-    types: dict[str, CastType] = {},  # noqa: B006  # never changed; shown as the default
+    types: dict[str, CastType] = {},
     delimiter: str = ",",
     quote: str = '"',
     every: Annotated[Duration, Gt(0)] | None = None,

@@ -65,7 +65,7 @@ def read_table(
     if (table is None) == (query is None):
         got = "both" if table else "neither"
         problem = ParameterProblem((), f"one of 'table' and 'query' must be given; got {got}")
-        raise ParameterError("read_table", [problem])  # noqa: EM101  # the operator's name, no message
+        raise ParameterError("read_table", [problem])
     rowsource = quoted(table) if table is not None else f"({query})"
 
     def subscribe(observer: ObserverBase[Batch], scheduler: SchedulerBase | None = None) -> DisposableBase:

@@ -21,8 +21,8 @@ from rxpipe.parameters.units import Duration, Size, nbytes, seconds
 @operator
 def watch(
     paths: list[str] | WatchedPaths,
-    patterns: list[str] = ["*"],  # noqa: B006  # never changed; shown as the default
-    ignore: list[str] = [],  # noqa: B006  # never changed; shown as the default
+    patterns: list[str] = ["*"],
+    ignore: list[str] = [],
     hidden: bool = False,
     links: Literal["follow", "skip"] = "follow",
     below: str | None = None,

@@ -145,7 +145,7 @@ class _Places(NamedTuple):
     starts: list[int]
     sizes: list[int]
 
-    def at(self, index: int, rows: list[Row]) -> tuple[int, int] | None:  # noqa: ARG002  # see `rxpipe.elements.Lines`
+    def at(self, index: int, rows: list[Row]) -> tuple[int, int] | None:  # see `rxpipe.elements.Lines`
         """Where the line of an object stands."""
         start = self.block + self.starts[index]
         return start, start + self.sizes[index]
@@ -162,7 +162,7 @@ def _to_dict(line: bytes) -> Row:
     record = orjson.loads(line)
     if not isinstance(record, dict):
         msg = f"a line must be a JSON object; got {type(record).__name__}"
-        raise ValueError(msg)  # noqa: TRY004  # a bad record, as any other that orjson refuses
+        raise ValueError(msg)  # a bad record, as any other that orjson refuses
     return record
 
 

@@ -135,7 +135,7 @@ class Holder:
             key = self.key(element)
             hash(key)
             before = self.held.get(key)
-        except Exception as error:  # noqa: BLE001  # whatever an expression or a hash raises concerns this element
+        except Exception as error:  # whatever an expression or a hash raises concerns this element
             reason = f"{type(error).__name__}: {error}"
             self.context.reject(reason, element, leases=getattr(element, "leases", ()))
             return

@@ -107,7 +107,7 @@ class Run:
         try:
             made, counts = loop.call(rows, *arguments or ())
             gone, gone_counts = loop.call(retracted) if retracted else (None, repeat(0))
-        except Exception:  # noqa: BLE001  # whatever it is, going step by step finds the record it comes from
+        except Exception:  # whatever it is, going step by step finds the record it comes from
             return None
         spent = (perf_counter_ns() - started) // len(self._steps)
         count_rows(self._meters, spent, len(rows), counts, len(retracted), gone_counts)
@@ -134,7 +134,7 @@ class Run:
             started = perf_counter_ns()
             try:
                 batch = through(applied.step, applied.context, batch, origins)
-            except Exception as error:  # noqa: BLE001  # it is raised again, with the step's name
+            except Exception as error:  # it is raised again, with the step's name
                 raise blame(error, applied.context.name) from error.__cause__
             count_rows([meter], perf_counter_ns() - started, before, (len(batch.rows),), taken)
             if not batch.rows and not batch.retracted:

@@ -222,7 +222,7 @@ def _attempt(loops: Callable[[type], _Loops], rows: list[Row]) -> list[Any] | No
         return None
     try:
         return whole(rows)
-    except Exception:  # noqa: BLE001 - whatever it is, going row by row finds the row it comes from
+    except Exception:
         return None
 
 
@@ -237,7 +237,7 @@ def _one_by_one(loops: Callable[[type], _Loops], rows: list[Row], reject: Reject
             continue
         try:
             value = single(row)
-        except Exception as error:  # noqa: BLE001 - whatever an expression raises concerns this row
+        except Exception as error:
             reject(row, error)
             continue
         kept.append(row)

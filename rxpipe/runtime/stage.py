@@ -74,12 +74,12 @@ class StepContext(Context):
         self.flushes: list[Callable[[], None]] = []
         self.stops: list[Callable[[], None]] = []
 
-    def scheduler(self, given: SchedulerBase | None) -> SchedulerBase:  # noqa: ARG002  # the run's is the one
+    def scheduler(self, given: SchedulerBase | None) -> SchedulerBase:  # the run's is the one
         """The run's scheduler, charging this step."""
         engine = self._engine
         return GuardedScheduler(engine.scheduler, engine.fail, engine.over, self.charged)
 
-    def poster(self, scheduler: SchedulerBase | None) -> Callable[[Callable[[], None]], None]:  # noqa: ARG002
+    def poster(self, scheduler: SchedulerBase | None) -> Callable[[Callable[[], None]], None]:
         """Hand a call over to the dataflow thread; what comes after the end of the run is not done any more."""
         return lambda call: self._engine.post(lambda: self.guarded(call))
 
@@ -90,7 +90,7 @@ class StepContext(Context):
             return
         try:
             self.charged(call)
-        except Exception as error:  # noqa: BLE001  # whatever a step raises stops the run, with its name
+        except Exception as error:  # whatever a step raises stops the run, with its name
             engine.fail(error)
 
     @property

@@ -60,13 +60,12 @@ class Limited:
 
 def test_a_step_behind_may_wait_for_more_than_there_are_slots() -> None:
     seen: list[list[int]] = []
-    rows = rx.from_([Batch([{"n": n}]) for n in range(5)])
-    steps = [
-        rows,
-        ops.limit(concurrency=2),
-        ops.buffer(count=3),
-        ops.to_callback(lambda batch: seen.append(numbers([batch]))),
-    ]
+
+    def note(batch: Batch) -> None:
+        seen.append(numbers([batch]))
+
+    rows = rx.of(*(Batch([{"n": n}]) for n in range(5)))
+    steps = [rows, ops.limit(concurrency=2), ops.buffer(count=3), ops.to_callback(note)]
     with VirtualRun(Graph("g", {"s": steps})) as run:
         run.advance(0.9)
         assert seen == []
