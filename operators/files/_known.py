@@ -15,7 +15,7 @@ from rxpipe.operators.files._tail import Row, Tail
 
 _STARTED = b"\0started"
 _BEFORE = "before"
-"""The part of a path's state that is the row of the file that was there before, and is not yet done with."""
+"""How the parts of a path's state begin that are rows of files that were there before, and are not yet done with."""
 
 _SHOWN = {"offset": "offset", "size": "size", "mtime_ns": "changed_ns"}
 _HOLDS = f"offset of a file: {', '.join(_SHOWN.get(name, '-') for name in Row.__struct_fields__)}"
@@ -58,21 +58,25 @@ class Known:
         saved = context.state("source", self.changes, _HOLDS)
         self._persistent = saved.persistent
         rows = list(saved.items())
-        self.saved = self._restore(rows, "")
-        before = self._restore(rows, _BEFORE)
+        self.saved = {path: row for path, part, row in self._restored(rows) if not part}
         self._saved_at: dict[tuple[int, int], list[str]] = {}
         for path, row in self.saved.items():
             self._saved_at.setdefault((row.device, row.inode), []).append(path)
         self._from_end = self._note_start = from_end and not rows
-        self._before = set(before)
-        for path, row in before.items():
-            self._lose(path, row)
+        self._before: dict[str, set[str]] = {}
+        """By path: the parts of its state that are saved of files that were there before."""
+        for path, part, row in self._restored(rows):
+            if part:
+                self._before.setdefault(path, set()).add(part)
+                self._lose(path, row)
 
     @staticmethod
-    def _restore(rows: list[tuple[bytes, str, bytes]], wanted: str) -> dict[str, Row]:
-        """The saved rows of one part by path; a file comes to life when it turns up."""
+    def _restored(rows: list[tuple[bytes, str, bytes]]) -> Iterator[tuple[str, str, Row]]:
+        """The saved rows, with path and part; a file comes to life when it turns up."""
         decode = msgspec.msgpack.Decoder(Row).decode
-        return {os.fsdecode(key): decode(value) for key, part, value in rows if key != _STARTED and part == wanted}
+        for key, part, value in rows:
+            if key != _STARTED:
+                yield os.fsdecode(key), part, decode(value)
 
     def _lose(self, path: str, row: Row) -> Tail | None:
         """A saved file is not where it was; the file, unless nothing was read of it: there is nothing to remember."""
@@ -115,13 +119,19 @@ class Known:
         if self._note_start:
             self._note_start = False
             yield _STARTED, "", b"\xc0"
+        before: dict[str, dict[str, Tail]] = {}
+        for tail in (*self.leaving.values(), *self.lost):
+            before.setdefault(tail.path, {})[f"{_BEFORE} {tail.name}"] = tail
         for path in changed:
-            key, before = os.fsencode(path), self.leaving.get(path)
+            key, there = os.fsencode(path), before.get(path, {})
             if path not in self.saved:  # else what is saved stands until the file turns up
                 yield key, "", _packed(self.live.get(path))
-            if before is not None or path in self._before:
-                yield key, _BEFORE, _packed(before)
-                (self._before.discard if before is None else self._before.add)(path)
+            for part in self._before.pop(path, set()) - there.keys():
+                yield key, part, None
+            for part, tail in there.items():
+                yield key, part, _packed(tail)
+            if there:
+                self._before[path] = set(there)
 
     def on_event(self, event: FileEvent) -> None:
         """Take note of an event."""
@@ -333,6 +343,7 @@ class Known:
         tail.gone = True
         tail.rest = rest
         if self.leaving.get(path) not in (None, tail):
+            self.note(path)
             self._drop_log(tail)
             self._forget(tail)
             return

@@ -408,7 +408,8 @@ class Reader:
     def on_completed(self) -> None:
         """The source is done: read on to the end, then complete."""
         self.completing = True
-        self.known.settle()
+        if not self.context.draining:  # else what did not turn up yet may do so in the next run
+            self.known.settle()
         for tail in list(self.held):
             if self.last_line or tail.packed is not None:
                 self._dirty(tail, tail.size)

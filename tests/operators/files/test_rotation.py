@@ -21,7 +21,7 @@ from rxpipe.operators.files._rotation import generation
 from rxpipe.operators.files._sample import SAMPLE, digest
 from rxpipe.operators.files._tail import Tail
 from rxpipe.testing import TestContext
-from tests.operators.files.files import restarted
+from tests.operators.files.files import append, restarted
 from tests.operators.files.test_read_lines_properties import Follower
 
 
@@ -66,6 +66,27 @@ def test_what_was_rotated_is_read_to_its_end_before_what_came_after(start: Any, 
     put(logs / "x.log.2", b"1\n2\n", 10)
     session = start(read={"block": 2})
     assert [line for _, line in session.lines()] == [b"1", b"2", b"3", b"4", b"5", b"6"]
+
+
+def test_who_drains_before_files_turn_up_remembers_all_of_them(start: Any, logs: Path, tmp_path: Path) -> None:
+    def drained(session: Any, seconds: float) -> Any:
+        session.look(seconds)
+        session.context.drain()
+        return restarted(session, start)
+
+    append(logs / "x.log.1", b"1\n")
+    append(logs / "x.log", b"2\n")
+    session = start(read={})
+    assert session.lines() == [("x.log.1", b"1"), ("x.log", b"2")]
+    (logs / "x.log.1").rename(tmp_path / "first")  # while a run looks, it is between two names
+    (logs / "x.log").rename(logs / "x.log.1")
+    session = drained(restarted(session, start), 0)
+    (logs / "x.log.1").rename(tmp_path / "second")
+    append(logs / "x.log.1", b"3\n")
+    session = drained(drained(session, 0), 0)
+    (tmp_path / "second").rename(logs / "x.log.2")
+    (tmp_path / "first").rename(logs / "x.log.3")
+    assert session.lines(5) == [("x.log.1", b"3")]
 
 
 def test_where_the_times_are_the_same_the_numbers_decide(start: Any, logs: Path) -> None:
