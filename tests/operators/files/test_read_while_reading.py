@@ -108,6 +108,21 @@ def test_lines_are_left_unread_though_their_file_grows(file: Path) -> None:
         reading.kept.clear()
 
 
+@pytest.mark.parametrize("place", [0, 2500])
+def test_a_file_that_grew_and_is_another_at_its_head_or_before_what_is_new(file: Path, place: int) -> None:
+    file.write_bytes(b"1234\n" * 600)
+    reading = Reading(TestContext())
+    reading.tell("create", file)
+    assert reading.came() == [file.read_bytes()]
+    with file.open("r+b") as lines:
+        lines.seek(place)
+        lines.write(b"other")
+        lines.seek(0, os.SEEK_END)
+        lines.write(b"new\n")
+    reading.tell("modify", file)
+    assert reading.came() == [OriginGone(str(file)), file.read_bytes()]
+
+
 def test_nothing_lags_of_a_file_that_was_cut_before_it_was_read(file: Path) -> None:
     reading = Reading(TestContext())
     reading.tell("create", file)
