@@ -245,7 +245,7 @@ def test_a_graph_without_mistakes_needs_no_pydantic_and_nothing_logged_no_loguru
 @pytest.mark.parametrize(
     ("value", "problem"),
     [
-        ({"type": "itn"}, r"parse_json: fields\.n\.type: must be 'any', .* or 'object'; got 'itn'\Z"),
+        ({"type": "itn"}, r"parse_json: fields\.n\.type: must be 'any', .* or 'json'; got 'itn'\Z"),
         ({"path": "n", "typ": "int"}, r"parse_json: fields\.n\.typ: unknown parameter 'typ', did you mean 'type'\?\Z"),
         ({"zzz": 1}, r"unknown parameter 'zzz'; there are 'path', 'type'\Z"),
         (5, r"parse_json: fields\.n: must be a text, or must be a mapping; got 5\Z"),
