@@ -18,11 +18,11 @@ from rxpipe.unread import Unread, UnreadableError
 AHEAD = 2
 """How many blocks are under way for each worker."""
 
-LONGEST, LARGEST = 0.02, 128 * 1024
+LONGEST, LARGEST = 0.03, 128 * 1024
 """Seconds of a worker's time, and bytes of its answer, for which lines are left unread at once: the more, the less it
 takes to hand them over; and the longer a checkpoint, and a timer, wait."""
 
-SHARE = 4
+SHARE = 2
 """How many times what is under way must fit into what may be in flight: as much again is done, and waits."""
 
 

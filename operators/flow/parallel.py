@@ -42,7 +42,7 @@ def parallel(
 
     Put it right behind `read_lines` if you can, as the only reader of its stream: then the processes themselves read
     the lines of large files that are not compressed, and where little comes back several blocks at once, as many as
-    take 20 ms. Lines that are cut away or overwritten before they are read go to `errors`, with their place.
+    take 30 ms. Lines that are cut away or overwritten before they are read go to `errors`, with their place.
 
     At most two blocks for each worker are under way, as many are done and wait for the results of earlier ones, and one
     for each waits to begin: then the sources of the run are held. Blocks keep their leases until their results are
