@@ -121,14 +121,14 @@ class _Buffer:
             self.observer.on_next(element)
             return
         pending = self.pending
-        if not pending.fits(element):
+        if element.retracted and not pending.fits(element):
             self.flush()
         if self.bytes is not None and pending and pending.nbytes + pending.more_bytes(element) > self.bytes:
             self.flush()
         pending.retract(element)
         urgent = 0 if self.urgent is None else self.last_urgent(element)
-        self.extend(element, element.rows[:urgent] if urgent else [])
         if urgent:
+            self.extend(element, element.rows[:urgent])
             self.flush()
         self.extend(element, element.rows[urgent:] if urgent else element.rows)
         if self.bytes is not None and pending.nbytes >= self.bytes:

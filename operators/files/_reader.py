@@ -102,7 +102,7 @@ class Reader:
             or state is None
             or not tail.only_grew(state, self.block)
             or self.known.waits(tail)
-            or self.queue
+            or self.queue.turns
             or self._budget <= 0
             or self._taking
             or not self.flow.open
@@ -121,7 +121,7 @@ class Reader:
             self._emit(tail, found)
         finally:
             self._taking = False
-        if self.queue or self.completing:
+        if self.queue.turns or self.completing:
             self._wake()
         return True
 
@@ -159,7 +159,7 @@ class Reader:
 
     def _at_once(self) -> None:
         """Read now what an event told of, as far as one turn may read; the rest in a turn of its own."""
-        if self.queue and not (self._scheduled or self._waiting or self.closed):
+        if self.queue.turns and not (self._scheduled or self._waiting or self.closed):
             if self._budget > 0:
                 self._read_on()
             else:
@@ -190,7 +190,7 @@ class Reader:
         if waiting:
             self._waiting = True
             self.flow.wait(self._resume)
-        elif self.queue:
+        elif self.queue.turns:
             self._wake()
         elif self.completing and not self.closed:
             self.close()
@@ -198,7 +198,7 @@ class Reader:
 
     def _read_some(self) -> bool:
         """Read from the files that wait; whether more may not be read now."""
-        while self.queue and self._budget > 0 and not self.closed:
+        while self.queue.turns and self._budget > 0 and not self.closed:
             if not self.flow.open:
                 return True
             tail = self.queue.take()

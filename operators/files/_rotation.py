@@ -42,20 +42,21 @@ def generation(path: str) -> Generation:
 
 
 class Turns:
-    """The files that wait to be read: logs take turns, and of each log the file whose last change is the oldest."""
+    """The files that wait to be read: logs take turns, and of each log the file whose last change is the oldest.
+
+    Attributes:
+        turns: The logs whose turns there will be, in order.
+    """
 
     def __init__(self) -> None:
-        self._logs: deque[str] = deque()
+        self.turns: deque[str] = deque()
         self._waiting: dict[str, list[_Waiting]] = {}
         self._added = 0
-
-    def __len__(self) -> int:
-        return len(self._logs)
 
     def add(self, tail: Tail) -> None:
         """A file waits, until it has been taken as often as it was added."""
         self._added += 1
-        self._logs.append(tail.log)
+        self.turns.append(tail.log)
         heappush(self._waiting.setdefault(tail.log, []), (tail.changed_ns, tail.age, tail.path, self._added, tail))
 
     def of(self, log: str) -> list[Tail]:
@@ -64,7 +65,7 @@ class Turns:
 
     def take(self) -> Tail:
         """The file whose turn it is."""
-        log = self._logs.popleft()
+        log = self.turns.popleft()
         waiting = self._waiting[log]
         *_, tail = heappop(waiting)
         if not waiting:

@@ -97,7 +97,7 @@ def read_lines(
 
         drain = context.on_drain(stop)
         context.describe("files", reader.files)
-        context.gauge("queue_depth", lambda: len(reader.queue))
+        context.gauge("queue_depth", lambda: len(reader.queue.turns))
         context.gauge("lag_bytes", lambda: reader.lag_bytes)
         context.gauge("lag_seconds", reader.lag_seconds)
         context.gauge("read_bytes", lambda: reader.read_bytes)

@@ -265,7 +265,8 @@ class Contests:
         found = self._held.get(key)
         if found is not None or self._saved.empty:
             return found
-        rows: list[Any] = self._unsaved.rows_of(self._saved.get(pack_key(key)).values())
+        saved = self._saved.get(pack_key(key))
+        rows: list[Any] = self._unsaved.rows_of(saved.values()) if saved else []
         if not rows:
             return None
         if _is_unkeyed(key):

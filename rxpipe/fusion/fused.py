@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from itertools import repeat
-from operator import countOf
+from operator import call, countOf
 from time import perf_counter_ns
 from typing import Any, NamedTuple, Protocol
 
@@ -95,7 +95,8 @@ class Run:
         """The batch through the loop; None where there is none for it, or it fails."""
         rows, retracted = batch.rows, batch.retracted
         row_type = type(rows[0])
-        if not (batch.row_type is row_type or _all_are(row_type, rows)) or not _all_are(row_type, retracted):
+        mixed = batch.row_type is not row_type and not _all_are(row_type, rows)
+        if mixed or (retracted and not _all_are(row_type, retracted)):
             return None
         arguments = None if self._tail is None or batch.retractable or retracted else self._tail.arguments()
         if arguments is None and len(self._steps) == 1:
@@ -116,7 +117,7 @@ class Run:
         return batch.replace(made, gone, row_type=loop.row_type)
 
     def _loop(self, row_type: type, *, folding: bool) -> Fused | None:
-        key = (row_type, folding, *(prepare() for prepare in self._prepares))
+        key = (row_type, folding, *map(call, self._prepares))
         if key not in self._loops:
             writes: list[Write] = [step.write for step in self._fusible]
             if folding and self._tail is not None:

@@ -20,7 +20,8 @@ class GuardedScheduler(PeriodicScheduler):
         inner: The scheduler that keeps the time.
         fail: Takes what an action raised.
         over: Whether the run has ended: then nothing that was scheduled is done any more.
-        charge: Makes a call of the step that the timers belong to; None for the engine's own timers.
+        charge: Makes a call, given with its arguments, of the step that the timers belong to; None for the engine's
+            own timers.
     """
 
     def __init__(
@@ -28,7 +29,7 @@ class GuardedScheduler(PeriodicScheduler):
         inner: SchedulerBase,
         fail: Callable[[Exception], None],
         over: Callable[[], bool],
-        charge: Callable[[Callable[[], Any]], Any] | None = None,
+        charge: Callable[..., Any] | None = None,
     ) -> None:
         super().__init__()
         self._inner = inner
@@ -62,7 +63,7 @@ class GuardedScheduler(PeriodicScheduler):
             if self._over():
                 return None
             try:
-                return action(self, state) if self._charge is None else self._charge(lambda: action(self, state))
+                return action(self, state) if self._charge is None else self._charge(action, self, state)
             except Exception as error:  # whatever a step raises stops the run, with its name
                 self._fail(error)
                 return None

@@ -53,7 +53,7 @@ class Meter(msgspec.Struct):
             size = len(element.data)
             self.bytes_out += size
             to.bytes_in += size
-            records = self._lines(element.data)
+            records = lines_in(element.data) if size < LARGE else self._reckoned(element.data, size)
         elif kind is Fold:
             records = element.records
         elif kind is Unread:
@@ -69,12 +69,6 @@ class Meter(msgspec.Struct):
         to.records_in += records
         if records > to.largest_block:  # noqa: PLR1730  # half the time of max()
             to.largest_block = records
-
-    def _lines(self, data: bytes) -> int:
-        """The lines of a block, counted or reckoned from its size."""
-        if len(data) < LARGE:
-            return lines_in(data)
-        return self._reckoned(data, len(data))
 
     def _reckoned(self, data: bytes, size: int) -> int:
         """The lines of a large block, of which some bytes are at hand."""

@@ -65,7 +65,7 @@ class StepContext(Context):
         self.definition = definition
         self._role = role or name
         self.once = engine.once
-        self.clock = engine.clock
+        self.now = engine.clock  # type: ignore[method-assign]  # without a call in between: it is asked for all the time
         self.folder = engine.plan.graph.folder
         self.written = engine.written
         self.board = engine.board
@@ -97,10 +97,6 @@ class StepContext(Context):
     def draining(self) -> bool:
         """Whether the run is being stopped."""
         return self._engine.draining
-
-    def now(self) -> float:
-        """The run's clock."""
-        return self.clock()
 
     def connect(self, readers: Mapping[str, Emit]) -> None:
         """Tell who reads the step's outputs beside the main one; what it emits there is counted."""
@@ -215,12 +211,12 @@ class StepContext(Context):
         """A thread for this step alone."""
         return self._engine.thread()
 
-    def charged(self, call: Callable[[], T]) -> T:
+    def charged(self, call: Callable[..., T], *arguments: Any) -> T:
         """Make a call of the step, in its context: its time is the step's, what it raises carries the step's name."""
         started = perf_counter_ns()
         token = enter(self)
         try:
-            return call()
+            return call(*arguments)
         except Exception as error:
             blame(error, self.name)
             raise
@@ -300,14 +296,14 @@ class Inlet(Joint):
             receive = within
 
         def on_error(error: Exception) -> None:
-            context.charged(lambda: observer.on_error(error))
+            context.charged(observer.on_error, error)
 
         def on_completed() -> None:
             context.charged(observer.on_completed)
 
         source = self.source
         left = source.context.meter if isinstance(source, Outlet) else Meter()
-        count, now = left.pass_on, context.clock
+        count, now = left.pass_on, context.now
 
         def on_next(element: Any) -> None:
             count(element, meter)
@@ -347,7 +343,7 @@ class Outlet(Joint):
         return Outlet(unread(self.source, size), self.context, root=self.root)
 
     def _subscribe_core(self, observer: ObserverBase[Any], scheduler: SchedulerBase | None = None) -> DisposableBase:
-        meter, now = self.context.meter, self.context.clock
+        meter, now = self.context.meter, self.context.now
         emit, count, others = observer.on_next, meter.pass_on, Meter()
 
         def on_next(element: Any) -> None:

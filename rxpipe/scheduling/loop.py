@@ -42,7 +42,7 @@ class LoopScheduler(PeriodicScheduler):
         self, duetime: rx.RelativeTime, action: rx.ScheduledAction[S], state: S | None = None
     ) -> DisposableBase:
         """Schedule after a time in seconds."""
-        seconds = self.to_seconds(duetime)
+        seconds = duetime if type(duetime) is float else self.to_seconds(duetime)
         if seconds <= 0:
             return self.schedule(action, state)
         timer = _Timer()
@@ -70,7 +70,7 @@ class _Timer(DisposableBase):
         """Do it."""
         self.handle = None
         made = action(scheduler, state)
-        if isinstance(made, DisposableBase):
+        if made is not None and isinstance(made, DisposableBase):  # the second takes as long as all before it
             if self._disposed:
                 made.dispose()
             else:
