@@ -22,6 +22,7 @@ from rxpipe.lease import Lease
 from rxpipe.log import logger
 from rxpipe.operators.tasks._noting import Noted, Noting, Wanted
 from rxpipe.operators.tasks._verdicts import Verdicts
+from rxpipe.scheduling.stall import Stall
 from rxpipe.tasks.attempt import Attempt, Outcome
 from rxpipe.tasks.budget import Budget
 from rxpipe.tasks.holding import Holding
@@ -34,6 +35,8 @@ _LONGEST = 30.0
 _LOOK = 1.0
 """Seconds until the store is asked again whether other processes are done with their tasks."""
 
+_PATIENCE = 30
+"""Seconds in which no task was done, while as many are given out as may be, until steps emit what they hold."""
 
 _MOST_NEW = 4096
 """New tasks that wait for the store, at most, but for those of one block."""
@@ -86,13 +89,14 @@ class Home:
         self._post = context.poster(scheduler)
         self._aside = context.thread()
         self._timer = SerialDisposable()
+        self._stall = Stall(context, scheduler, self._held_up, patience=lambda: 1 if self._ending else _PATIENCE)
         self._new: list[New] = []
         self._leases: list[Lease] = []
         self._writing: list[Lease] = []
         self._told: list[tuple[Any, ...]] = []
         self._outcomes: deque[Outcome] = deque()
         self._wanted: Wanted | None = None
-        self._posted = self._busy = self._completed = self._stopping = self._over = False
+        self._posted = self._busy = self._completed = self._stopping = self._over = self._all_out = False
         self._holding = Holding(store.path)
         self._failures = 0
         self.out = self.coming = 0
@@ -180,6 +184,7 @@ class Home:
         """Let go of the store, for good: what is given out counts as not done."""
         if not self._over:
             self._timer.dispose()
+            self._stall.dispose()
             self._leases.clear()
             self._writing.clear()
             self._noting = None
@@ -225,6 +230,8 @@ class Home:
             return
         outcomes = [self._outcomes.popleft() for _ in range(len(self._outcomes))]
         self.out -= len(outcomes)
+        if outcomes:
+            self._stall.moved()
         ended, strays = list[Ended](), list[tuple[float, int]]()
         now = self._context.now()
         for outcome in outcomes:
@@ -276,6 +283,7 @@ class Home:
             self._failed(error)
             return
         noted = future.result()
+        self._all_out = self._wanted is not None and len(noted.claimed) < self._wanted.most
         self._wanted = None
         if self._failures:
             self._failures = 0
@@ -310,6 +318,15 @@ class Home:
             return f"{self._store.path} cannot be written"
         return "the service is down" if self._verdicts.down else None
 
+    @property
+    def _ending(self) -> bool:
+        """Whether the run ends with what is given out now: no other task will be."""
+        return self._stopping or (self._completed and self._all_out)
+
+    def _held_up(self) -> bool:
+        """Whether the steps behind may wait for more tasks than they will be given before these are done."""
+        return self.out > 0 and (self._ending or self.out >= self._ahead)
+
     def _go_on(self, noted: Noted) -> None:
         if self._outcomes or self._told or self._new:
             self._note()
@@ -319,6 +336,8 @@ class Home:
             self.close()
             self._observer.on_completed()
             return
+        if self._held_up():
+            self._stall.look()
         wait = _LOOK if noted.next_due is None else max(_SOON, min(_LOOK, noted.next_due - self._context.now()))
         self._timer.disposable = self._scheduler.schedule_relative(wait, lambda *_: self._note())
 
@@ -327,6 +346,8 @@ class Home:
         paid, budget, holding, tell, ended = noted.paid, self._budget, self._holding, self._tell, self._ended
         emit, loads = self._observer.on_next, orjson.loads
         self.out += len(noted.claimed)
+        if noted.claimed:
+            self._stall.moved()
         holding.give(noted.claimed)
         for task in noted.claimed:
             record = loads(task.input)

@@ -14,13 +14,14 @@ STUCK = 1.0
 
 
 class Stall(SerialDisposable):
-    """Looks while something waits in a step; each time that nothing has moved, all steps emit what they hold.
+    """Looks while something waits in a step; once nothing has moved for some time, all steps emit what they hold.
 
     Args:
         context: The step's context.
         scheduler: Keeps the time.
         waits: Whether something waits still.
         stuck: Called after that, with the number of looks in a row at which nothing had moved.
+        patience: How many such looks there must have been; asked each time.
     """
 
     def __init__(
@@ -29,12 +30,14 @@ class Stall(SerialDisposable):
         scheduler: SchedulerBase,
         waits: Callable[[], bool],
         stuck: Callable[[int], None] = lambda _: None,
+        patience: Callable[[], int] = lambda: 1,
     ) -> None:
         super().__init__()
         self._context = context
         self._scheduler = scheduler
         self._waits = waits
         self._stuck = stuck
+        self._patience = patience
         self._timed = self._moved = False
         self._looks = 0
 
@@ -53,6 +56,6 @@ class Stall(SerialDisposable):
         if not self.is_disposed and self._waits():
             self._looks = 0 if self._moved else self._looks + 1
             self.look()
-            if self._looks:
+            if self._looks >= self._patience():
                 self._context.flush()
                 self._stuck(self._looks)

@@ -31,7 +31,7 @@ from rxpipe.lease import Lease
 from rxpipe.tasks import records
 from rxpipe.tasks.attempt import attempt_of
 from rxpipe.tasks.store import TaskStore
-from rxpipe.testing import TestContext
+from rxpipe.testing import TestContext, VirtualRun
 from tests.operators.tasks.work import Work, batch, run, states
 from tests.rxpipe.parts import until
 
@@ -67,6 +67,22 @@ def test_the_content_of_a_file_counts_not_its_time(work: Work, tmp_path: Path) -
     file.write_text("two")
     listed()
     assert done == ["a.txt", "a.txt"]
+
+
+@pytest.mark.parametrize(("ahead", "after"), [(256, 1.5), (2, 30.5)], ids=["the last", "as many as are given out"])
+def test_a_step_behind_may_wait_for_more_tasks_than_there_are(work: Work, ahead: int, after: float) -> None:
+    seen: list[list[int]] = []
+    rows = rx.of(Batch([{"n": n} for n in range(5)]))
+    behind = ops.to_callback(lambda batch: seen.append([row["n"] for row in batch.rows]))
+    steps = [rows, ops.tasks("n", store="t.sqlite", ahead=ahead), ops.buffer(count=100), behind]
+    with VirtualRun(Graph("g", {"s": steps}), once=True) as run:
+        run.advance(after - 1)
+        assert seen == []
+        run.advance(40)
+        assert run.engine.state == "done"
+    assert sorted(n for numbers in seen for n in numbers) == [0, 1, 2, 3, 4]
+    assert max(map(len, seen)) == min(ahead, 5)
+    assert {state for state, _ in states().values()} == {"done"}
 
 
 def test_the_smallest_come_first_and_those_that_failed_last(work: Work) -> None:

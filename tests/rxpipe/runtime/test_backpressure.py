@@ -375,6 +375,7 @@ class Rows:
 )
 @example([], ["on_slow", "buffer of bytes"], 100)
 @example([], ["limit", "buffer of bytes"], 100)
+@example([], ["tasks", "buffer"], 100)
 def test_no_queue_outgrows_its_bound(steps: list[str], second: list[str], nbytes: int) -> None:
     limit = 20_000
     rows, sink, other = Rows(nbytes), Slow(0.2), Slow(0.1)
