@@ -228,21 +228,8 @@ class Home:
         self._posted = False
         if self._busy or self._over:
             return
-        outcomes = [self._outcomes.popleft() for _ in range(len(self._outcomes))]
-        self.out -= len(outcomes)
-        if outcomes:
-            self._stall.moved()
-        ended, strays = list[Ended](), list[tuple[float, int]]()
         now = self._context.now()
-        for outcome in outcomes:
-            if self._budget is not None:
-                self._budget.settle(outcome.task.id, outcome.cost)
-            if self._holding.end(outcome.task):
-                ended.append(self._verdicts.of(outcome, now))
-                if outcome.until == math.inf:
-                    self._stop(outcome.why)
-            elif outcome.cost:
-                strays.append((outcome.cost, outcome.task.id))
+        ended, strays = self._settle(now)
         most = 0 if self._stopping or not (self._context.flow.open or self._held) else self._ahead - self.out
         if self._budget is not None and self._budget.room() < most:
             most = max(0, int(self._budget.room()))
@@ -257,6 +244,24 @@ class Home:
         told, self._told = self._told, []
         self._noting = self._noting or Lease(self._context.flow, 0)
         self._begin(Wanted(new, told, ended, strays, self._holding.given(), most))
+
+    def _settle(self, now: float) -> tuple[list[Ended], list[tuple[float, int]]]:
+        """What became of the attempts that are over; and what those have cost whose tasks are no more ours."""
+        outcomes = [self._outcomes.popleft() for _ in range(len(self._outcomes))]
+        self.out -= len(outcomes)
+        if outcomes:
+            self._stall.moved()
+        ended, strays = list[Ended](), list[tuple[float, int]]()
+        for outcome in outcomes:
+            if self._budget is not None:
+                self._budget.settle(outcome.task.id, outcome.cost)
+            if self._holding.end(outcome.task):
+                ended.append(self._verdicts.of(outcome, now))
+                if outcome.until == math.inf:
+                    self._stop(outcome.why)
+            elif outcome.cost:
+                strays.append((outcome.cost, outcome.task.id))
+        return ended, strays
 
     def _begin(self, wanted: Wanted) -> None:
         self._busy = True

@@ -73,8 +73,11 @@ def test_the_content_of_a_file_counts_not_its_time(work: Work, tmp_path: Path) -
 def test_a_step_behind_may_wait_for_more_tasks_than_there_are(work: Work, ahead: int, after: float) -> None:
     seen: list[list[int]] = []
     rows = rx.of(Batch([{"n": n} for n in range(5)]))
-    behind = ops.to_callback(lambda batch: seen.append([row["n"] for row in batch.rows]))
-    steps = [rows, ops.tasks("n", store="t.sqlite", ahead=ahead), ops.buffer(count=100), behind]
+
+    def note(batch: Batch) -> None:
+        seen.append([row["n"] for row in batch.rows])
+
+    steps = [rows, ops.tasks("n", store="t.sqlite", ahead=ahead), ops.buffer(count=100), ops.to_callback(note)]
     with VirtualRun(Graph("g", {"s": steps}), once=True) as run:
         run.advance(after - 1)
         assert seen == []
