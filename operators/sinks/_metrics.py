@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 from rxpipe.elements import Row
 from rxpipe.errors import ParameterProblem
 from rxpipe.expressions import parse
+from rxpipe.expressions.known import KnownFields
 from rxpipe.expressions.rowview import reader
 from rxpipe.fusion.rows import compile_values
 from rxpipe.parameters.types import KNOWN_NAMES_ONLY, Expr
@@ -65,6 +66,15 @@ def problems(metrics: dict[str, Metric]) -> Iterator[ParameterProblem]:
         if not metric.buckets or any(low >= high for low, high in pairwise(metric.buckets)):
             message = f"must be numbers that grow; got {metric.buckets}"
             yield ParameterProblem(("metrics", name, "buckets"), message)
+
+
+def known_metrics(known: KnownFields, /, metrics: dict[str, Metric], **_: object) -> KnownFields:
+    """Check what metrics read of records, for `fields_of`."""
+    for name, metric in metrics.items():
+        known.check(metric.value, "metrics", name, "value")
+        for at, label in enumerate(metric.labels):
+            known.column(label, "metrics", name, "labels", at)
+    return known
 
 
 class Measured:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from rxpipe.expressions.known import KnownFields
+from rxpipe.expressions.rowview import check_arranged
 from rxpipe.operators.sinks._format import Format
 from rxpipe.parameters.types import KNOWN_NAMES_ONLY, Expr
 
@@ -65,6 +67,18 @@ class Panel:
     size: Literal["wide", "narrow"] | None = None
     priority: int = 0
     empty: str = ""
+
+    def check(self, known: KnownFields, *path: str | int) -> None:
+        """Note what the panel, a parameter at `path`, reads of a table that has no such column."""
+        check_arranged(known, self.where, self.sort, *path)
+        for header, column in self.columns.items():
+            at = (*path, "columns", header)
+            if isinstance(column, str):
+                known.column(column or header, *at)
+                continue
+            known.column(column.field or header, *at, *(["field"] if column.field else []))
+            if column.to is not None:
+                known.column(column.to, *at, "to")
 
     @property
     def span(self) -> int:

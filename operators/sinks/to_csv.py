@@ -12,7 +12,8 @@ from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxpipe.context import current
 from rxpipe.errors import ParameterError, ParameterProblem
-from rxpipe.operator import operator
+from rxpipe.expressions.known import KnownFields
+from rxpipe.operator import fields_of, operator
 from rxpipe.operators.sinks._csvrows import CsvRows
 from rxpipe.operators.sinks._lines import LineFiles
 
@@ -91,3 +92,11 @@ def to_csv(
         return CompositeDisposable(upstream, Disposable(sink.close))
 
     return Observable(subscribe)
+
+
+@fields_of(to_csv)
+def _fields(known: KnownFields, /, columns: list[str] | None, missing: str, **_: object) -> KnownFields:
+    for index, name in enumerate(columns or []):
+        if missing == "error":
+            known.field(name, "columns", index)
+    return known

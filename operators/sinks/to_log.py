@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from string import Formatter
 from typing import Any, Literal, TypeVar
@@ -14,8 +15,9 @@ from rxpipe.context import Context, current
 from rxpipe.elements import Row
 from rxpipe.errors import ExpressionError, ParameterError, ParameterProblem, escaped
 from rxpipe.expressions import Expression, parse
+from rxpipe.expressions.known import KnownFields
 from rxpipe.fusion.rows import compile_values
-from rxpipe.operator import operator
+from rxpipe.operator import fields_of, operator
 from rxpipe.operators.sinks._records import records_of
 from rxpipe.operators.sinks._text import pairs
 
@@ -72,6 +74,14 @@ def to_log(source: Observable[T], message: str | None = None, level: Level = "in
     return Observable(subscribe)
 
 
+@fields_of(to_log)
+def _fields(known: KnownFields, /, message: str | None, **_: object) -> KnownFields:
+    with contextlib.suppress(ParameterError):  # told where the step is made
+        for expression in () if message is None else _Template(message).expressions:
+            known.check(expression, "message")
+    return known
+
+
 def _as_pairs(element: Any) -> list[str]:
     return [pairs(row) for row in records_of(element)[1]]
 
@@ -88,7 +98,7 @@ class _Template:
 
     def __init__(self, text: str) -> None:
         self._parts: list[Part] = []
-        self._expressions: list[Expression] = []
+        self.expressions: list[Expression] = []
         self._end = ""
         try:
             for literal, name, form, conversion in Formatter().parse(text):
@@ -99,7 +109,7 @@ class _Template:
                     _refuse(f"must have an expression and a format in braces; got the conversion '!{conversion}'")
                 self._parts.append((self._end, form or ""))
                 self._end = ""
-                self._expressions.append(parse(name))
+                self.expressions.append(parse(name))
         except ExpressionError as error:
             _refuse(f"{error}, in braces")
         except ValueError as error:
@@ -107,7 +117,7 @@ class _Template:
 
     def filled(self, context: Context) -> Callable[[Any], list[str]]:
         """What makes texts of the records of an element; those that it does not fit are rejected."""
-        values = compile_values(self._expressions, tuples=True)
+        values = compile_values(self.expressions, tuples=True)
 
         def texts(element: Any) -> list[str]:
             made = []

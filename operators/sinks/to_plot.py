@@ -15,8 +15,9 @@ from reactivex.disposable import CompositeDisposable, Disposable
 from rxpipe.context import current
 from rxpipe.elements import Row
 from rxpipe.errors import ParameterError, ParameterProblem
+from rxpipe.expressions.known import KnownFields
 from rxpipe.extras import extra
-from rxpipe.operator import operator
+from rxpipe.operator import fields_of, operator
 from rxpipe.operators.sinks._figure import Look, draw
 from rxpipe.operators.sinks._records import records_of
 from rxpipe.operators.sinks._renewed import Renewed
@@ -113,6 +114,16 @@ def to_plot(
         return CompositeDisposable(upstream, Disposable(renewed.close))
 
     return Observable(subscribe)
+
+
+@fields_of(to_plot)
+def _fields(known: KnownFields, /, y: list[str], x: str | None, by: str | None, **_: object) -> KnownFields:
+    for index, text in enumerate(y):
+        known.column(text, "y", index)
+    for name, column in {"x": x, "by": by}.items():
+        if column is not None:
+            known.column(column, name)
+    return known
 
 
 class _Plot:

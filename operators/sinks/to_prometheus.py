@@ -16,8 +16,8 @@ from rxpipe.context import Context, current
 from rxpipe.elements import Row
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.log import logger
-from rxpipe.operator import operator
-from rxpipe.operators.sinks._metrics import Metric, Metrics, problems, write_text
+from rxpipe.operator import fields_of, operator
+from rxpipe.operators.sinks._metrics import Metric, Metrics, known_metrics, problems, write_text
 from rxpipe.operators.sinks._records import records_of
 from rxpipe.operators.sinks._renewed import Renewed
 from rxpipe.parameters.types import Ge, Gt
@@ -107,6 +107,9 @@ def to_prometheus(
         return CompositeDisposable(upstream, served)
 
     return Observable(subscribe)
+
+
+fields_of(to_prometheus)(known_metrics)
 
 
 def _measure(context: Context, metrics: Metrics, element: Any) -> None:

@@ -10,7 +10,8 @@ from reactivex.abc import DisposableBase, ObserverBase, SchedulerBase
 
 from rxpipe.context import current
 from rxpipe.errors import ParameterError, ParameterProblem
-from rxpipe.operator import operator
+from rxpipe.expressions.known import KnownFields
+from rxpipe.operator import fields_of, operator
 from rxpipe.operators.sinks._outbox import feed
 from rxpipe.operators.sinks._writer import Appending, Upserting
 from rxpipe.promises import Inflow, Promise, promise_of
@@ -80,6 +81,13 @@ def to_sqlite(
         return feed(sink, source, observer, scheduler)
 
     return Observable(subscribe)
+
+
+@fields_of(to_sqlite)
+def _fields(known: KnownFields, /, key: list[str] | None, **_: object) -> KnownFields:
+    for index, name in enumerate(key or []):
+        known.field(name, "key", index)
+    return known
 
 
 @promise_of(to_sqlite)

@@ -12,12 +12,13 @@ from reactivex.disposable import CompositeDisposable, Disposable
 
 from rxpipe.context import current
 from rxpipe.errors import ParameterError, ParameterProblem, did_you_mean, nearest
-from rxpipe.operator import operator
+from rxpipe.expressions.known import KnownFields
+from rxpipe.operator import fields_of, operator
 from rxpipe.operators.sinks._panel import Panel
 from rxpipe.operators.sinks._screen import RECORDS
 from rxpipe.operators.sinks._show import Show
 from rxpipe.promises import Inflow, Lint, lints_of
-from rxpipe.views.document import Part
+from rxpipe.views.document import Part, check_document
 
 T = TypeVar("T")
 
@@ -102,6 +103,16 @@ def to_terminal(
         return CompositeDisposable(upstream, Disposable(show.close))
 
     return Observable(subscribe)
+
+
+@fields_of(to_terminal)
+def _fields(
+    known: KnownFields, /, panels: list[Panel] | None, document: dict[str, Part] | None, **_: object
+) -> KnownFields:
+    for index, panel in enumerate(panels or []):
+        panel.check(known if panel.table == RECORDS else known.of_table(panel.table), "panels", index)
+    check_document(known, document or {}, "document")
+    return known
 
 
 @lints_of(to_terminal)

@@ -13,8 +13,9 @@ from rxpipe.context import Context, current
 from rxpipe.elements import Row
 from rxpipe.errors import ParameterError, ParameterProblem
 from rxpipe.expressions import parse
+from rxpipe.expressions.known import KnownFields
 from rxpipe.fusion.rows import compile_values
-from rxpipe.operator import operator
+from rxpipe.operator import fields_of, operator
 from rxpipe.operators.sinks._lines import Encode, LineFiles, json_encoder
 from rxpipe.operators.sinks._outbox import feed
 from rxpipe.operators.sinks._records import OPTION, plain, records_of
@@ -94,6 +95,12 @@ def write_lines(
         return feed(sink, source, observer, scheduler)
 
     return Observable(subscribe)
+
+
+@fields_of(write_lines)
+def _fields(known: KnownFields, /, text: str | None, **_: object) -> KnownFields:
+    known.check(text, "text")
+    return known
 
 
 def _as_text(context: Context, text: str) -> Encode:

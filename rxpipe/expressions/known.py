@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import keyword
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from rxpipe.errors import ExpressionError, ParameterProblem
+from rxpipe.errors import ExpressionError, ParameterProblem, did_you_mean, nearest
 from rxpipe.expressions import Expression, parse
 from rxpipe.fusion.rows import row_struct
 
@@ -21,6 +21,7 @@ class KnownFields:
         names: The names, each once.
         problems: What was found: where in the step's parameters an unknown field is read.
         outputs: The fields of the records of the step's outputs beside the main one, by name.
+        streams: Those of the streams that were checked before, by name: of each table that may come to a step.
 
     Example:
         >>> known = KnownFields(["level", "text"]).plus("day")
@@ -33,6 +34,7 @@ class KnownFields:
         self.names = None if names is None else tuple(dict.fromkeys(names))
         self.problems: list[ParameterProblem] = [] if problems is None else problems
         self.outputs: dict[str, KnownFields] = {}
+        self.streams: Mapping[str, KnownFields] = {}
 
     def check(self, expression: str | Expression | None, *path: str | int, column: int = 0) -> None:
         """Note a problem if an expression reads a field that no record has.
@@ -50,6 +52,22 @@ class KnownFields:
             parsed.bind(row_struct("Record", dict.fromkeys(usable, Any)))
         except ExpressionError as error:
             self.problems.append(ParameterProblem(path, str(error), column + error.column))
+
+    def field(self, name: str, *path: str | int) -> None:
+        """Note a problem if no record has a field of this name."""
+        if self.names is not None and name not in self.names:
+            guess = did_you_mean(nearest(name, self.names)) or f"; there are {', '.join(self.names)}"
+            self.problems.append(ParameterProblem(path, f"unknown field {name!r}{guess}"))
+
+    def column(self, text: str, *path: str | int) -> None:
+        """Note a problem if a column, the one of exactly this name or else an expression, is one that no record has."""
+        if text not in (self.names or ()):
+            self.check(text, *path)
+
+    def of_table(self, name: str) -> KnownFields:
+        """The columns of one of the tables among what comes to the step; its problems are gathered with the others."""
+        found = self.streams.get(name)
+        return KnownFields(None if found is None else found.names, self.problems)
 
     def of_history(self, of: str, by: list[str] | None, time: str | None = None) -> KnownFields:
         """Check the expressions of a value, its key and its time, by the parameters that these are given as."""

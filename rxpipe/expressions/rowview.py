@@ -10,6 +10,7 @@ import msgspec
 
 from rxpipe.elements import Row
 from rxpipe.expressions import parse
+from rxpipe.expressions.known import KnownFields
 
 Reader = Callable[[Row], Any]
 """Reads one value of a row; None where the row has none."""
@@ -80,6 +81,15 @@ def arranged(rows: Sequence[Row], where: str | None = None, sort: str | Sequence
         if text:
             _sort(chosen, reader(text.removeprefix("-")), descending=text.startswith("-"))
     return chosen
+
+
+def check_arranged(known: KnownFields, where: str | None, sort: str | Sequence[str], *path: str | int) -> None:
+    """Note what `where` and `sort`, parameters below `path`, read of rows that have no such column."""
+    if where is not None:
+        known.column(where, *path, "where")
+    for index, text in enumerate([sort] if isinstance(sort, str) else sort):
+        if text:
+            known.column(text.removeprefix("-"), *path, "sort", *(() if isinstance(sort, str) else (index,)))
 
 
 def _sort(rows: list[Row], read: Reader, *, descending: bool) -> None:

@@ -44,7 +44,9 @@ class FieldFlow:
         for name, target in streams.items():
             if operator.accepts(name) == operator.accepts(operator.inputs[0]):
                 incoming += map(self.of, target if isinstance(target, list) else [target])
-        return operator.fields_behind(_joined(incoming), parameters)
+        known = _joined(incoming)
+        known.streams = self.streams
+        return operator.fields_behind(known, parameters)
 
 
 def _joined(incoming: Iterable[KnownFields]) -> KnownFields:

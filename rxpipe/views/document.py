@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from rxpipe.elements import Row, as_dict, writable
-from rxpipe.expressions.rowview import arranged, reader
+from rxpipe.expressions.known import KnownFields
+from rxpipe.expressions.rowview import arranged, check_arranged, reader
 from rxpipe.parameters.types import KNOWN_NAMES_ONLY, Expr
 
 
@@ -60,6 +61,23 @@ class Nested(Part):
     """
 
     on: list[str]
+
+
+def check_document(known: KnownFields, parts: Mapping[str, Part], *path: str | int) -> None:
+    """Note what the entries of a document, a parameter at `path`, read of tables that have no such column."""
+    for name, part in parts.items():
+        table, where = known.of_table(part.table), (*path, name)
+        check_arranged(table, part.where, part.sort, *where)
+        if part.column is not None:
+            table.column(part.column, *where, "column")
+        columns = part.columns if isinstance(part.columns, dict) else dict(enumerate(part.columns or ()))
+        for at, text in columns.items():
+            table.column(text, *where, "columns", at)
+        for inner, nested in part.nest.items():
+            for index, text in enumerate(nested.on):
+                for one in (table, known.of_table(nested.table)):
+                    one.column(text, *where, "nest", inner, "on", index)
+        check_document(known, part.nest, *where, "nest")
 
 
 def build_document(parts: Mapping[str, Part], tables: Mapping[str, Sequence[Row]]) -> dict[str, Any]:

@@ -51,6 +51,25 @@ CASES = {
     "per_second": ("per_second: {of: n, time: leve}", f"per_second: time: {UNKNOWN}", "leve}"),
     "anomaly": ("anomaly: {of: leve, count: 50}", f"anomaly: of: {UNKNOWN}", "leve, count"),
     "histogram": ("histogram: {of: leve, width: 1}", f"histogram: of: {UNKNOWN}", "leve, width"),
+    "to_csv": ("to_csv: {path: x, columns: [n, leve]}", f"to_csv: columns.1: {UNKNOWN}", "leve]}"),
+    "to_sqlite": (
+        "to_sqlite: {path: x, table: t, mode: upsert, key: [leve]}",
+        f"to_sqlite: key.0: {UNKNOWN}",
+        "leve]}",
+    ),
+    "to_log": ("to_log: {message: 'at {leve}: {n}'}", f"to_log: message: {UNKNOWN}", "'at {leve}"),
+    "write_lines": ("write_lines: {path: x, text: leve}", f"write_lines: text: {UNKNOWN}", "leve}"),
+    "to_plot": ("to_plot: {path: x.svg, y: [n], by: leve}", f"to_plot: by: {UNKNOWN}", "leve}"),
+    "to_prometheus": (
+        "to_prometheus: {metrics: {m: {type: gauge, labels: [leve]}}}",
+        f"to_prometheus: metrics.m.labels.0: {UNKNOWN}",
+        "leve]}}}",
+    ),
+    "a panel of records": (
+        "to_terminal: {panels: [{table: records, columns: {level: {field: leve}}}]}",
+        f"to_terminal: panels.0.columns.level.field: {UNKNOWN}",
+        "leve}}}]}",
+    ),
     "a quoted text": ('where: "n > 1 and leve"', f"where: condition: {UNKNOWN}", 'leve"'),
     "a folded text": ("where: >-\n        n > 1\n        and leve", f"where: condition: {UNKNOWN}", ">-"),
     "nothing near": ("where: zzz", "where: condition: unknown field 'zzz'; there are level, text, n", "zzz"),
@@ -126,6 +145,50 @@ def test_nothing_is_refused_where_the_fields_are_not_known(steps: list[str]) -> 
 
 def test_names_of_loops_and_functions_are_no_fields() -> None:
     assert found(f"{LEVELS}    - where: any(len(x.y) > n for x in split(text, ' '))\n") == []
+
+
+SHOWN = """
+  t:
+    - from: s
+    - aggregate: {by: [level], "most of all": max(n), many: count()}
+  u:
+    - from: s
+    - aggregate: {by: [text], sum: sum(n)}
+  screen:
+    - merge: [t, u]
+    - to_terminal:
+"""
+
+
+@pytest.mark.parametrize(
+    ("parameters", "path", "message"),
+    [
+        ("panels: [{table: t, columns: {leve: {format: int}}}]", "panels.0.columns.leve", UNKNOWN),
+        ("panels: [{table: t, where: sum > 1}]", "panels.0.where", "unknown field 'sum'; there are level"),
+        ("panels: [{table: u, sort: [text, -summ]}]", "panels.0.sort.1", "unknown field 'summ', did you mean 'sum'?"),
+        ("document: {a: {table: t, columns: [leve]}}", "document.a.columns.0", UNKNOWN),
+        ("document: {a: {table: t, form: value, column: leve}}", "document.a.column", UNKNOWN),
+        (
+            "document: {a: {table: t, columns: [level], nest: {b: {table: u, on: [level]}}}}",
+            "document.a.nest.b.on.0",
+            "unknown field 'level'; there are text, sum",
+        ),
+    ],
+)
+def test_what_is_shown_of_a_table_must_be_a_column_of_that_table(parameters: str, path: str, message: str) -> None:
+    made = found(f"{LEVELS}{SHOWN}        {parameters}\n")
+    assert len(made) == 1
+    assert made[0].message.startswith(f"to_terminal: {path}: {message}")
+
+
+def test_a_column_may_have_any_name() -> None:
+    columns = "{most of all: {format: int, to: many}, twice: many * 2}"
+    body = f"{LEVELS}{SHOWN}        panels: [{{table: t, sort: -most of all, columns: {columns}}}]\n"
+    assert found(body) == []
+
+
+def test_a_message_that_cannot_be_read_is_told_once() -> None:
+    assert [p.where for p in found(f"{LEVELS}    - to_log: {{message: 'at {{leve'}}\n")] == ["s[3]"]
 
 
 def test_errors_have_fields() -> None:

@@ -39,7 +39,7 @@ def told(streams: str) -> list[tuple[str, str, str, list[str]]]:
         (f"{LINES}, {{on_slow: drop_oldest}}, {OUT}", "at most once", ["a[3] on_slow"]),
         (f"{LINES}, {{on_slow: block}}, {OUT}", "exactly once", []),
         (f"{LINES}, {{conflate: id}}, {OUT}", "at most once", ["a[3] conflate"]),
-        (f"{LINES}, {{aggregate: {{n: count()}}}}, conflate, {UPSERT}", "idempotent", ["a[5] to_sqlite"]),
+        (f"{LINES}, {{aggregate: {{by: [id], n: count()}}}}, conflate, {UPSERT}", "idempotent", ["a[5] to_sqlite"]),
         (f"{LINES}, {{on_slow: drop_newest}}, {CALL}", "no guarantee", ["a[3] on_slow", "a[4] to_callback"]),
         (f"{LINES}, {{rx.throttle_first: 1s}}, {OUT}", "at most once", ["a[3] rx.throttle_first"]),
         (f"{{at: '0 * * * *'}}, {OUT}", "at most once", ["a[0] at"]),
