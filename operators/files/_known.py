@@ -312,6 +312,9 @@ class Known:
         self._note_log(tail)
         if there is not None:
             self._displace(there)
+        row = self.saved.pop(path, None)
+        if row is not None:  # who was saved there is elsewhere by now
+            self._lose(path, row)
         self.live[path] = self.by_identity[tail.identity] = tail
         self.note(old_path)
         self.note(path)

@@ -89,6 +89,24 @@ def test_who_drains_before_files_turn_up_remembers_all_of_them(start: Any, logs:
     assert session.lines(5) == [("x.log.1", b"3")]
 
 
+def test_who_takes_the_place_of_one_that_did_not_turn_up_is_remembered_there(
+    start: Any, logs: Path, tmp_path: Path
+) -> None:
+    append(logs / "x.log.2", b"1\n")
+    append(logs / "x.log.1", b"2\n")
+    session = start(read={})
+    assert session.lines() == [("x.log.2", b"1"), ("x.log.1", b"2")]
+    (logs / "x.log.2").rename(tmp_path / "first")  # while a run looks, it is between two names
+    session = restarted(session, start)
+    session.look(0.1)
+    (logs / "x.log.1").rename(logs / "x.log.2")
+    assert session.look() == []
+    session.context.drain()
+    session = restarted(session, start)
+    (tmp_path / "first").rename(logs / "x.log.3")
+    assert session.lines(5) == []
+
+
 def test_where_the_times_are_the_same_the_numbers_decide(start: Any, logs: Path) -> None:
     for number, name in enumerate(["x.log.10", "x.log.2", "x.log.1", "x.log"]):
         put(logs / name, b"%d\n" % number, 10)
