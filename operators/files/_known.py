@@ -10,8 +10,10 @@ import msgspec
 from rxpipe.context import Change, Context
 from rxpipe.elements import FileEvent, FileState
 from rxpipe.operators.files._codecs import ENDINGS
+from rxpipe.operators.files._listing import listing_of
 from rxpipe.operators.files._rotation import generation
 from rxpipe.operators.files._tail import Row, Tail
+from rxpipe.operators.files._tree import parent
 
 _STARTED = b"\0started"
 _BEFORE = "before"
@@ -277,12 +279,8 @@ class Known:
 
     def _displace(self, tail: Tail) -> None:
         """Another file is where this one was: it was renamed beside, or is gone."""
-        folder = os.path.dirname(tail.path)
-        try:
-            with os.scandir(folder) as entries:
-                beside = [entry.path for entry in entries if entry.inode() == tail.inode and entry.path != tail.path]
-        except OSError:
-            beside = []
+        listing = listing_of(parent(tail.path))
+        beside = [] if listing is None else [path for path in listing.with_inode(tail.inode) if path != tail.path]
         for path in beside:
             if tail.same_at(path):
                 self._move(tail, path)

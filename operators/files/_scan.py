@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 import msgspec
 
 from rxpipe.elements import FileEvent
+from rxpipe.operators.files._listing import Listing
 from rxpipe.operators.files._match import Matcher
 from rxpipe.operators.files._tree import Found, Identity, Tree, parent, state_of
 
@@ -262,8 +263,8 @@ class Scanner:
                 return ()
             listed.add(folder.path)
             listed_at = time.time_ns()
-            with os.scandir(folder.path) as listing:
-                entries = [entry for entry in listing if self._match.links or not entry.is_symlink()]
+            listing = Listing(folder.path)
+            entries = [entry for entry in listing.entries if self._match.links or not entry.is_symlink()]
         except (FileNotFoundError, NotADirectoryError):
             self._gone(folder.path, found)
             return ()
@@ -282,10 +283,10 @@ class Scanner:
             except OSError as error:
                 folder.mtime_ns = -1
                 self.failed(entry.path, error)
-        names = {entry.path for entry in entries}
-        for path in self.tree.in_folder.get(folder.path, ()):
-            if path not in names:
-                found[path] = None
+        if not listing.whole():
+            listed.discard(folder.path)
+        for path in self.tree.in_folder.get(folder.path, set()) - (listing.names & {entry.path for entry in entries}):
+            found[path] = None
         for path in folder.folders - {path for path, _ in below}:
             self._gone(path, found)
         folder.folders = {path for path, _ in below}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from rxpipe.elements import FileEvent, FileState
 from rxpipe.operators.files._codecs import ENDINGS
+from rxpipe.operators.files._listing import LISTINGS, Listing, listing_of
 from rxpipe.operators.files._rotation import generation
 
 Identity = tuple[int, int]
@@ -81,8 +82,15 @@ class Tree:
         changed = {path: new for path, new in found.items() if files.get(path) != new}
         if not changed:
             return []
-        self._follow(changed, set(listed))
-        moved, others = self._moves(changed)
+        links: dict[Identity, list[str]] = {}
+        searched = set(listed)
+        for _ in range(LISTINGS):
+            self._follow(changed, searched, links)
+            moved, others = self._moves(changed)
+            gone = any(path not in moved and self._left(path, changed) for path in changed)
+            if not gone or self._stands(changed):
+                break
+            searched.clear()  # what was found there was moved meanwhile
         for path in others:
             changed[path] = None
         events = _events(files, changed, moved)
@@ -98,40 +106,64 @@ class Tree:
         self.files[path] = new
         return _written(path, old, new)
 
-    def _follow(self, changed: Found, listed: set[str]) -> None:
-        """Look for the files that left their path: under their other names, and beside."""
+    def _stands(self, changed: Found) -> bool:
+        """Look again at what was found; whether each file is where it was."""
+        stands = True
+        for path, new in changed.items():
+            now = None if new is None else self.look(path)
+            if new is not None and (now is None or now.identity != new.identity):
+                changed[path] = now
+                stands = False
+        return stands
+
+    def _follow(self, changed: Found, listed: set[str], links: dict[Identity, list[str]]) -> None:
+        """Look for the files that left their path: under their other names, and beside.
+
+        Others may be moved meanwhile, also one that was found before: it is looked for, too.
+        """
         arrived = {new.identity for new in changed.values() if new is not None}
-        listings: dict[str, dict[int, list[str]]] = {}
+        listings: dict[str, Listing | None] = {}
+        sought: Counter[Identity] = Counter()
         left = deque(path for path in changed if self._left(path, changed))
         while left:
             path = left.popleft()
             identity = self.files[path].identity
-            if identity in arrived:
+            if identity in arrived or sought[identity] == LISTINGS:
                 continue
-            for other in self._candidates(path, identity, listed, listings):
-                new = None if other in changed else self.look(other)
-                if new is not None and new.identity == identity:
-                    changed[other] = new
-                    arrived.add(identity)
-                    if self._left(other, changed):
-                        left.append(other)
-                    break
+            sought[identity] += 1
+            names = links.setdefault(identity, sorted(self._other_names.pop(identity, ())))
+            other = self._whereabouts(parent(path), identity, names, listed, listings)
+            if other is None:
+                continue
+            gone, changed[other[0]] = changed.get(other[0]), other[1]
+            arrived.add(identity)
+            homes = [other[0]]
+            if gone is not None and gone.identity != identity:
+                arrived.discard(gone.identity)
+                homes += [home for home in [self.names.get(gone.identity)] if home in changed]
+            left += [home for home in homes if self._left(home, changed)]
 
     def _left(self, path: str, changed: Found) -> bool:
         old, new = self.files.get(path), changed[path]
         return old is not None and (new is None or new.identity != old.identity)
 
-    def _candidates(
-        self, path: str, identity: Identity, listed: set[str], listings: dict[str, dict[int, list[str]]]
-    ) -> list[str]:
-        """Where a file might be now."""
-        names = sorted(self._other_names.pop(identity, ()))
-        folder = parent(path)
-        if folder in listed:
-            return names
-        if folder not in listings:
-            listings[folder] = _inodes(folder)
-        return names + [name for name in listings[folder].get(identity[1], ()) if self._wanted(name)]
+    def _whereabouts(
+        self, folder: str, identity: Identity, names: list[str], listed: set[str], listings: dict[str, Listing | None]
+    ) -> tuple[str, FileState] | None:
+        """Where a file is now that was in a folder, and its state, if it can be found; it may have some other names."""
+        for _ in range(LISTINGS):
+            if folder not in listed and folder not in listings:
+                listings[folder] = listing_of(folder)
+            listing = listings.get(folder)
+            beside = () if listing is None else filter(self._wanted, listing.with_inode(identity[1]))
+            for other in (*names, *beside):
+                new = self.look(other)
+                if new is not None and new.identity == identity:
+                    return other, new
+            if listing is None or listing.whole():
+                break
+            del listings[folder]
+        return None
 
     def _moves(self, changed: Found) -> tuple[dict[str, str], set[str]]:
         """Which files moved (from old to new path), and which paths are only other names of a known file."""
@@ -242,15 +274,3 @@ def _renames(
                 origin = came_from[to]
                 renamed[to] = FileEvent("rename", to, files[origin], changed[to], origin)
     return list(renamed.values())
-
-
-def _inodes(folder: str) -> dict[int, list[str]]:
-    """The paths in a folder by inode."""
-    found: dict[int, list[str]] = {}
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                found.setdefault(entry.inode(), []).append(entry.path)
-    except OSError:
-        return {}
-    return found

@@ -66,6 +66,7 @@ def test_a_sweep_lists_only_the_folder_where_something_came(
     scanner: Scanner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "x" / "new").write_text("1")
+    os.utime(tmp_path / "x", (2, 2))
     lists: list[str] = []
     scandir = os.scandir
 
