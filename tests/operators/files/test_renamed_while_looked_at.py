@@ -1,0 +1,172 @@
+"""A log whose files are renamed between any two looks of the watcher, and while it lists their folder."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import pytest
+
+from rxpipe.context import entered
+from rxpipe.elements import LineDelta, OriginGone
+from rxpipe.operators.files import _listing, _scan, _tree, _watcher
+from rxpipe.operators.files.read_lines import read_lines
+from rxpipe.operators.files.watch import watch
+from rxpipe.testing import TestContext
+from rxpipe.testing.doubles import Notifications
+
+
+class Entries(list["os.DirEntry[str]"]):
+    """A listing."""
+
+    def __enter__(self) -> Iterator[os.DirEntry[str]]:
+        return iter(self)
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class BusyOs:
+    """`os`, with others at work between two of its calls; a listing is half from before what they do, half from after.
+
+    Args:
+        others: Does what they do.
+    """
+
+    def __init__(self, others: Callable[[], None]) -> None:
+        self._others = others
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(os, name)
+
+    def stat(self, path: str) -> os.stat_result:
+        self._others()
+        return os.stat(path)
+
+    def scandir(self, path: str) -> Entries:
+        halves: list[list[os.DirEntry[str]]] = []
+        for half in range(2):
+            with os.scandir(path) as entries:
+                halves.append([entry for entry in entries if crc32(entry.name.encode()) % 2 == half])
+            self._others()
+            self._others()
+        return Entries(halves[0] + halves[1])
+
+
+class Log:
+    """A log that is written to and rotated, and a run that reads it, which is stopped and killed."""
+
+    def __init__(self, folder: Path, chance: random.Random, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.file = folder / "a.log"
+        self.chance = chance
+        self.renames: list[tuple[Path, Path]] = []
+        self.busy = 0.0
+        self.written: list[bytes] = []
+        self.told: list[bytes] = []
+        self.untold: set[str] = set()
+        for module in (_listing, _scan, _tree):
+            monkeypatch.setattr(module, "os", BusyOs(self.others))
+        monkeypatch.setattr(_watcher, "_SLICE", -1.0)
+        self.file.touch()
+        self.start([])
+        self.saved: tuple[list[Any], int] = (self.context.checkpoint(), 0)
+
+    def start(self, states: list[Any]) -> None:
+        """Start a run with what was saved; of what happened before it is not told."""
+        self.untold.clear()
+        self.context, self.notifications = TestContext(states), Notifications()
+        self.context.notifier = self.notifications.notifier
+        with entered(self.context):
+            lines = watch([str(self.folder)], rescan="10s").pipe(read_lines())
+            self.run = lines.subscribe(self.note, scheduler=self.context.virtual)
+
+    def note(self, element: LineDelta | OriginGone) -> None:
+        """Keep the lines, without their lease; or the path of what is said to be void."""
+        self.told.append(element.data if isinstance(element, LineDelta) else element.path.encode())
+
+    def others(self) -> None:
+        """Rename some files, if the log is being rotated."""
+        while self.renames and self.chance.random() < self.busy:
+            self.rename()
+
+    def rename(self) -> None:
+        old, new = self.renames.pop(0)
+        old.rename(new)
+        self.untold |= {str(old), str(new)}
+        if not self.renames:
+            self.file.touch()
+            self.untold.add(str(self.file))
+
+    def rotate(self) -> None:
+        """Begin to rotate the log; or go on with that."""
+        if self.renames:
+            self.rename()
+        elif self.written:
+            last = sum(1 for _ in self.folder.iterdir()) - 1
+            names = [self.file, *(self.folder / f"a.log.{number}" for number in range(1, last + 2))]
+            self.renames = [(names[number], names[number + 1]) for number in reversed(range(last + 1))]
+
+    def write(self) -> None:
+        """Write a line, unless the file is about to be another."""
+        if not self.renames:
+            self.written.append(b"%d\n" % len(self.written))
+            with self.file.open("ab") as file:
+                file.write(self.written[-1])
+            self.untold.add(str(self.file))
+
+    def tell(self) -> None:
+        """Tell the run where something happened."""
+        untold, self.untold = self.untold, set()
+        self.notifications.tell(untold)
+
+    def wait(self) -> None:
+        """Let time pass; of what happened it is told within a quarter of a second."""
+        time = self.chance.choice([1e-10, 2e-10, 1e-9, 0.01, 0.5, 2.5, 11])
+        for _ in range(max(1, int(time * 4))):
+            self.context.virtual.advance_by(min(time, 0.25))
+            if time >= 0.5:
+                self.tell()
+
+    def stop(self) -> None:
+        """End the run, which saves its state, and start it anew."""
+        self.context.drain()
+        if self.chance.random() < 0.5:
+            self.context.virtual.advance_by(self.chance.choice([0, 1e-10, 0.001]))
+        self.checkpoint()
+        self.run.dispose()
+        self.start(self.saved[0])
+
+    def checkpoint(self) -> None:
+        """Save the state of the run."""
+        self.saved = (self.context.checkpoint(), len(self.told))
+
+    def kill(self) -> None:
+        """Have it go on from what was saved last; what it gave since then did not count."""
+        self.run.dispose()
+        del self.told[self.saved[1] :]
+        self.start(self.saved[0])
+
+    def lines(self) -> list[bytes]:
+        """The lines read once all is quiet, and the paths of what was said to be void."""
+        self.busy = 0.0
+        while self.renames:
+            self.rename()
+        self.tell()
+        self.context.virtual.advance_by(30)
+        self.run.dispose()
+        return [line for told in self.told for line in told.splitlines(keepends=True)]
+
+
+@pytest.mark.parametrize("seed", range(120))
+def test_each_line_is_read_once(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = random.Random(seed)  # a repeatable order of events
+    log = Log(tmp_path, chance, monkeypatch)
+    actions = {log.write: 30, log.rotate: 15, log.tell: 15, log.wait: 25, log.stop: 8, log.checkpoint: 3, log.kill: 4}
+    for action in chance.choices([*actions], weights=[*actions.values()], k=chance.randrange(60, 250)):
+        log.busy = chance.choice([0, 0, 0.02, 0.1, 0.3])
+        action()
+    assert sorted(log.lines(), key=lambda line: (len(line), line)) == log.written
