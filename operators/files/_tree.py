@@ -86,9 +86,10 @@ class Tree:
         searched = set(listed)
         for _ in range(LISTINGS):
             self._follow(changed, searched, links)
+            seen = changed.copy()
             moved, others = self._moves(changed)
             gone = any(path not in moved and self._left(path, changed) for path in changed)
-            if not gone or self._stands(changed):
+            if not gone or self._stands(seen, changed):
                 break
             searched.clear()  # what was found there was moved meanwhile
         for path in others:
@@ -106,15 +107,12 @@ class Tree:
         self.files[path] = new
         return _written(path, old, new)
 
-    def _stands(self, changed: Found) -> bool:
-        """Look again at what was found; whether each file is where it was."""
-        stands = True
+    def _stands(self, seen: Found, changed: Found) -> bool:
+        """Look again at what was found, and maybe looked at since it was seen; whether each file is where it was."""
         for path, new in changed.items():
-            now = None if new is None else self.look(path)
-            if new is not None and (now is None or now.identity != new.identity):
-                changed[path] = now
-                stands = False
-        return stands
+            if new is not None:
+                changed[path] = self.look(path)
+        return all(new is None or _identity(changed[path]) == new.identity for path, new in seen.items())
 
     def _follow(self, changed: Found, listed: set[str], links: dict[Identity, list[str]]) -> None:
         """Look for the files that left their path: under their other names, and beside.
@@ -206,6 +204,10 @@ class Tree:
         self.files[path] = new
         self.names[new.identity] = path
         self.in_folder.setdefault(parent(path), set()).add(path)
+
+
+def _identity(state: FileState | None) -> Identity | None:
+    return None if state is None else state.identity
 
 
 def _events(files: dict[str, FileState], changed: Found, moved: dict[str, str]) -> list[FileEvent]:
