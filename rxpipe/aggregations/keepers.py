@@ -169,6 +169,8 @@ class Extreme:
 
     def may_add(self, value: Any) -> None:
         """Raise TypeError if a value cannot be compared with those that are there."""
+        if type(value) is float is type(self._value):
+            return
         hash(value)  # NaN, too, is compared with them without an error
         present = self._value
         if present is None:

@@ -32,6 +32,11 @@ from rxpipe.expressions.syntax import (
     is_sequence,
 )
 
+_DECIDED = ("True", "False")
+"""The source of what is decided when an expression is compiled, as a comparison of a parameter's value with a text."""
+
+_DECIDING = {"and": "False", "or": "True"}
+
 _NESTED_LOOPS = 2
 _PLAIN_EXPONENT = 3  # a field's number to a small power cannot grow large
 
@@ -41,6 +46,18 @@ _GLOBALS: Mapping[str, Any] = {
     "_member": member, "_power": power, "_coalesce": coalesce,
     **{f"_f_{name}": function.call for name, function in FUNCTIONS.items()},
 }  # fmt: skip
+
+
+def _known_result(node: ast.Compare) -> bool | None:
+    """Whether two literal texts are equal, or unequal, if that is what is asked."""
+    right = node.comparators[0]
+    if len(node.ops) > 1 or not isinstance(node.left, ast.Constant) or not isinstance(right, ast.Constant):
+        return None
+    if not isinstance(node.left.value, str) or not isinstance(right.value, str):
+        return None
+    if not isinstance(node.ops[0], ast.Eq | ast.NotEq):
+        return None
+    return (node.left.value == right.value) is isinstance(node.ops[0], ast.Eq)
 
 
 class Compiler:
@@ -227,11 +244,20 @@ class Compiler:
         return Code(f"({UNARY[type(node.op)]}{value.text})", hint)
 
     def _write_boolop(self, node: ast.BoolOp) -> Code:
+        word = "and" if isinstance(node.op, ast.And) else "or"
         values = [self.part(value) for value in node.values]
-        word = " and " if isinstance(node.op, ast.And) else " or "
-        return Code(f"({word.join(value.text for value in values)})", common(*(value.hint for value in values)))
+        while len(values) > 1 and values[0].text in _DECIDED:
+            if values[0].text == _DECIDING[word]:
+                return values[0]
+            del values[0]
+        if len(values) == 1:
+            return values[0]
+        return Code(f"({f' {word} '.join(value.text for value in values)})", common(*(value.hint for value in values)))
 
     def _write_compare(self, node: ast.Compare) -> Code:
+        known = _known_result(node)
+        if known is not None:
+            return Code(repr(known), Truth)
         text = self.part(node.left).text
         for operator, right in zip(node.ops, node.comparators, strict=True):
             if isinstance(operator, ast.Is | ast.IsNot) and not (
@@ -243,6 +269,8 @@ class Compiler:
 
     def _write_ifexp(self, node: ast.IfExp) -> Code:
         body, test, orelse = self.part(node.body), self.part(node.test), self.part(node.orelse)
+        if test.text in _DECIDED:
+            return body if test.text == "True" else orelse
         return Code(f"({body.text} if {test.text} else {orelse.text})", common(body.hint, orelse.hint))
 
     def _write_list(self, node: ast.List) -> Code:

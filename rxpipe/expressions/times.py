@@ -52,6 +52,13 @@ def timestamp(time: object, form: str | None = None, zone: str | None = None) ->
             msg = f"time must be a finite number of seconds; got {time}"
             raise ValueError(msg)
         return time
+    if type(time) is str and form is zone is None:  # most are such texts
+        try:
+            read = datetime.fromisoformat(time)
+        except ValueError:
+            read = _read(time)
+        if read.tzinfo is not None:
+            return read.timestamp()
     if form is not None or zone is not None:
         return timestamps_as(form, zone)(time)
     moment = _read(time) if isinstance(time, str) else time
@@ -170,14 +177,24 @@ def ceil_time(time: object, step: str | float) -> float:
 def floors_to(step: str | float) -> Callable[[object], float]:
     """A function from a time to the last multiple of `step` that is not after it."""
     period = _period(step)
-    return lambda time: timestamp(time) // period * period
+
+    def floor(time: object) -> float:
+        made = (time if type(time) is float else timestamp(time)) // period * period
+        return made if made == made else timestamp(time)  # which says what is wrong with infinity and NaN
+
+    return floor
 
 
 @lru_cache(maxsize=512)
 def ceils_to(step: str | float) -> Callable[[object], float]:
     """A function from a time to the first multiple of `step` that is not before it."""
     period = _period(step)
-    return lambda time: -(-timestamp(time) // period) * period
+
+    def ceil(time: object) -> float:
+        made = -(-(time if type(time) is float else timestamp(time)) // period) * period
+        return made if made == made else timestamp(time)  # which says what is wrong with infinity and NaN
+
+    return ceil
 
 
 def _period(step: str | float) -> float:
