@@ -38,6 +38,29 @@ def value(text: str, /, **fields: Any) -> Any:
     return parse(text).bind(dict)(fields)
 
 
+@given(st.data())
+def test_what_is_decided_when_it_is_compiled_is_what_python_decides(data: st.DataObject) -> None:
+    texts = st.sampled_from(["'a' == 'a'", "'a' == 'b'", "'a' != 'a'", "'a' != 'b'", "n", "0", "''", "None", "n > 1"])
+    parts = st.recursive(
+        texts,
+        lambda inner: st.one_of(
+            st.tuples(inner, st.sampled_from(["and", "or"]), inner).map(lambda part: f"({' '.join(part)})"),
+            st.tuples(inner, inner, inner).map(lambda part: f"({part[0]} if {part[1]} else {part[2]})"),
+            inner.map(lambda part: f"(not {part})"),
+        ),
+        max_leaves=8,
+    )
+    text, n = data.draw(parts), data.draw(st.sampled_from([0, 1, 2]))
+    expected = eval(text, {"n": n})
+    found = value(text, n=n)
+    assert (type(found), found) == (type(expected), expected)
+
+
+def test_a_branch_that_is_never_taken_must_be_right_too() -> None:
+    with pytest.raises(ExpressionError, match="unknown field 'mdel'"):
+        parse("mdel if 'a' == 'b' else model").bind(Line)
+
+
 NESTED = {"usage": {"iterations": [{"type": "x", "n": 1}, {"type": "y", "n": 2}, {"n": 3}], "tokens": 7}}
 
 
