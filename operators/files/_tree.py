@@ -84,12 +84,12 @@ class Tree:
             return []
         links: dict[Identity, list[str]] = {}
         searched = set(listed)
-        for _ in range(LISTINGS):
+        for left in reversed(range(LISTINGS)):
             self._follow(changed, searched, links)
             seen = changed.copy()
             moved, others = self._moves(changed)
             gone = any(path not in moved and self._left(path, changed) for path in changed)
-            if not gone or self._stands(seen, changed):
+            if not gone or not left or self._stands(seen, changed):
                 break
             searched.clear()  # what was found there was moved meanwhile
         for path in others:
@@ -109,10 +109,12 @@ class Tree:
 
     def _stands(self, seen: Found, changed: Found) -> bool:
         """Look again at what was found, and maybe looked at since it was seen; whether each file is where it was."""
-        for path, new in changed.items():
+        before = changed.copy()
+        for path, new in before.items():
             if new is not None:
                 changed[path] = self.look(path)
-        return all(new is None or _identity(changed[path]) == new.identity for path, new in seen.items())
+        found = (*seen.items(), *before.items())
+        return all(new is None or _identity(changed[path]) == new.identity for path, new in found)
 
     def _follow(self, changed: Found, listed: set[str], links: dict[Identity, list[str]]) -> None:
         """Look for the files that left their path: under their other names, and beside.

@@ -12,8 +12,9 @@ from zlib import crc32
 import pytest
 
 from rxpipe.context import entered
-from rxpipe.elements import LineDelta, OriginGone
+from rxpipe.elements import FileState, LineDelta, OriginGone
 from rxpipe.operators.files import _listing, _scan, _tree, _watcher
+from rxpipe.operators.files._tree import Tree
 from rxpipe.operators.files.read_lines import read_lines
 from rxpipe.operators.files.watch import watch
 from rxpipe.testing import TestContext
@@ -170,3 +171,57 @@ def test_each_line_is_read_once(seed: int, tmp_path: Path, monkeypatch: pytest.M
         log.busy = chance.choice([0, 0, 0.02, 0.1, 0.3])
         action()
     assert sorted(log.lines(), key=lambda line: (len(line), line)) == log.written
+
+
+class Looked(Tree):
+    """What is known of two files, `a` and `b`, one of which is gone; others do something after each look.
+
+    Args:
+        folder: Where the files are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(lambda _: True, lambda *_: None)
+        self.others: Callable[[Path], None] = lambda _: None
+        self.first, self.gone = folder / "a", folder / "b"
+        for path in (self.first, self.gone):
+            path.write_text("text")
+        self.told(self.first, self.gone)
+        self.gone.unlink()
+
+    def look(self, path: str) -> FileState | None:
+        found = super().look(path)
+        self.others(Path(path))
+        return found
+
+    def told(self, *paths: Path) -> list[tuple[str, str, bool]]:
+        """What is told once some paths were looked at: what happened, where, and whether there is a file."""
+        events = self.reconcile({str(path): self.look(str(path)) for path in paths})
+        return [(event.kind, Path(event.path).name, event.new is not None) for event in events]
+
+
+def test_a_first_name_that_goes_between_two_looks_leaves_the_other(tmp_path: Path) -> None:
+    tree, other = Looked(tmp_path), tmp_path / "a.1"
+    os.link(tree.first, other)
+    tree.others = lambda path: path.unlink(missing_ok=True) if path == tree.first else None
+    assert tree.told(other, tree.gone) == [("delete", "b", False), ("rename", "a.1", True)]
+    assert list(tree.files) == [str(other)]
+
+
+def test_a_file_that_is_renamed_again_and_again_is_told_of_where_it_was_last_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree, at = Looked(tmp_path), [tmp_path / "c0"]
+    tree.first.rename(at[0])
+    look, looked = tree.look, set[str]()
+
+    def renamed(path: str) -> FileState | None:
+        if path == str(at[-1]) and path in looked:
+            at.append(at[-1].rename(tmp_path / f"c{len(at)}"))
+        looked.add(path)
+        return look(path)
+
+    monkeypatch.setattr(tree, "look", renamed)  # a file is at a path for one look
+    told = tree.told(tree.first, tree.gone, at[0])
+    assert told == [("delete", "b", False), ("rename", at[-1].name, True)]
+    assert list(tree.files) == [str(at[-1])]
