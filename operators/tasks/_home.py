@@ -36,7 +36,7 @@ _LOOK = 1.0
 """Seconds until the store is asked again whether other processes are done with their tasks."""
 
 _PATIENCE = 30
-"""Seconds in which no task was done, while as many are given out as may be, until steps emit what they hold."""
+"""Seconds in which no task was done, while no more may be given out, until steps emit what they hold."""
 
 _MOST_NEW = 4096
 """New tasks that wait for the store, at most, but for those of one block."""
@@ -99,7 +99,7 @@ class Home:
         self._posted = self._busy = self._completed = self._stopping = self._over = self._all_out = False
         self._holding = Holding(store.path)
         self._failures = 0
-        self.out = self.coming = 0
+        self.out = self.coming = self._most = 0
         self._noting: Lease | None = None
         self._thread = get_ident()
         self._lock = Lock()
@@ -237,6 +237,7 @@ class Home:
                 self._stop(f"the budget of {self._budget.most:g} USD would be passed")
         if self._verdicts.down:
             most = min(most, 1) if self.out == 0 and now >= self._verdicts.tried else 0
+        self._most = most
         self._tell_order()
         new, self._new = self._new, []
         self._writing, self._leases = self._leases, []
@@ -330,7 +331,7 @@ class Home:
 
     def _held_up(self) -> bool:
         """Whether the steps behind may wait for more tasks than they will be given before these are done."""
-        return self.out > 0 and (self._ending or self.out >= self._ahead)
+        return self.out > 0 and (self._ending or self._most <= 0)
 
     def _go_on(self, noted: Noted) -> None:
         if self._outcomes or self._told or self._new:

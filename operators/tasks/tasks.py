@@ -45,7 +45,7 @@ def tasks(
     it is due again. A task waits, runs, or is over: done, failed, or cancelled. At most `ahead` are given out at a
     time; `limit` says how many of them are worked on. Steps behind that hold records, as `buffer` does, keep tasks from
     being done: they emit what they hold once no task was done for 1 s and no other will be given out, or for 30 s while
-    `ahead` are.
+    no other may be: `ahead` are out, the budget allows for no more, or the service is tried with one.
 
     Several processes may work on one store. A process tells every 5 s that it is alive; what belongs to one that is
     gone is taken over at once where its process id tells, else after 30 s, and counts as an attempt if its call had

@@ -28,6 +28,8 @@ from rxpipe.elements import Batch
 from rxpipe.errors import RxpipeError
 from rxpipe.graph import Graph
 from rxpipe.lease import Lease
+from rxpipe.operators.tasks import _home
+from rxpipe.operators.tasks._verdicts import Verdicts
 from rxpipe.tasks import records
 from rxpipe.tasks.attempt import attempt_of
 from rxpipe.tasks.store import TaskStore
@@ -86,6 +88,37 @@ def test_a_step_behind_may_wait_for_more_tasks_than_there_are(work: Work, ahead:
     assert sorted(n for numbers in seen for n in numbers) == [0, 1, 2, 3, 4]
     assert max(map(len, seen)) == min(ahead, 5)
     assert {state for state, _ in states().values()} == {"done"}
+
+
+class Down(Verdicts):
+    """The service is taken for down from the start."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.down, self._outage.since = True, 1.0
+
+
+@pytest.mark.parametrize("why", ["budget", "service down"])
+def test_a_step_behind_may_wait_for_more_tasks_than_may_be_given_out_for_now(
+    why: str, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    rows = rx.of(Batch([{"n": n} for n in range(5)]))
+
+    def note(batch: Batch) -> None:
+        seen.append(len(batch.rows))
+
+    steps = [rows, ops.tasks("n", store="t.sqlite"), ops.buffer(count=100), ops.to_callback(note)]
+    if why == "budget":  # the first is tried alone
+        steps.insert(2, ops.budget("5 USD"))
+    else:
+        monkeypatch.setattr(_home, "Verdicts", Down)
+    with VirtualRun(Graph("g", {"s": steps}), once=True) as run:
+        run.advance(28)
+        assert seen == []
+        run.advance(40)
+        assert run.engine.state == "done"
+    assert seen == [1, 4]
 
 
 def test_the_smallest_come_first_and_those_that_failed_last(work: Work) -> None:
