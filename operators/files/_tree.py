@@ -123,25 +123,32 @@ class Tree:
         """
         arrived = {new.identity for new in changed.values() if new is not None}
         listings: dict[str, Listing | None] = {}
-        sought: Counter[Identity] = Counter()
+        found: Counter[Identity] = Counter()
         left = deque(path for path in changed if self._left(path, changed))
-        while left:
-            path = left.popleft()
-            identity = self.files[path].identity
-            if identity in arrived or sought[identity] == LISTINGS:
-                continue
-            sought[identity] += 1
-            names = links.setdefault(identity, sorted(self._other_names.pop(identity, ())))
-            other = self._whereabouts(parent(path), identity, names, listed, listings)
-            if other is None:
-                continue
-            gone, changed[other[0]] = changed.get(other[0]), other[1]
-            arrived.add(identity)
-            homes = [other[0]]
-            if gone is not None and gone.identity != identity:
-                arrived.discard(gone.identity)
-                homes += [home for home in [self.names.get(gone.identity)] if home in changed]
-            left += [home for home in homes if self._left(home, changed)]
+        for _ in range(LISTINGS):
+            missing: list[str] = []
+            while left:
+                path = left.popleft()
+                identity = self.files[path].identity
+                if identity in arrived or found[identity] == LISTINGS:
+                    continue
+                names = links.setdefault(identity, sorted(self._other_names.pop(identity, ())))
+                other = self._whereabouts(parent(path), identity, names, listed, listings)
+                if other is None:
+                    missing.append(path)
+                    continue
+                found[identity] += 1
+                gone, changed[other[0]] = changed.get(other[0]), other[1]
+                arrived.add(identity)
+                homes = [other[0]]
+                if gone is not None and gone.identity != identity:
+                    arrived.discard(gone.identity)
+                    homes += [home for home in [self.names.get(gone.identity)] if home in changed]
+                left += [home for home in homes if self._left(home, changed)]
+            listings = {folder: made for folder, made in listings.items() if made is None or made.whole()}
+            left += [path for path in missing if parent(path) not in listings and parent(path) not in listed]
+            if not left:
+                break
 
     def _left(self, path: str, changed: Found) -> bool:
         old, new = self.files.get(path), changed[path]
@@ -151,18 +158,14 @@ class Tree:
         self, folder: str, identity: Identity, names: list[str], listed: set[str], listings: dict[str, Listing | None]
     ) -> tuple[str, FileState] | None:
         """Where a file is now that was in a folder, and its state, if it can be found; it may have some other names."""
-        for _ in range(LISTINGS):
-            if folder not in listed and folder not in listings:
-                listings[folder] = listing_of(folder)
-            listing = listings.get(folder)
-            beside = () if listing is None else filter(self._wanted, listing.with_inode(identity[1]))
-            for other in (*names, *beside):
-                new = self.look(other)
-                if new is not None and new.identity == identity:
-                    return other, new
-            if listing is None or listing.whole():
-                break
-            del listings[folder]
+        if folder not in listed and folder not in listings:
+            listings[folder] = listing_of(folder)
+        listing = listings.get(folder)
+        beside = () if listing is None else filter(self._wanted, listing.with_inode(identity[1]))
+        for other in (*names, *beside):
+            new = self.look(other)
+            if new is not None and new.identity == identity:
+                return other, new
         return None
 
     def _moves(self, changed: Found) -> tuple[dict[str, str], set[str]]:

@@ -225,3 +225,23 @@ def test_a_file_that_is_renamed_again_and_again_is_told_of_where_it_was_last_see
     told = tree.told(tree.first, tree.gone, at[0])
     assert told == [("delete", "b", False), ("rename", at[-1].name, True)]
     assert list(tree.files) == [str(at[-1])]
+
+
+def test_a_folder_in_which_something_always_comes_is_not_listed_for_each_file_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree, gone, listed = Looked(tmp_path), [tmp_path / f"c{number}" for number in range(100)], list[str]()
+    for path in gone:
+        path.touch()
+    tree.told(tree.gone, *gone)
+    for path in gone:
+        path.unlink()
+
+    def listing_of(folder: str) -> _listing.Listing | None:
+        listed.append(folder)
+        return _listing.listing_of(folder)
+
+    monkeypatch.setattr(_tree, "listing_of", listing_of)
+    monkeypatch.setattr(_listing.Listing, "whole", lambda _: False)
+    assert len(tree.told(*gone)) == len(gone)
+    assert len(listed) == _listing.LISTINGS
