@@ -16,12 +16,10 @@ from rxpipe.operators.sinks._layout import Placed, arrange, bottom, draw
 from rxpipe.operators.sinks._panel import Panel
 from rxpipe.operators.sinks._view import View
 from rxpipe.table import Table
+from rxpipe.views.document import RECORDS
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
-
-RECORDS = "records"
-"""The name under which the last records of batches are shown."""
 
 KEPT = 1000
 TALL = 30

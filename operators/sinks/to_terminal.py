@@ -15,10 +15,9 @@ from rxpipe.errors import ParameterError, ParameterProblem, did_you_mean, neares
 from rxpipe.expressions.known import KnownFields
 from rxpipe.operator import fields_of, operator
 from rxpipe.operators.sinks._panel import Panel
-from rxpipe.operators.sinks._screen import RECORDS
 from rxpipe.operators.sinks._show import Show
 from rxpipe.promises import Inflow, Lint, lints_of
-from rxpipe.views.document import Part, check_document
+from rxpipe.views.document import RECORDS, Part, check_document, columns_of
 
 T = TypeVar("T")
 
@@ -110,7 +109,7 @@ def _fields(
     known: KnownFields, /, panels: list[Panel] | None, document: dict[str, Part] | None, **_: object
 ) -> KnownFields:
     for index, panel in enumerate(panels or []):
-        panel.check(known if panel.table == RECORDS else known.of_table(panel.table), "panels", index)
+        panel.check(columns_of(known, panel.table), "panels", index)
     check_document(known, document or {}, "document")
     return known
 

@@ -16,6 +16,8 @@ STUCK = 1.0
 class Stall(SerialDisposable):
     """Looks while something waits in a step; once nothing has moved for some time, all steps emit what they hold.
 
+    They do so again when nothing has moved for twice the time, and so on: it may only be slow.
+
     Args:
         context: The step's context.
         scheduler: Keeps the time.
@@ -39,7 +41,7 @@ class Stall(SerialDisposable):
         self._stuck = stuck
         self._patience = patience
         self._timed = self._moved = False
-        self._looks = 0
+        self._looks = self._flushed = 0
 
     def moved(self) -> None:
         """Something goes on."""
@@ -55,7 +57,9 @@ class Stall(SerialDisposable):
         self._timed = False
         if not self.is_disposed and self._waits():
             self._looks = 0 if self._moved else self._looks + 1
+            self._flushed = min(self._flushed, self._looks)
             self.look()
-            if self._looks >= self._patience():
+            if self._looks >= max(self._patience(), 2 * self._flushed):
+                self._flushed = self._looks
                 self._context.flush()
                 self._stuck(self._looks)

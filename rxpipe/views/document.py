@@ -13,6 +13,9 @@ from rxpipe.expressions.known import KnownFields
 from rxpipe.expressions.rowview import arranged, check_arranged, reader
 from rxpipe.parameters.types import KNOWN_NAMES_ONLY, Expr
 
+RECORDS = "records"
+"""The name of the table of the records that come in batches."""
+
 
 @dataclass
 class Part:
@@ -63,10 +66,15 @@ class Nested(Part):
     on: list[str]
 
 
+def columns_of(known: KnownFields, table: str) -> KnownFields:
+    """The columns of a table that is shown: of a stream, or of the records in batches, whose table has a name, too."""
+    return known if table == RECORDS else known.of_table(table)
+
+
 def check_document(known: KnownFields, parts: Mapping[str, Part], *path: str | int) -> None:
     """Note what the entries of a document, a parameter at `path`, read of tables that have no such column."""
     for name, part in parts.items():
-        table, where = known.of_table(part.table), (*path, name)
+        table, where = columns_of(known, part.table), (*path, name)
         check_arranged(table, part.where, part.sort, *where)
         if part.column is not None:
             table.column(part.column, *where, "column")
@@ -75,7 +83,7 @@ def check_document(known: KnownFields, parts: Mapping[str, Part], *path: str | i
             table.column(text, *where, "columns", at)
         for inner, nested in part.nest.items():
             for index, text in enumerate(nested.on):
-                for one in (table, known.of_table(nested.table)):
+                for one in (table, columns_of(known, nested.table)):
                     one.column(text, *where, "nest", inner, "on", index)
         check_document(known, part.nest, *where, "nest")
 

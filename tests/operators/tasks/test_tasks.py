@@ -121,6 +121,27 @@ def test_a_step_behind_may_wait_for_more_tasks_than_may_be_given_out_for_now(
     assert seen == [1, 4]
 
 
+def test_where_tasks_are_only_slow_steps_emit_what_they_hold_ever_more_seldom(work: Work) -> None:
+    seen: list[int] = []
+    slow, fast = rx.of(Batch([{"n": 1}])), rx.interval(1.0).pipe(rxo.map(lambda n: Batch([{"n": n}])))
+    held: Subject[Batch] = Subject()
+
+    def note(batch: Batch) -> None:
+        seen.append(len(batch.rows))
+
+    waiting = rxo.flat_map(lambda batch: held.pipe(rxo.map(lambda _: batch)))
+    graph = Graph(
+        "g",
+        {
+            "slow": [slow, ops.tasks("n", store="t.sqlite"), waiting],
+            "fast": [fast, ops.buffer(count=1000), ops.to_callback(note)],
+        },
+    )
+    with VirtualRun(graph) as run:
+        run.advance(130)
+        assert seen == [1, 1, 2, 4, 8, 16, 32, 64]
+
+
 def test_the_smallest_come_first_and_those_that_failed_last(work: Work) -> None:
     work.fail[1] = [ConnectionError("no")]
     run(batch(work, 5, 1, 3, priority="n", ahead=1))

@@ -181,6 +181,15 @@ def test_what_is_shown_of_a_table_must_be_a_column_of_that_table(parameters: str
     assert made[0].message.startswith(f"to_terminal: {path}: {message}")
 
 
+@pytest.mark.parametrize("shown", ["panels: [{", "document: {a: {"])
+def test_the_records_of_all_streams_are_one_table(shown: str) -> None:
+    streams = "  records:\n    - from: s\n    - select: {fields: [n]}\n  screen:\n    - merge: [records, s]\n"
+    columns = "columns: {n: n, text: text}"
+    closing = "}]" if shown.endswith("[{") else "}}"
+    body = f"{LEVELS}{streams}    - to_terminal:\n        {shown}table: records, {columns}{closing}\n"
+    assert found(body) == []
+
+
 def test_a_column_may_have_any_name() -> None:
     columns = "{most of all: {format: int, to: many}, twice: many * 2}"
     body = f"{LEVELS}{SHOWN}        panels: [{{table: t, sort: -most of all, columns: {columns}}}]\n"
