@@ -172,7 +172,7 @@ def test_each_set_of_values_keeps_its_state(world: Any) -> None:
 
 def test_terminated(world: Any) -> None:
     world.log(50)
-    process = world.start("run", "usage", "--metrics", "127.0.0.1:0")
+    process = world.start("run", "usage", "--metrics", "127.0.0.1:0", RXPIPE_CHECKPOINT="1s")
     world.wait_for_state()
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=20)
