@@ -29,6 +29,8 @@ _SETTLE = 2.0
 """Seconds without news of a file that was there before the watch began, after which all of those have been seen."""
 _LONGEST_WAIT = 30.0
 _SMALLEST_READ = 16_384
+_SMALL = 4
+"""Blocks of a file that is read to its end in one go: had the others their turns between, it would be opened again."""
 
 
 class Reader:
@@ -151,10 +153,10 @@ class Reader:
         self._lag(tail, size - tail.offset)
         self._enqueue(tail)
 
-    def _enqueue(self, tail: Tail) -> None:
+    def _enqueue(self, tail: Tail, *, first: bool = False) -> None:
         if not tail.queued and not self.known.waits(tail):
             tail.queued = True
-            self.queue.add(tail)
+            self.queue.add(tail, first=first)
             self._wake()
 
     def _at_once(self) -> None:
@@ -234,7 +236,7 @@ class Reader:
             if not found.data:
                 found = read_rest(fd, tail, self.max_line)
         if more:
-            self._enqueue(tail)
+            self._enqueue(tail, first=tail.size <= _SMALL * self.block)
         elif not tail.gone:
             self._idle(tail)
         self._emit(tail, found)

@@ -53,10 +53,13 @@ class Turns:
         self._waiting: dict[str, list[_Waiting]] = {}
         self._added = 0
 
-    def add(self, tail: Tail) -> None:
-        """A file waits, until it has been taken as often as it was added."""
+    def add(self, tail: Tail, *, first: bool = False) -> None:
+        """A file waits, until it has been taken as often as it was added; `first` if its log has the next turn, too."""
         self._added += 1
-        self.turns.append(tail.log)
+        if first:
+            self.turns.appendleft(tail.log)
+        else:
+            self.turns.append(tail.log)
         heappush(self._waiting.setdefault(tail.log, []), (tail.changed_ns, tail.age, tail.path, self._added, tail))
 
     def of(self, log: str) -> list[Tail]:

@@ -86,7 +86,7 @@ def read_lines(
             nbytes(max_line),
             follow=renamed == "follow",
             last_line=last_line == "emit",
-            descriptors=64,
+            descriptors=256,
             compression=compression,
             unread=unread,
         )
