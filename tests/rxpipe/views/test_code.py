@@ -78,7 +78,7 @@ def test_a_step_that_cannot_begin(tmp_path: Path) -> None:
 
 def test_the_usage_graph() -> None:
     names = [step.partition("[")[0] for code in loops(load("usage").plan()) for step in code.steps]
-    assert {"priced", "entries", "modelled"} <= {*names}
+    assert {"priced", "entries", "unknown"} <= {*names}
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
