@@ -16,13 +16,18 @@ if TYPE_CHECKING:
 
 
 def write_groups(
-    loop: Loop, by: Sequence[Expression], aggregations: Mapping[str, Aggregation], *, retract: bool = False
+    loop: Loop,
+    by: Sequence[Expression],
+    aggregations: Mapping[str, Aggregation],
+    kinds: Sequence[str],
+    *,
+    retract: bool = False,
 ) -> None:
     """Write into a loop that each record is added to its group, or taken back; that only where no slot is an object.
 
-    The loop takes the groups and gives those that change: copies, in which each slot is then changed in place. A slot
-    that is an object holds in the copy what is to be added to it, see `Store.gather`. So a record that fails, and ends
-    the loop, has changed nothing.
+    The loop takes the groups, whose slots are of these kinds, and gives those that change: copies, in which each slot
+    is then changed in place. A slot that is an object holds in the copy what is to be added to it, see `Store.gather`.
+    So a record that fails, and ends the loop, has changed nothing.
     """
     loop.parameters.append("_groups")
     loop.before += ["_changed = {}", "_get = _changed.get", "_old = _groups.get"]
@@ -34,10 +39,10 @@ def write_groups(
     ]
     keepers = loop.keep(KEEPERS)
     fresh, copied, updates = ["0"], ["_g[0]"], []
-    for made, value in zip(aggregations.values(), values, strict=True):
+    for name, value in zip(kinds, values, strict=True):
         if value is None:
             continue  # how many records there are is known of every group
-        kind = KINDS[made.kind]
+        kind = KINDS[name]
         slots = [f"_g[{len(fresh) + number}]" for number in range(len(kind.fresh))]
         names = names_of(slots, value.text)
         container, gathering = (text.format(k=keepers, **names) for text in kind.gather)
@@ -48,7 +53,7 @@ def write_groups(
         conditions = [f"{value.text} is not None"] if may_be_null(value.hint) else []
         conditions += [f"({kind.when.format(**names)})"] if kind.when else []
         updates.append(f"if {' and '.join(conditions)}: {update}" if conditions else update)
-    old = f"[{', '.join(copied)}]" if any(KINDS[made.kind].keeper for made in aggregations.values()) else "[*_g]"
+    old = f"[{', '.join(copied)}]" if any(KINDS[name].keeper for name in kinds) else "[*_g]"
     loop.line(f"_key = {keys[0]}" if len(keys) == 1 else f"_key = ({', '.join(keys)})")
     loop.line("_g = _get(_key)")
     loop.line("if _g is None:")

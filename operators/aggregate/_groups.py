@@ -49,7 +49,7 @@ class Groups:
         self._values = compile_values(expressions, tuples=True) if expressions else None
         self._rows: dict[Key, dict[str, Any]] = {}
         self._stale: dict[Key, object] = {}
-        self._loops: dict[tuple[type, bool], Fused | None] = {}
+        self._loops: dict[tuple[type, bool, bool], Fused | None] = {}
         self._store = store = Store(by, aggregations)
         saved = context.state("operator", self._changes, f"groups by {', '.join(by) or 'nothing'}")
         store.persistent = saved.persistent
@@ -102,9 +102,10 @@ class Groups:
         if not rows:
             return False
         row_type = type(rows[0])
-        if self._store.in_place or countOf(map(type, rows), row_type) != len(rows):
+        in_place = self._store.in_place
+        if (in_place and (retract or not self._store.gathers)) or countOf(map(type, rows), row_type) != len(rows):
             return None
-        key = (row_type, retract)
+        key = (row_type, retract, self._store.exact)
         if key not in self._loops:
             try:
                 self._loops[key] = compile_loop([partial(self.write, retract=retract)], row_type)
@@ -115,9 +116,12 @@ class Groups:
             return None
         try:
             changed: Changed = loop.call(rows, self._store.groups)[0]
+            if in_place:
+                self._store.gather(changed)
         except Exception:  # whatever it is, going record by record finds the one it comes from
             return None
-        self._store.take(changed)
+        if not in_place:
+            self._store.take(changed)
         self._stale.update(changed)
         return bool(changed)
 
@@ -148,7 +152,7 @@ class Groups:
 
     def write(self, loop: Loop, *, retract: bool = False) -> None:
         """Add records where they are computed, see `rxpipe.fusion.fused.Tail`; or take them back."""
-        write_groups(loop, self._keys, self._aggregations, retract=retract)
+        write_groups(loop, self._keys, self._aggregations, self._store.kinds, retract=retract)
 
     def arguments(self) -> tuple[Any, ...] | None:
         """The groups; None where all values must be kept, which is not done there."""

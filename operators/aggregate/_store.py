@@ -40,7 +40,9 @@ class Store:
     Attributes:
         groups: The groups by key, in order of each one's first record.
         exact: Whether all values are kept, since records may be taken back.
+        kinds: In which kind each aggregation is kept.
         in_place: Whether any slot is an object, which changes in place.
+        gathers: Whether a loop can gather what is to be added to all such slots.
         persistent: Whether to note what changes, for `changes`.
     """
 
@@ -149,7 +151,7 @@ class Store:
             self._compile()
         for shared, exact, number, slots, *own in saved:
             key = own[0] if own else shared
-            group = self._loaded(slots, self._kinds if exact else self._plain)
+            group = self._loaded(slots, self.kinds if exact else self._plain)
             self.groups[key] = self._with_keepers(group) if self.exact and not exact else group
             self._numbers[key] = self._last = number
 
@@ -187,30 +189,40 @@ class Store:
                     self._numbers[key] = self._last
 
     def gather(self, changed: dict[Key, Any]) -> None:
-        """Take in groups that a loop changed; slots that are objects hold there what is to be added to them."""
-        if self._kept:
-            if self._cut:
-                self._settle(changed)
-            for key, group in changed.items():
-                old = self.groups.get(key)
-                for at, keeper in self._kept:
-                    slot = KEEPERS[keeper]() if old is None else old[at]
-                    slot.take(group[at])
-                    group[at] = slot
+        """Take in groups that a loop changed; slots that are objects hold there what is to be added to them.
+
+        Raises:
+            TypeError: One of those refuses it; nothing has changed then.
+        """
+        gathered: list[tuple[Any, int, Any]] = []
+        for key, group in changed.items() if self._kept else ():
+            old = self.groups.get(key)
+            for at, keeper in self._kept:
+                slot = KEEPERS[keeper]() if old is None else old[at]
+                if group[at] and hasattr(slot, "may_take"):
+                    slot.may_take(group[at])
+                gathered.append((group, at, slot))
+        if self._cut and gathered:
+            self._settle(changed)
+        for group, at, slot in gathered:
+            if group[at]:
+                slot.take(group[at])
+            group[at] = slot
         self.take(changed)
 
     def _compile(self) -> None:
         """Generate the code; if rows are retracted, of the kinds that can take values back."""
         self._plain = [made.kind for made in self._aggregations.values()]
-        slots = [kind.keeper for name in self._plain for kind in [KINDS[name]] for _ in kind.fresh]
+        self.kinds = [(self.exact and KINDS[kind].exact) or kind for kind in self._plain]
+        slots = [kind.keeper for name in self.kinds for kind in [KINDS[name]] for _ in kind.fresh]
         self._kept = [(at, keeper) for at, keeper in enumerate(slots, 1) if keeper]
-        self._kinds = [(self.exact and KINDS[kind].exact) or kind for kind in self._plain]
-        self.in_place = any(KINDS[kind].keeper for kind in self._kinds)
+        self.in_place = bool(self._kept)
+        self.gathers = all(KINDS[kind].gather[0] for kind in self.kinds if KINDS[kind].keeper)
         self._code = compile_groups(
             self._by,
             tuple(
                 Column(name, kind, made.expression is not None, made.argument)
-                for (name, made), kind in zip(self._aggregations.items(), self._kinds, strict=True)
+                for (name, made), kind in zip(self._aggregations.items(), self.kinds, strict=True)
             ),
         )
 
@@ -218,7 +230,7 @@ class Store:
         """A group of plain results, as it is where all values are kept."""
         slots = iter(group[1:])
         made = [group[0]]
-        for plain, kind in zip(self._plain, self._kinds, strict=True):
+        for plain, kind in zip(self._plain, self.kinds, strict=True):
             own = [*islice(slots, len(KINDS[plain].fresh))]
             made += own if kind == plain else [KEEPERS[KINDS[kind].keeper]().begun(*own)]
         return tuple(made)

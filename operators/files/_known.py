@@ -272,6 +272,8 @@ class Known:
 
     def _saved_as(self, path: str, state: FileState) -> str | None:
         """The path under which the file was saved that is at a path now: this one, or where it was before."""
+        if not self._saved_at:
+            return None
         found = [old for old in self._saved_at.get(state.identity, ()) if old in self.saved]
         if len(found) > 1:  # its inode was another file's before
             found = [old for old in found if Tail.restored(old, self.saved[old]).same_at(path)]

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rxpipe.operators.files._tail import Tail
 
 _ROTATED = re.compile(r"(.+?)(?:[.-](\d[\d.:T_-]*))?(?:\.(?:gz|zst|zstd))?")
+_ROTATED_ENDS = frozenset("0123456789.:T_-ztd")
 _NOT_A_DIGIT = re.compile(r"\D")
 _LONGEST_NUMBER = 5
 """Digits of a rotation's number at most; more are a date or a time."""
@@ -30,6 +31,8 @@ def generation(path: str) -> Generation:
         >>> generation("/logs/x.log.2.gz")
         Generation(log='/logs/x.log', age=-2)
     """
+    if path[-1:] not in _ROTATED_ENDS:  # most are not
+        return Generation(path, 1)
     folder, slash, name = path.rpartition("/")
     match = _ROTATED.fullmatch(name)
     if match is None:

@@ -101,6 +101,7 @@ def _spread(text: str, read: str, exact: str) -> Kind:
     )
 
 
+_GATHERED = ("[]", "{s}.append({v})")
 _GATHERED_SKETCH = ("[]", "{s}.append({k}['quantile'].may_add({v}))")
 
 KINDS: dict[str, Kind] = {
@@ -126,8 +127,8 @@ KINDS: dict[str, Kind] = {
     "quantile": _kept("quantile", "The value at the fraction `q` of the way from the least to the largest, as "
                       "0.99, by DDSketch: at most 1 % off.", "{s}.read({a})", gather=_GATHERED_SKETCH,
                       argument="a fraction from 0 to 1"),
-    "min*": _kept("min*"),
-    "max*": _kept("max*"),
+    "min*": _kept("min*", gather=_GATHERED),
+    "max*": _kept("max*", gather=_GATHERED),
     "first*": _kept("first*"),
     "last*": _kept("last*"),
     "distinct*": _kept("distinct*"),

@@ -17,8 +17,9 @@ from rxpipe.aggregations.sketches import Approximate, Sketch
 class Keeper(Protocol):
     """A slot of a group that changes in place: it is asked whether it can take a value, then told.
 
-    One whose kind has a `gather` also has `take`, for what a loop gathered; one that replaces another kind has `begun`,
-    for the slots of a group that has values already, none of which will be taken back.
+    One whose kind has a `gather` also has `take`, for what a loop gathered, and `may_take` if it may refuse that; one
+    that replaces another kind has `begun`, for the slots of a group that has values already, none of which will be
+    taken back.
     """
 
     def may_add(self, value: Any) -> object:
@@ -141,6 +142,9 @@ class Counts:
         return self
 
 
+_NUMBERS = ({float}, {int})
+
+
 class Extreme:
     """Values with their counts, of which the least or largest is the result; NaN, which is neither, is left out.
 
@@ -190,6 +194,24 @@ class Extreme:
                 self._value = value
         elif value > present if self._largest else value < present:
             self._value = value
+
+    def may_take(self, values: list[Any]) -> None:
+        """Raise TypeError unless all are numbers of one type, as those that are there; others are fit one by one."""
+        kinds = {*map(type, values)}
+        if self._counts or self._saved is not None:
+            kinds.add(type(self.read()))
+        if kinds not in _NUMBERS or (total := sum(values)) != total:  # some are NaN, or infinite
+            msg = "these values are compared one by one"
+            raise TypeError(msg)
+
+    def take(self, values: list[Any]) -> None:
+        """Add values that `may_take` allows."""
+        counts = self._loaded()
+        every = [self.read(), *values] if counts else values
+        get = counts.get
+        for value in values:
+            counts[value] = get(value, 0) + 1
+        self._value = max(every) if self._largest else min(every)
 
     def may_retract(self, value: Any) -> None:
         """Raise KeyError if a value is not there."""

@@ -62,9 +62,9 @@ def test_blocks_carry_place_identity_and_lease(logs: Path) -> None:
 
 def test_files_take_turns(start: Any, logs: Path) -> None:
     for name in ("a", "b"):
-        append(logs / name, b"".join(b"%d\n" % number for number in range(4)))
+        append(logs / name, b"".join(b"%d\n" % number for number in range(9)))
     session = start(read={"block": 2})
-    assert [path for path, _ in session.lines(0)] == ["a", "b"] * 4
+    assert [path for path, _ in session.lines(0)] == ["a", "b"] * 9
 
 
 def test_nothing_is_read_while_too_much_is_in_flight_or_held(start: Any, logs: Path) -> None:
@@ -355,7 +355,7 @@ def test_permission_is_denied_and_granted_later(start: Any, logs: Path, monkeypa
 def test_descriptors_are_limited_and_their_shortage_survived(
     start: Any, logs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for number in range(100):
+    for number in range(300):
         append(logs / f"{number:03}", b"%d\n" % number)
     real = os.open
     opened: list[int] = []
@@ -370,8 +370,8 @@ def test_descriptors_are_limited_and_their_shortage_survived(
     monkeypatch.setattr(os, "open", scarce)
     before = len(os.listdir("/proc/self/fd"))
     session = start(read={})
-    assert len(session.lines(0)) == 100
-    assert len(os.listdir("/proc/self/fd")) - before <= 64
+    assert len(session.lines(0)) == 300
+    assert len(os.listdir("/proc/self/fd")) - before <= 256
     assert session.context.errors == []
     session.stop()
     assert len(os.listdir("/proc/self/fd")) == before

@@ -79,6 +79,7 @@ def test_a_file_that_is_replaced_between_two_blocks_and_was_closed(
     file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(_reader, "Descriptors", lambda _: _tail.Descriptors(1))
+    file.write_bytes(b"1\n2\n3\n4\n5\n")  # one of four blocks would be read in one go
     other = tmp_path / "b"
     other.write_bytes(b"o\n")
     reading = Reading(TestContext(flow=Flow(limit=1)), block=2)

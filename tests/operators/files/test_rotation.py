@@ -115,11 +115,24 @@ def test_where_the_times_are_the_same_the_numbers_decide(start: Any, logs: Path)
 
 
 def test_logs_take_turns(start: Any, logs: Path) -> None:
-    put(logs / "x.log.1", b"x1\nx2\n", 10)
-    put(logs / "x.log", b"x3\nx4\n", 20)
-    put(logs / "y.log", b"y1\ny2\n", 30)
+    put(logs / "x.log.1", lines(b"a", 6), 10)
+    put(logs / "x.log", lines(b"b", 6), 20)
+    put(logs / "y.log", lines(b"c", 6), 30)
     session = start(read={"block": 3})
-    assert [line for _, line in session.lines()] == [b"x1", b"x2", b"y1", b"x3", b"y2", b"x4"]
+    assert b"".join(line[:1] for _, line in session.lines()) == b"aacaacaacbcbcbcbbb"
+
+
+def test_a_small_file_is_read_in_one_go(start: Any, logs: Path) -> None:
+    put(logs / "x.log", lines(b"a", 4), 10)
+    put(logs / "y.log", lines(b"b", 5), 20)
+    put(logs / "z.log", lines(b"c", 4), 30)
+    session = start(read={"block": 3})
+    assert b"".join(line[:1] for _, line in session.lines()) == b"aaaabccccbbbb"
+
+
+def lines(letter: bytes, count: int) -> bytes:
+    """Lines of two letters each."""
+    return (letter * 2 + b"\n") * count
 
 
 def test_the_events_of_a_rotated_log_come_in_the_order_of_change(start: Any, logs: Path) -> None:
