@@ -69,11 +69,18 @@ def test_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
         parse_aggregation.__wrapped__("approx_distinct(n)")
 
 
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5), st.booleans())), st.booleans())
-def test_an_extreme_is_that_of_the_values_left(steps: list[tuple[bool, int, bool]], largest: bool) -> None:
+@given(
+    st.lists(st.tuples(st.sampled_from(["add", "take", "retract"]), st.integers(0, 5), st.booleans())), st.booleans()
+)
+def test_an_extreme_is_that_of_the_values_left(steps: list[tuple[str, int, bool]], largest: bool) -> None:
     slot, left = Extreme(largest=largest), list[int]()
-    for adds, value, restart in steps:
-        if adds:
+    for what, value, restart in steps:
+        if what == "take":
+            values = [value, 5 - value, value]
+            slot.may_take(values)
+            slot.take(values)
+            left += values
+        elif what == "add":
             slot.may_add(value)
             slot.add(value)
             left.append(value)
@@ -87,6 +94,17 @@ def test_an_extreme_is_that_of_the_values_left(steps: list[tuple[bool, int, bool
         if restart:
             slot = KEEPERS["max*" if largest else "min*"]().restored(unpack(pack(slot.dump())))
         assert slot.read() == (max if largest else min)(left, default=None)
+
+
+@pytest.mark.parametrize("values", [[1, 2.0], ["a"], [float("nan")], [float("inf"), float("-inf")], [True, False]])
+@pytest.mark.parametrize("present", [[], [3], [3.0]])
+def test_an_extreme_takes_only_numbers_of_one_type_at_once(values: list[object], present: list[object]) -> None:
+    slot = Extreme(largest=True)
+    for value in present:
+        slot.add(value)
+    with pytest.raises(TypeError, match="one by one"):
+        slot.may_take(values)
+    assert slot.read() == (present or [None])[0]
 
 
 def test_a_history_refuses_to_give_back_what_it_has_not() -> None:
