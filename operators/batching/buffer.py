@@ -29,7 +29,7 @@ def buffer(
     time: Duration | None = None,
     bytes: Size | None = None,  # the name it has in a graph
     urgent: Expr | None = None,
-    leading: bool = False,
+    leading: Duration | None = None,
 ) -> Observable[Batch]:
     """Gather records into batches of `count`, or of what comes within `time` or `bytes`, whichever is reached first.
 
@@ -40,8 +40,9 @@ def buffer(
     applying the batches gives what applying the source's would. Completion, an error, any other element, and a
     checkpoint emit what is held first. Nothing is ever dropped.
 
-    With `leading`, records that come when nothing was emitted for `time` go on at once, and `time` counts from the last
-    batch: a single record is not late, and many are at most one batch in `time` unless there are `count` of them.
+    With `leading`, records that come when nothing was emitted for `time` are held only for so long (0s: they go on at
+    once), and `time` counts from the last batch: a single record is not late, and many are at most one batch in `time`
+    unless there are `count` of them.
 
         source             -a-b-c--d-|
         buffer(count=2)    ---x----y-|
@@ -49,7 +50,7 @@ def buffer(
         y: [{"value": "c"}, {"value": "d"}]
 
         source                                 -a-b-c------d-|
-        buffer(time="400ms", leading=True)     -a---z------d-|
+        buffer(time="400ms", leading="0s")     -a---z------d-|
         z: [{"value": "b"}, {"value": "c"}]
 
     Args:
@@ -57,7 +58,7 @@ def buffer(
         time: How long a record may be held.
         bytes: How large the source blocks may be that one batch came from; records without a source count nothing.
         urgent: Which records are emitted at once; an expression over the fields of a record.
-        leading: Whether the first records after a pause of `time` are emitted at once.
+        leading: How long the first record after a pause of `time` is held, and what follows it meanwhile.
 
     Example:
         >>> import reactivex as rx
@@ -68,9 +69,9 @@ def buffer(
     if count is None and time is None and bytes is None:
         problem = ParameterProblem((), "one of 'count', 'time' and 'bytes' must be given; got none")
         raise ParameterError("buffer", [problem])
-    if leading and time is None:
+    if leading is not None and time is None:
         problem = ParameterProblem(
-            ("leading",), "needs 'time': what comes after a pause of that length goes on at once"
+            ("leading",), "needs 'time': what comes after a pause of that length is held for less"
         )
         raise ParameterError("buffer", [problem])
 
@@ -81,7 +82,7 @@ def buffer(
         state.time = None if time is None else seconds(time)
         state.bytes = None if bytes is None else nbytes(bytes)
         state.urgent = None if urgent is None else parse(urgent)
-        state.leading = leading
+        state.leading = None if leading is None else seconds(leading)
         upstream = source.subscribe(state.on_next, state.on_error, state.on_completed, scheduler=scheduler)
         return CompositeDisposable(upstream, state.alarm, Disposable(state.pending.clear))
 
@@ -101,7 +102,7 @@ class _Buffer:
     time: float | None
     bytes: int | None
     urgent: Expression | None
-    leading: bool
+    leading: float | None
 
     def __init__(self, observer: ObserverBase[Any], context: Context, scheduler: SchedulerBase) -> None:
         self.observer = observer
@@ -169,11 +170,12 @@ class _Buffer:
             self.flush()
         elif self.time is not None and self.due is None:
             now = self.alarm.now()
-            if self.leading and self.quiet_from <= now + PRECISION:
+            due = now + self.time if self.leading is None else max(self.quiet_from, now + self.leading)
+            if due <= now + PRECISION:
                 self.flush()
                 return
-            self.due = self.quiet_from if self.leading else now + self.time
-            self.alarm.by(self.due)
+            self.due = due
+            self.alarm.by(due)
 
     def ring(self, now: float) -> float | None:
         """Emit what was held long enough; the next deadline."""
@@ -186,7 +188,7 @@ class _Buffer:
         self.due = None
         pending = self.pending
         if pending:
-            if self.leading and self.time is not None:
+            if self.leading is not None and self.time is not None:
                 self.quiet_from = self.alarm.now() + self.time
             self.observer.on_next(pending.take())
         else:  # every record held was taken back

@@ -16,18 +16,24 @@ from rxpipe.operators.time._held import Holder, conflate, hold, known_key, lease
 from rxpipe.parameters.types import Expr
 from rxpipe.parameters.units import Duration, seconds
 from rxpipe.promises import Inflow, Lint, lints_of
+from rxpipe.scheduling.alarm import PRECISION
 
 T = TypeVar("T")
 
 
 @operator
 def debounce(
-    source: Observable[T], quiet: Duration, by: Expr | None = None, at_most: Duration | None = None
+    source: Observable[T],
+    quiet: Duration,
+    by: Expr | None = None,
+    at_most: Duration | None = None,
+    leading: bool = False,
 ) -> Observable[T]:
     """Emit the last element of a key once there was no further one for a time.
 
     An element is held until its key has been quiet for `quiet`, and never longer than `at_most` after the first element
-    held for that key: a file that is written to without pause still gets through. A later element takes the place of
+    held for that key: a file that is written to without pause still gets through. With `leading` the first element of a
+    key that was quiet goes on at once, and those that follow within `quiet` are held. A later element takes the place of
     the held one of its key, but nothing is lost that has to be known: modifications of a file become one event from the
     first old to the last new state, a creation and its modifications one creation; any other file event (delete,
     rename, truncate, replace) is emitted by itself, in order, a rename behind what is held for the old path; batches of
@@ -41,12 +47,16 @@ def debounce(
         source                                -a-b-c-d-e--------|
         debounce("200ms", at_most="400ms")    -----c-----e------|
 
+        source                              -a-b-c-----d-|
+        debounce("200ms", leading=True)     -a-----c---d-|
+
     Args:
         quiet: How long a key must be quiet.
         by: The key: an attribute or field of the element, or an expression of these; of a batch, the field of each
             record, and its records go on in a batch for each key. By default a file event's path, a table's name, and
             one key for all other elements.
         at_most: How long an element may be held while its key is not quiet; without limit by default.
+        leading: Whether the first element of a key that was quiet is emitted at once.
 
     Example:
         >>> import reactivex as rx
@@ -56,7 +66,7 @@ def debounce(
 
     def subscribe(observer: ObserverBase[T], scheduler: SchedulerBase | None = None) -> DisposableBase:
         context = current()
-        debouncing = _Debounce(observer, context, context.scheduler(scheduler), quiet, by, at_most)
+        debouncing = _Debounce(observer, context, context.scheduler(scheduler), quiet, by, at_most, leading=leading)
         return debouncing.subscribe_to(source, scheduler)
 
     return Observable(subscribe)
@@ -73,7 +83,11 @@ def _lints(inflow: Inflow, /, at_most: float | None, **_: object) -> Iterator[Li
 
 
 class _Debounce(Holder):
-    """One subscription. `held` has the time of the last element, `first` that of the first: oldest in front."""
+    """One subscription.
+
+    By key: `held` has the time of the last element, `first` that of the first, oldest in front, and `passed`, where
+    nothing is held, that of the last one that went on.
+    """
 
     def __init__(
         self,
@@ -83,11 +97,15 @@ class _Debounce(Holder):
         quiet: Duration,
         by: str | None,
         at_most: Duration | None,
+        *,
+        leading: bool,
     ) -> None:
         super().__init__(observer, context, scheduler, by)
         self.quiet = seconds(quiet)
         self.at_most = None if at_most is None else seconds(at_most)
+        self.leading = leading
         self.first: dict[Hashable, float] = {}
+        self.passed: dict[Hashable, float] = {}
         context.gauge("queue_depth", lambda: len(self.held))
 
     def take(self, element: Any, key: Hashable, before: tuple[float, Any] | None) -> None:
@@ -96,6 +114,9 @@ class _Debounce(Holder):
         if isinstance(element, FileEvent) and element.old_path is not None:
             self.emit(self.key(element._replace(path=element.old_path)))  # came before it was renamed
         now = self.alarm.now()
+        if self.leading and before is None and self.passes(key, now):
+            self.observer.on_next(element)
+            return
         due = now + self.quiet
         merged = None if before is None else conflate(before[1], element)
         self.held[key] = (now, hold(element) if merged is None else merged)
@@ -106,6 +127,16 @@ class _Debounce(Holder):
         self.alarm.by(due)
         if merged is None and before is not None:
             self.observer.on_next(release(before[1]))
+
+    def passes(self, key: Hashable, now: float) -> bool:
+        """Whether a key of which nothing is held was quiet, so that its next element, which comes now, goes on."""
+        passed, quiet_since = self.passed, now - self.quiet + PRECISION
+        while passed and passed[oldest := next(iter(passed))] <= quiet_since:
+            del passed[oldest]
+        if passed.pop(key, quiet_since) > quiet_since:
+            return False
+        passed[key] = now
+        return True
 
     def ring(self, now: float) -> float | None:
         """Emit what is due; the next deadline."""
@@ -129,6 +160,8 @@ class _Debounce(Holder):
         self.first.pop(key, None)
         found = self.held.pop(key, None)
         if found is not None:
+            if self.leading:
+                self.passed[key] = found[0]
             self.observer.on_next(release(found[1]))
 
     def emit_all(self, *, only_leased: bool = False) -> None:
@@ -141,3 +174,4 @@ class _Debounce(Holder):
         """Let go of all that is held."""
         super().clear()
         self.first.clear()
+        self.passed.clear()

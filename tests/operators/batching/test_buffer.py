@@ -89,12 +89,26 @@ def test_count_and_time_start_again() -> None:
 )
 def test_leading(source: str, expected: str) -> None:
     values = VALUES | {"m": Batch(rows(2, 3))}
-    assert run_marbles(buffer(time="400ms", leading=True), source, values) == expected
+    assert run_marbles(buffer(time="400ms", leading="0s"), source, values) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("-a-------b--|", "---a-------b|"),
+        ("-ab-------c-|", "---d--------(c|)"),
+        ("-a---b------|", "---a---b----|"),
+        ("-a--b-----c-|", "---a---b----(c|)"),
+        ("-a-b-----c--|", "---d-------c|"),
+    ],
+)
+def test_leading_for_a_while(source: str, expected: str) -> None:
+    assert run_marbles(buffer(time="400ms", leading="200ms"), source, VALUES) == expected
 
 
 def test_leading_and_count() -> None:
     values = VALUES | {"r": Batch(rows(4, 5, 2))}
-    assert run_marbles(buffer(count=3, time="400ms", leading=True), "-a-l-b-----|", values) == "-a-x-r-----|"
+    assert run_marbles(buffer(count=3, time="400ms", leading="0s"), "-a-l-b-----|", values) == "-a-x-r-----|"
 
 
 def test_urgent() -> None:
@@ -118,7 +132,7 @@ def test_a_limit_is_required() -> None:
     with pytest.raises(ParameterError, match="count: must be greater than or equal to 1; got 0"):
         buffer(count=0)
     with pytest.raises(ParameterError, match="leading: needs 'time'"):
-        run_marbles(buffer(count=1, leading=True), "|")
+        run_marbles(buffer(count=1, leading="0s"), "|")
 
 
 class Driven:

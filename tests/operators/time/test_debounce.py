@@ -43,6 +43,45 @@ def test_steady_writes_get_through() -> None:
     assert run_marbles(debounce("300ms", at_most="400ms"), "-abcdefghi----|") == "-----e----i---|"
 
 
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("-a----b----|", "-a----b----|"),
+        ("-ab-------|", "-a---b----|"),
+        ("-abcd-----|", "-a-----d--|"),
+        ("-a--b-----|", "-a--b-----|"),
+        ("-ab---c---|", "-a---bc---|"),
+        ("-ab--c----|", "-a------c-|"),
+        ("-ab|", "-a-(b|)"),
+        ("-ab#", "-a-#"),
+        ("-a|", "-a|"),
+    ],
+)
+def test_leading(source: str, expected: str) -> None:
+    assert run_marbles(debounce("300ms", leading=True), source) == expected
+
+
+def test_leading_and_at_most() -> None:
+    made = debounce("300ms", at_most="400ms", leading=True)
+    assert run_marbles(made, "-abcdefghijk------|") == "-a----f----k------|"
+
+
+def test_leading_by_key() -> None:
+    values = {"a": {"k": 1, "v": 1}, "b": {"k": 2, "v": 2}, "c": {"k": 1, "v": 3}}
+    assert run_marbles(debounce("300ms", by="k", leading=True), "-abc-----|", values) == "-ab---c--|"
+
+
+def test_keys_that_are_quiet_are_not_remembered(context: TestContext) -> None:
+    made = [made for made in gc.get_objects() if type(made).__name__ == "_Debounce"]
+    source: Subject[Any] = Subject()
+    source.pipe(debounce("200ms", leading=True, by="k")).subscribe(lambda _: None, scheduler=context.virtual)
+    (new,) = [found for found in gc.get_objects() if type(found).__name__ == "_Debounce" and found not in made]
+    for number in range(100):
+        source.on_next({"k": number})
+        context.virtual.advance_by(0.1)
+    assert len(new.passed) <= 3
+
+
 def test_by_key() -> None:
     values = {"a": {"k": 1, "v": 1}, "b": {"k": 2, "v": 2}, "c": {"k": 1, "v": 3}}
     assert run_marbles(debounce("200ms", by="k"), "-ab------|", values) == "---ab----|"
@@ -151,8 +190,11 @@ def test_an_error_and_disposal_let_go_of_leases(context: TestContext) -> None:
     st.lists(st.tuples(st.integers(0, 30), st.sampled_from("abc")), max_size=30),
     st.integers(0, 9),
     st.one_of(st.none(), st.integers(1, 20)),
+    st.booleans(),
 )
-def test_against_the_definition(moments: list[tuple[int, str]], quiet: int, at_most: int | None) -> None:
+def test_against_the_definition(
+    moments: list[tuple[int, str]], quiet: int, at_most: int | None, leading: bool
+) -> None:
     """Whatever comes when, what is emitted is what the definition says, computed key by key with no timers."""
     moments.sort(key=lambda moment: moment[0])
     events = [Event(at / 10, "next", (key, number)) for number, (at, key) in enumerate(moments)]
@@ -161,6 +203,9 @@ def test_against_the_definition(moments: list[tuple[int, str]], quiet: int, at_m
         mine = [(at, number) for number, (at, k) in enumerate(moments) if k == key]
         first = last = None
         for index, (at, number) in enumerate(mine):
+            if leading and first is None and (index == 0 or at >= mine[index - 1][0] + quiet):
+                expected.append((at / 10, (key, number)))
+                continue
             first = at if first is None else first
             last = number
             due = at + quiet if at_most is None else min(at + quiet, first + at_most)
@@ -169,11 +214,11 @@ def test_against_the_definition(moments: list[tuple[int, str]], quiet: int, at_m
                 expected.append((due / 10, (key, last)))
                 first = None
     context = TestContext()
-    limits = {} if at_most is None else {"at_most": at_most / 10}
+    limits: dict[str, Any] = {} if at_most is None else {"at_most": at_most / 10}
     source = MarbleSource(
         [Event(e.time, e.kind, {"k": e.value[0], "e": e.value}) for e in events], scheduler=context.virtual
     )
-    got = record(source.pipe(debounce(quiet / 10, by="k", **limits)), context=context)
+    got = record(source.pipe(debounce(quiet / 10, by="k", leading=leading, **limits)), context=context)
     assert sorted((round(e.time, 6), e.value["e"]) for e in got) == sorted((round(t, 6), v) for t, v in expected)
     assert [e.time for e in got] == sorted(e.time for e in got)
 
