@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -11,13 +11,15 @@ _SMALL = 4096
 """Bytes of a block below which the way to the C library is longer than the search."""
 
 
-def lines_containing(data: bytes, marker: bytes) -> Iterator[tuple[int, bytes]]:
-    r"""Where each line with the marker starts, and the line.
+def lines_containing(data: bytes, marker: bytes) -> tuple[list[int], list[bytes]]:
+    r"""Where each line with the marker starts, and these lines.
 
     Example:
-        >>> list(lines_containing(b"a 1\nb 2\nc 12", b"2"))
-        [(4, b'b 2'), (8, b'c 12')]
+        >>> lines_containing(b"a 1\nb 2\nc 12", b"2")
+        ([4, 8], [b'b 2', b'c 12'])
     """
+    starts: list[int] = []
+    lines: list[bytes] = []
     find, rfind, size, length = data.find, data.rfind, len(data), len(marker)
     memmem, address = None if size < _SMALL else _memmem(), 0
     if memmem is None:
@@ -31,8 +33,10 @@ def lines_containing(data: bytes, marker: bytes) -> Iterator[tuple[int, bytes]]:
         end = find(b"\n", position)
         if end < 0:
             end = size
-        yield start, data[start:end]
+        starts.append(start)
+        lines.append(data[start:end])
         behind = end + 1
+    return starts, lines
 
 
 def _looking_in(data: bytes) -> Callable[[int, int, bytes, int], int | None]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextlib import suppress
 from operator import countOf
 from typing import Any, NamedTuple
 
@@ -210,10 +211,13 @@ def _decoded(
     if whole is not None:
         return whole, _Again(block.path, block.start, block.end, decoder.line)
     decode = decoder.line
+    starts, lines = _lines(data) if marker is None else lines_containing(data, marker)
+    with suppress(*_BAD_LINE):
+        return [*map(decode, lines)], _Places(block.start, starts, [*map(len, lines)])
     objects: list[Any] = []
-    starts: list[int] = []
+    good: list[int] = []
     sizes: list[int] = []
-    for start, line in _lines(data) if marker is None else lines_containing(data, marker):
+    for start, line in zip(starts, lines, strict=True):
         try:
             objects.append(decode(line))
         except _BAD_LINE as error:
@@ -227,9 +231,9 @@ def _decoded(
                 context.reject(reason, line, leases=leases, path=block.path, start=at, end=at + len(line))
                 continue
             objects.append(repaired)
-        starts.append(start)
+        good.append(start)
         sizes.append(len(line))
-    return objects, _Places(block.start, starts, sizes)
+    return objects, _Places(block.start, good, sizes)
 
 
 def _at_once(decoder: _Decoder, data: bytes) -> list[Row] | None:
@@ -284,9 +288,13 @@ def _whole(escape: re.Match[bytes]) -> bytes:
     return rb"\ufffd" if escape["half"] else escape[0]
 
 
-def _lines(data: bytes) -> Iterator[tuple[int, bytes]]:
+def _lines(data: bytes) -> tuple[list[int], list[bytes]]:
+    starts: list[int] = []
+    lines: list[bytes] = []
     start = 0
     for line in data.split(b"\n"):
         if line and not line.isspace():
-            yield start, line
+            starts.append(start)
+            lines.append(line)
         start += len(line) + 1
+    return starts, lines

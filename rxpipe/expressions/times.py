@@ -25,6 +25,7 @@ clock: ContextVar[Callable[[], float]] = ContextVar("clock", default=time.time)
 _QUARTER = 900
 _REMEMBERED = 100_000
 _LATELY = 4096
+_from_iso = datetime.fromisoformat
 _TRIED = datetime(2026, 12, 31, 23, 58, 59, tzinfo=UTC)
 """A time that a format is tried with."""
 
@@ -47,18 +48,18 @@ def timestamp(time: object, form: str | None = None, zone: str | None = None) ->
             infinite or NaN.
         TypeError: It is neither number, text nor datetime.
     """
+    if type(time) is str and form is zone is None:  # most are such texts
+        try:
+            read = _from_iso(time)
+        except ValueError:
+            read = _read(time)
+        if read.tzinfo is not None:
+            return read.timestamp()
     if type(time) is float:
         if not math.isfinite(time):
             msg = f"time must be a finite number of seconds; got {time}"
             raise ValueError(msg)
         return time
-    if type(time) is str and form is zone is None:  # most are such texts
-        try:
-            read = datetime.fromisoformat(time)
-        except ValueError:
-            read = _read(time)
-        if read.tzinfo is not None:
-            return read.timestamp()
     if form is not None or zone is not None:
         return timestamps_as(form, zone)(time)
     moment = _read(time) if isinstance(time, str) else time
