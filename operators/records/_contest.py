@@ -58,8 +58,15 @@ def better(keep: Keep) -> Beats:
 
 
 def _larger(measure: Any, tie: Any, other: Any, other_tie: Any) -> bool:
+    try:  # most are compared once
+        if measure > other:
+            return True
+        if measure < other:
+            return False
+    except TypeError:
+        pass
     if measure != other:
-        return _above(measure, other)
+        return bool(_nulls_least(measure) > _nulls_least(other))
     if tie == other_tie or tie is None:
         return False
     return other_tie is None or bool(tie < other_tie)

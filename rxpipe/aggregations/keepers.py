@@ -143,6 +143,8 @@ class Counts:
 
 
 _NUMBERS = ({float}, {int})
+_LATE = 256
+"""Values that are kept before they are counted: many a group goes before anybody asks how often each is there."""
 
 
 class Extreme:
@@ -152,13 +154,14 @@ class Extreme:
         largest: Whether the largest is the result.
     """
 
-    __slots__ = ("_counts", "_largest", "_saved", "_value")
+    __slots__ = ("_counts", "_largest", "_late", "_saved", "_value")
 
     def __init__(self, *, largest: bool) -> None:
         self._largest = largest
         self._value: Any = None
         self._saved: bytes | None = None
         self._counts: dict[Any, int] = {}
+        self._late: list[Any] = []
 
     def begun(self, value: Any) -> Extreme:
         """See `Keeper`."""
@@ -176,53 +179,47 @@ class Extreme:
         if type(value) is float is type(self._value):
             return
         hash(value)  # NaN, too, is compared with them without an error
-        present = self._value
-        if present is None:
-            present = self.read()
+        present = self.read()
         if present is not None:
             _ = value < present  # for the error
 
     def add(self, value: Any) -> None:
         """Add a value that `may_add` allows."""
-        if value != value:  # NaN alone
-            return
-        counts = self._counts if self._saved is None else self._loaded()
-        counts[value] = counts.get(value, 0) + 1
-        present = self._value
-        if present is None:
-            if len(counts) == 1:
-                self._value = value
-        elif value > present if self._largest else value < present:
-            self._value = value
+        if value == value:  # but for NaN
+            self._put([value])
 
     def may_take(self, values: list[Any]) -> None:
         """Raise TypeError unless all are numbers of one type, as those that are there; others are fit one by one."""
         kinds = {*map(type, values)}
-        if self._counts or self._saved is not None:
-            kinds.add(type(self.read()))
+        present = self.read()
+        if present is not None:
+            kinds.add(type(present))
         if kinds not in _NUMBERS or (total := sum(values)) != total:  # some are NaN, or infinite
             msg = "these values are compared one by one"
             raise TypeError(msg)
 
     def take(self, values: list[Any]) -> None:
         """Add values that `may_take` allows."""
-        counts = self._loaded()
-        every = [self.read(), *values] if counts else values
-        get = counts.get
-        for value in values:
-            counts[value] = get(value, 0) + 1
+        self._put(values)
+
+    def _put(self, values: list[Any]) -> None:
+        present = self.read()
+        every = values if present is None else [present, *values]
         self._value = max(every) if self._largest else min(every)
+        self._late += values
+        if len(self._late) > _LATE:
+            self._counted()
 
     def may_retract(self, value: Any) -> None:
         """Raise KeyError if a value is not there."""
-        if value == value and value not in self._loaded():  # but for NaN
+        if value == value and value not in self._counted():  # but for NaN
             raise KeyError(value)
 
     def retract(self, value: Any) -> None:
         """Take a value back that is there."""
         if value != value:  # NaN alone
             return
-        counts = self._loaded()
+        counts = self._counted()
         counts[value] -= 1
         if not counts[value]:
             del counts[value]
@@ -231,26 +228,34 @@ class Extreme:
 
     def read(self) -> Any:
         """The result, None without values."""
-        if self._value is None and (counts := self._loaded()):
+        if self._value is None and (counts := self._counted()):
             self._value = max(counts) if self._largest else min(counts)
         return self._value
 
     def dump(self) -> tuple[Any, bytes]:
         """The result, and the values as they are saved."""
-        return self.read(), self._saved if self._saved is not None else pack([*map(list, self._counts.items())])
+        if self._saved is not None and not self._late:
+            return self.read(), self._saved
+        return self.read(), pack([*map(list, self._counted().items())])
 
     def joined(self, other: Extreme) -> Extreme:
         """One of the values of both."""
         made = Extreme(largest=self._largest)
-        for counts in (self._loaded(), other._loaded()):
+        for counts in (self._counted(), other._counted()):
             for value, count in counts.items():
                 made._counts[value] = made._counts.get(value, 0) + count
         return made
 
-    def _loaded(self) -> dict[Any, int]:
+    def _counted(self) -> dict[Any, int]:
+        """How often each value is there."""
         if self._saved is not None:
             self._counts = dict(unpack(self._saved))
             self._saved = None
+        if self._late:
+            counts = self._counts
+            for value in self._late:
+                counts[value] = counts.get(value, 0) + 1
+            self._late.clear()
         return self._counts
 
 
