@@ -49,7 +49,8 @@ def _open_standard_streams() -> None:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    parsed = parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    parsed = parser(words[0] if words and words[0] in COMMANDS else None).parse_args(words)
     from rxpipe.errors import GraphError, RxpipeError, escaped
     from rxpipe.language.hidden import masked
 
@@ -90,8 +91,8 @@ def _unheard() -> int:
     return FAILED
 
 
-def parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line."""
+def parser(command: str | None = None) -> argparse.ArgumentParser:
+    """The parser of the whole command line, or of one command only: the others need not be loaded for it."""
     from rxpipe import __version__
 
     made = argparse.ArgumentParser(
@@ -102,6 +103,6 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--version", action="version", version=f"rxpipe {__version__}")
     commands = made.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name in COMMANDS:
+    for name in COMMANDS if command is None else (command,):
         importlib.import_module(_module(name)).add(commands)
     return made
