@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from rxpipe.aggregations.packing import pack_key, unpack
@@ -13,6 +13,15 @@ from rxpipe.operators.records._contest import Candidate, Contest, Keep, better
 from rxpipe.operators.records._deciding import Deciding
 from rxpipe.operators.records._difference import Difference
 from rxpipe.operators.records._unsaved import NOTHING, SEEN, SHAPES, Unsaved, part_of
+
+_Deciding = tuple[Row, tuple[Any, ...]]
+"""A record, and what decides about it: key, rank, split, tie, origin and measure."""
+
+_ORIGIN = 3
+"""Where the origin stands behind the key."""
+
+_PLAIN = frozenset((str, int))
+"""Types of keys that are compared at little cost, and always can be keys."""
 
 _UNKEYED = "\x00unkeyed"
 """With an origin, the key of the records that have none."""
@@ -101,54 +110,37 @@ class Contests:
             held[key] = SEEN
             difference.added[id(row)] = row
 
-    def _enter_all(  # noqa: C901, PLR0912, PLR0915  # one loop: calls for each record would take twice as long
+    def _enter_all(  # noqa: C901, PLR0912  # one loop: calls for each record would take twice as long
         self, rows: list[Row], reject: Reject, difference: Difference
     ) -> None:
-        held, persistent, with_origin, all_stay = self._held, self._saved.persistent, self._with_origin, self._all_stay
+        held, persistent, with_origin = self._held, self._saved.persistent, self._with_origin
         unsaved = self._unsaved.held
-        get, beats, add, retracted = held.get, self._beats, difference.added.__setitem__, difference.retracted
+        get, add, retracted = held.get, difference.added.__setitem__, difference.retracted
         latest: Any = self  # no origin yet
         members: set[Any] = set()
-        fresh: dict[Any, tuple[Row, tuple[Any, ...]]] = {}  # the rows held that came in this batch: most rivals do
-        for row, deciding in zip(*self._values_of(rows, reject), strict=True):
-            key, rank, split, tie, origin, measure = deciding
+        candidates = zip(*self._values_of(rows, reject), strict=True)
+        for row, (key, *deciding) in candidates if self._all_stay else self._best_of_runs(candidates, reject):
+            origin = deciding[_ORIGIN]
             try:
-                old = fresh.get(key)
+                found = get(key)
                 if with_origin and origin is not latest:
                     members = self._origins.setdefault(origin, set())
                     latest = origin
-                if old is None:
-                    found = get(key)
-                    if found is None:
-                        if key is None:
-                            self._enter_unkeyed(row, origin, difference)
-                            continue
-                        if persistent:
-                            found = self._recalled(key)
-                    elif found is NOTHING:
-                        found = None
+                if found is None:
+                    if key is None:
+                        self._enter_unkeyed(row, origin, difference)
+                        continue
+                    if persistent:
+                        found = self._recalled(key)
+                elif found is NOTHING:
+                    found = None
             except TypeError as error:
                 reject(row, _unhashable(key, error))
                 continue
-            if old is not None:
-                found, (_, old_rank, old_split, old_tie, old_origin, old_measure) = old
-                if old_origin == origin and old_split == split and old_rank == rank:
-                    try:
-                        if beats(measure, tie, old_measure, old_tie):
-                            held[key], fresh[key] = row, (row, deciding)
-                            if persistent:
-                                unsaved[key] = row
-                            difference.replace(found, row)
-                    except TypeError as error:
-                        reject(row, error)
-                    continue
-                del fresh[key]
             if with_origin:
                 members.add(key)
             if found is None:
                 held[key] = row
-                if not all_stay:
-                    fresh[key] = row, deciding
                 if persistent:
                     unsaved[key] = row
                 if retracted:
@@ -157,9 +149,30 @@ class Contests:
                     add(id(row), row)
             elif found is not SEEN:
                 try:
-                    self._enter(key, found, Candidate(row, rank, split, tie, origin, measure), difference)
+                    self._enter(key, found, Candidate(row, *deciding), difference)
                 except TypeError as error:
                     reject(row, error)
+
+    def _best_of_runs(self, candidates: Iterable[_Deciding], reject: Reject) -> list[_Deciding]:
+        """Of candidates that follow each other with one key, rank, split and origin only the best, as most are told."""
+        beats = self._beats
+        best: list[_Deciding] = []
+        last_key = last_rank = last_split = last_tie = last_origin = last_measure = None
+        for candidate in candidates:
+            key, rank, split, tie, origin, measure = candidate[1]
+            same = key == last_key and origin == last_origin and split == last_split and rank == last_rank
+            if not same or type(key) not in _PLAIN:
+                best.append(candidate)
+            else:
+                try:
+                    if not beats(measure, tie, last_measure, last_tie):
+                        continue
+                except TypeError as error:
+                    reject(candidate[0], error)
+                    continue
+                best[-1] = candidate
+            last_key, last_rank, last_split, last_tie, last_origin, last_measure = candidate[1]
+        return best
 
     def _enter(self, key: Any, found: Any, new: Candidate, difference: Difference) -> None:
         """Enter a candidate for a key that has some.

@@ -33,13 +33,14 @@ def debounce(
 
     An element is held until its key has been quiet for `quiet`, and never longer than `at_most` after the first element
     held for that key: a file that is written to without pause still gets through. With `leading` the first element of a
-    key that was quiet goes on at once, and those that follow within `quiet` are held. A later element takes the place of
-    the held one of its key, but nothing is lost that has to be known: modifications of a file become one event from the
-    first old to the last new state, a creation and its modifications one creation; any other file event (delete,
-    rename, truncate, replace) is emitted by itself, in order, a rename behind what is held for the old path; batches of
-    records become one batch; blocks of lines and `OriginGone` are not held longer than until the next element.
-    Completion emits what is held, in order; an error drops it. Before a checkpoint what holds leases is emitted. An
-    element without a key is rejected.
+    key that was quiet goes on at once; those that follow within `quiet` are held.
+
+    A later element takes the place of the held one of its key, but nothing is lost that has to be known: modifications
+    of a file become one event from the first old to the last new state, a creation and its modifications one creation;
+    any other file event (delete, rename, truncate, replace) is emitted by itself, in order, a rename behind what is held
+    for the old path; batches of records become one batch; blocks of lines and `OriginGone` are not held longer than
+    until the next element. Completion emits what is held, in order; an error drops it. Before a checkpoint what holds
+    leases is emitted. An element without a key is rejected.
 
         source               -a-b----c-|
         debounce("200ms")    -----b----(c|)
