@@ -37,10 +37,10 @@ def debounce(
 
     A later element takes the place of the held one of its key, but nothing is lost that has to be known: modifications
     of a file become one event from the first old to the last new state, a creation and its modifications one creation;
-    any other file event (delete, rename, truncate, replace) is emitted by itself, in order, a rename behind what is held
-    for the old path; batches of records become one batch; blocks of lines and `OriginGone` are not held longer than
-    until the next element. Completion emits what is held, in order; an error drops it. Before a checkpoint what holds
-    leases is emitted. An element without a key is rejected.
+    any other file event (delete, rename, truncate, replace) is emitted by itself, in order, a rename behind what is
+    held for the old path; batches of records become one batch; blocks of lines and `OriginGone` are not held longer
+    than until the next element. Completion emits what is held, in order; an error drops it. Before a checkpoint what
+    holds leases is emitted. An element without a key is rejected.
 
         source               -a-b----c-|
         debounce("200ms")    -----b----(c|)
