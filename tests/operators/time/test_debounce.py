@@ -192,9 +192,7 @@ def test_an_error_and_disposal_let_go_of_leases(context: TestContext) -> None:
     st.one_of(st.none(), st.integers(1, 20)),
     st.booleans(),
 )
-def test_against_the_definition(
-    moments: list[tuple[int, str]], quiet: int, at_most: int | None, leading: bool
-) -> None:
+def test_against_the_definition(moments: list[tuple[int, str]], quiet: int, at_most: int | None, leading: bool) -> None:
     """Whatever comes when, what is emitted is what the definition says, computed key by key with no timers."""
     moments.sort(key=lambda moment: moment[0])
     events = [Event(at / 10, "next", (key, number)) for number, (at, key) in enumerate(moments)]
