@@ -48,8 +48,8 @@ def debounce(
         source                                -a-b-c-d-e--------|
         debounce("200ms", at_most="400ms")    -----c-----e------|
 
-        source                              -a-b-c-----d-|
-        debounce("200ms", leading=True)     -a-----c---d-|
+        source                              -abc-----d-|
+        debounce("200ms", leading=True)     -a---c---d-|
 
     Args:
         quiet: How long a key must be quiet.

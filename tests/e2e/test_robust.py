@@ -169,7 +169,7 @@ def test_no_name_of_a_file_moves_a_cursor(world: Any) -> None:
 
 
 def test_ctrl_c_while_modules_are_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted() -> None:
+    def interrupted(_: str | None) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "parser", interrupted)
