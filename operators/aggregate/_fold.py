@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from rxpipe.aggregations.aggregation import KINDS, Aggregation
 from rxpipe.aggregations.groupcode import names_of
 from rxpipe.aggregations.keepers import KEEPERS
+from rxpipe.errors import RxpipeError
 from rxpipe.expressions import Expression
 from rxpipe.expressions.fields import may_be_null
 
@@ -28,7 +29,13 @@ def write_groups(
     The loop takes the groups, whose slots are of these kinds, and gives those that change: copies, in which each slot
     is then changed in place. A slot that is an object holds in the copy what is to be added to it, see `Store.gather`.
     So a record that fails, and ends the loop, has changed nothing.
+
+    Raises:
+        RxpipeError: For one of these kinds a loop gathers nothing.
     """
+    if not all(KINDS[name].gather[0] for name in kinds if KINDS[name].keeper):
+        msg = f"a loop cannot gather what is to be added to {', '.join(kinds)}"
+        raise RxpipeError(msg)
     loop.parameters.append("_groups")
     loop.before += ["_changed = {}", "_get = _changed.get", "_old = _groups.get"]
     loop.result = "_changed"

@@ -58,7 +58,7 @@ def buffer(
         time: How long a record may be held.
         bytes: How large the source blocks may be that one batch came from; records without a source count nothing.
         urgent: Which records are emitted at once; an expression over the fields of a record.
-        leading: How long the first record after a pause of `time` is held, and what follows it meanwhile.
+        leading: How long the first record after a pause of `time` is held, and what follows it; at most `time`.
 
     Example:
         >>> import reactivex as rx
@@ -72,6 +72,12 @@ def buffer(
     if leading is not None and time is None:
         problem = ParameterProblem(
             ("leading",), "needs 'time': what comes after a pause of that length is held for less"
+        )
+        raise ParameterError("buffer", [problem])
+
+    if leading is not None and time is not None and seconds(leading) > seconds(time):
+        problem = ParameterProblem(
+            ("leading",), f"must be at most 'time', {seconds(time):g} s; got {seconds(leading):g} s"
         )
         raise ParameterError("buffer", [problem])
 

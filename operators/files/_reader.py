@@ -236,7 +236,7 @@ class Reader:
             if not found.data:
                 found = read_rest(fd, tail, self.max_line)
         if more:
-            self._enqueue(tail, first=tail.size <= _SMALL * self.block)
+            self._enqueue(tail, first=tail.packed is None and tail.size <= _SMALL * self.block)
         elif not tail.gone:
             self._idle(tail)
         self._emit(tail, found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import math
 import os
 import resource
 
@@ -218,12 +219,17 @@ class Tail:
 class Descriptors:
     """The open files: a limited number, the one not used for the longest time is closed first.
 
-    Of what the process may open they take a quarter at most: sinks and states need some, too.
+    Of what the process may open those of all readers take a quarter at most, if one each is not more: sinks and states
+    need some, too.
     """
+
+    _all = 0
+    """How many are open, of all readers."""
 
     def __init__(self, limit: int) -> None:
         allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self._limit = limit if allowed == resource.RLIM_INFINITY else min(limit, max(1, allowed // 4))
+        self._limit = limit
+        self._limit_of_all = math.inf if allowed == resource.RLIM_INFINITY else allowed // 4
         self._open: dict[Tail, None] = {}
 
     def get(self, tail: Tail) -> int:
@@ -233,7 +239,7 @@ class Descriptors:
             OSError: It cannot be opened.
         """
         if tail.fd < 0:
-            if len(self._open) >= self._limit:
+            if self._open and (len(self._open) >= self._limit or Descriptors._all >= self._limit_of_all):
                 self.close(next(iter(self._open)))
             try:
                 tail.fd = open_file(tail.path)
@@ -242,6 +248,7 @@ class Descriptors:
                     raise
                 self.close_all()
                 tail.fd = open_file(tail.path)
+            Descriptors._all += 1
         self._open.pop(tail, None)
         self._open[tail] = None
         return tail.fd
@@ -250,6 +257,7 @@ class Descriptors:
         """Close a file."""
         if tail.fd >= 0:
             self._open.pop(tail, None)
+            Descriptors._all -= 1
             os.close(tail.fd)
             tail.fd = -1
             tail.checked = False

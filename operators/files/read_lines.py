@@ -30,9 +30,9 @@ def read_lines(
     """Read files as they grow and emit their complete lines in blocks, each line once.
 
     A block ends with a newline. An unfinished last line is held until its newline comes. Files with news take turns,
-    one block a turn (one of at most four blocks is read in one go), and wait while too much is in flight; of a log that
-    is rotated (`x.log`, `x.log.1`, `x.log.2.gz`, `x.log-20250131`) the file that was changed first is read to its end
-    first. A file is known again by device, inode,
+    one block a turn (a plain file of at most four blocks is read in one go), and wait while too much is in flight; of a
+    log that is rotated (`x.log`, `x.log.1`, `x.log.2.gz`, `x.log-20250131`) the file that was changed first is read to
+    its end first. A file is known again by device, inode,
     a digest of its first 1,024 bytes and one of the last 1,024 before the offset, and is opened only where its size or
     modification time changed.
 

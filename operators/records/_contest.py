@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal
 
 import msgspec
@@ -65,8 +66,8 @@ def _larger(measure: Any, tie: Any, other: Any, other_tie: Any) -> bool:
             return False
     except TypeError:
         pass
-    if measure != other:
-        return bool(_nulls_least(measure) > _nulls_least(other))
+    if measure != other and (mine := _nulls_least(measure)) != (theirs := _nulls_least(other)):
+        return bool(mine > theirs)
     if tie == other_tie or tie is None:
         return False
     return other_tie is None or bool(tie < other_tie)
@@ -136,7 +137,8 @@ class Contest:
             self.candidates = left
             self.winners = left[:1]
             for candidate in left[1:]:
-                self.winners = _challenged(self.winners, candidate, beats)
+                with suppress(TypeError):  # of those that cannot be compared the first to arrive counts
+                    self.winners = _challenged(self.winners, candidate, beats)
         return count
 
 

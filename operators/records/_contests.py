@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from rxpipe.aggregations.packing import pack_key, unpack
@@ -118,8 +118,9 @@ class Contests:
         get, add, retracted = held.get, difference.added.__setitem__, difference.retracted
         latest: Any = self  # no origin yet
         members: set[Any] = set()
-        candidates = zip(*self._values_of(rows, reject), strict=True)
-        for row, (key, *deciding) in candidates if self._all_stay else self._best_of_runs(candidates, reject):
+        candidates = [*zip(*self._values_of(rows, reject), strict=True)]
+        best, starts = (candidates, None) if self._all_stay else self._best_of_runs(candidates)
+        for number, (row, (key, *deciding)) in enumerate(best):
             origin = deciding[_ORIGIN]
             try:
                 found = get(key)
@@ -151,28 +152,46 @@ class Contests:
                 try:
                     self._enter(key, found, Candidate(row, *deciding), difference)
                 except TypeError as error:
-                    reject(row, error)
+                    run = [] if starts is None else candidates[starts[number] : starts[number + 1]]
+                    if len(run) <= 1:
+                        reject(row, error)
+                    else:
+                        self._enter_each(run, reject, difference)
 
-    def _best_of_runs(self, candidates: Iterable[_Deciding], reject: Reject) -> list[_Deciding]:
-        """Of candidates that follow each other with one key, rank, split and origin only the best, as most are told."""
+    def _enter_each(self, run: list[_Deciding], reject: Reject, difference: Difference) -> None:
+        """Enter candidates of a key that has some, of which the best cannot be compared with those."""
+        for row, (key, *deciding) in run:
+            try:
+                self._enter(key, self._held[key], Candidate(row, *deciding), difference)
+            except TypeError as error:
+                reject(row, error)
+
+    def _best_of_runs(self, candidates: list[_Deciding]) -> tuple[list[_Deciding], list[int]]:
+        """Of candidates that follow each other with one key, rank, split and origin only the best, as most are told.
+
+        Returns:
+            The best of each run, and where each begins, and behind them all how many candidates there are. One that
+            cannot be compared with the best before it begins a run.
+        """
         beats = self._beats
         best: list[_Deciding] = []
+        starts: list[int] = []
         last_key = last_rank = last_split = last_tie = last_origin = last_measure = None
-        for candidate in candidates:
+        for number, candidate in enumerate(candidates):
             key, rank, split, tie, origin, measure = candidate[1]
             same = key == last_key and origin == last_origin and split == last_split and rank == last_rank
-            if not same or type(key) not in _PLAIN:
-                best.append(candidate)
-            else:
-                try:
-                    if not beats(measure, tie, last_measure, last_tie):
-                        continue
-                except TypeError as error:
-                    reject(candidate[0], error)
+            try:
+                if same and type(key) in _PLAIN:
+                    if beats(measure, tie, last_measure, last_tie):
+                        best[-1] = candidate
+                        last_tie, last_measure = tie, measure
                     continue
-                best[-1] = candidate
+            except TypeError:
+                pass
+            best.append(candidate)
+            starts.append(number)
             last_key, last_rank, last_split, last_tie, last_origin, last_measure = candidate[1]
-        return best
+        return best, [*starts, len(candidates)]
 
     def _enter(self, key: Any, found: Any, new: Candidate, difference: Difference) -> None:
         """Enter a candidate for a key that has some.

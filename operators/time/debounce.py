@@ -38,9 +38,9 @@ def debounce(
     A later element takes the place of the held one of its key, but nothing is lost that has to be known: modifications
     of a file become one event from the first old to the last new state, a creation and its modifications one creation;
     any other file event (delete, rename, truncate, replace) is emitted by itself, in order, a rename behind what is
-    held for the old path; batches of records become one batch; blocks of lines and `OriginGone` are not held longer
-    than until the next element. Completion emits what is held, in order; an error drops it. Before a checkpoint what
-    holds leases is emitted. An element without a key is rejected.
+    held for the old path and before what comes of that later; batches of records become one batch; blocks of lines and
+    `OriginGone` are not held longer than until the next element. Completion emits what is held, in order; an error
+    drops it. Before a checkpoint what holds leases is emitted. An element without a key is rejected.
 
         source               -a-b----c-|
         debounce("200ms")    -----b----(c|)
@@ -87,7 +87,8 @@ class _Debounce(Holder):
     """One subscription.
 
     By key: `held` has the time of the last element, `first` that of the first, oldest in front, and `passed`, where
-    nothing is held, that of the last one that went on.
+    nothing is held, that of the last one that went on. `renamed` has, for the key of a path that a file was renamed
+    from, the key under which that is held.
     """
 
     def __init__(
@@ -107,13 +108,17 @@ class _Debounce(Holder):
         self.leading = leading
         self.first: dict[Hashable, float] = {}
         self.passed: dict[Hashable, float] = {}
+        self.renamed: dict[Hashable, Hashable] = {}
         context.gauge("queue_depth", lambda: len(self.held))
 
     def take(self, element: Any, key: Hashable, before: tuple[float, Any] | None) -> None:
         """Hold an element, in the place of the one held for its key."""
         self.held.pop(key, None)
-        if isinstance(element, FileEvent) and element.old_path is not None:
-            self.emit(self.key(element._replace(path=element.old_path)))  # came before it was renamed
+        old_key = self.old_key(element)
+        if old_key is not None:
+            self.emit(old_key)  # came before it was renamed
+        if key in self.renamed:
+            self.emit(self.renamed[key])  # what was there before went away before this came
         now = self.alarm.now()
         if self.leading and before is None and self.passes(key, now):
             self.observer.on_next(element)
@@ -127,7 +132,17 @@ class _Debounce(Holder):
             due = min(due, now + self.at_most)
         self.alarm.by(due)
         if merged is None and before is not None:
+            self.renamed.pop(self.old_key(before[1]), None)
+        if old_key is not None:
+            self.renamed[old_key] = key
+        if merged is None and before is not None:
             self.observer.on_next(release(before[1]))
+
+    def old_key(self, element: Any) -> Hashable:
+        """The key of the path that a file was renamed from; None for any other element."""
+        if not isinstance(element, FileEvent) or element.old_path is None:
+            return None
+        return self.key(element._replace(path=element.old_path))
 
     def passes(self, key: Hashable, now: float) -> bool:
         """Whether a key of which nothing is held was quiet, so that its next element, which comes now, goes on."""
@@ -161,6 +176,8 @@ class _Debounce(Holder):
         self.first.pop(key, None)
         found = self.held.pop(key, None)
         if found is not None:
+            if self.renamed:
+                self.renamed.pop(self.old_key(found[1]), None)
             if self.leading:
                 self.passed[key] = found[0]
             self.observer.on_next(release(found[1]))
@@ -176,3 +193,4 @@ class _Debounce(Holder):
         super().clear()
         self.first.clear()
         self.passed.clear()
+        self.renamed.clear()

@@ -164,7 +164,12 @@ class Extreme:
         self._late: list[Any] = []
 
     def begun(self, value: Any) -> Extreme:
-        """See `Keeper`."""
+        """See `Keeper`; a list, say, which could not be taken back, stays the result until one beyond it comes."""
+        try:
+            hash(value)
+        except TypeError:
+            self._value = value
+            return self
         if value is not None:
             self.add(value)
         return self

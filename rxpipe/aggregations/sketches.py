@@ -234,6 +234,15 @@ def _hashed(value: Any) -> Any:
     """A value in a form that the sketch takes, the same for values that are equal."""
     kind = type(value)
     if kind is str and value:
-        return value
+        return value if value.isascii() or _is_encodable(value) else repr(value)
     value = canonical(value)
     return value if type(value) in (int, float) and abs(value) < 2**63 else repr(value)
+
+
+def _is_encodable(text: str) -> bool:
+    """Whether a text has no half of a surrogate pair in it, as the name of a file may have that is no UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

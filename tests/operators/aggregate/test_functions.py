@@ -176,6 +176,16 @@ def test_a_value_that_does_not_fit_goes_to_errors_and_changes_nothing(
         assert run.feed(retracted=rows).rows == before
 
 
+def test_a_text_that_is_half_a_surrogate_pair_counts_as_one(fed: Any) -> None:
+    run = fed(ops.aggregate(middle="median(n)", about="approx_distinct(s)", rows="count()"))
+    for s, count in (("a", 2), ("\ud800", 3), ("\ud801", 1), ("a", 4)):
+        run.feed([{"n": count, "s": s}] * count)
+    assert run.context.errors == []
+    (row,) = run.rows
+    assert (row["about"], row["rows"]) == (3, 10)
+    near(row["middle"], 3, rel=ACCURACY * 1.000001)
+
+
 def test_no_number(fed: Any) -> None:
     run = fed(ops.aggregate(x="median(n)")).feed([{"n": math.nan}, {"n": math.inf}, {"n": -math.inf}, {"n": 10**400}])
     assert len(run.context.errors) == 4

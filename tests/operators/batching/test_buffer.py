@@ -133,6 +133,8 @@ def test_a_limit_is_required() -> None:
         buffer(count=0)
     with pytest.raises(ParameterError, match="leading: needs 'time'"):
         run_marbles(buffer(count=1, leading="0s"), "|")
+    with pytest.raises(ParameterError, match=r"leading: must be at most 'time', 0\.1 s; got 1 s"):
+        run_marbles(buffer(time="100ms", leading="1s"), "|")
 
 
 class Driven:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import os
 import resource
 from pathlib import Path
@@ -65,6 +66,13 @@ def test_files_take_turns(start: Any, logs: Path) -> None:
         append(logs / name, b"".join(b"%d\n" % number for number in range(9)))
     session = start(read={"block": 2})
     assert [path for path, _ in session.lines(0)] == ["a", "b"] * 9
+
+
+def test_a_small_file_of_many_lines_takes_turns_if_it_is_compressed(start: Any, logs: Path) -> None:
+    append(logs / "a.gz", gzip.compress(b"a\n" * 2000))
+    append(logs / "b", b"b\n")
+    session = start(read={"block": 100})
+    assert [path for path, _ in session.lines(0)].index("b") <= 100
 
 
 def test_nothing_is_read_while_too_much_is_in_flight_or_held(start: Any, logs: Path) -> None:
@@ -374,6 +382,20 @@ def test_descriptors_are_limited_and_their_shortage_survived(
     assert len(os.listdir("/proc/self/fd")) - before <= 256
     assert session.context.errors == []
     session.stop()
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_readers_share_what_the_process_may_open(start: Any, logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(300):
+        append(logs / f"{number:03}", b"%d\n" % number)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (400, 400))
+    before = len(os.listdir("/proc/self/fd"))
+    sessions = [start(read={}) for _ in range(3)]
+    for session in sessions:
+        assert len(session.lines(0)) == 300
+    assert len(os.listdir("/proc/self/fd")) - before <= 100 + 2, "each has one at least"
+    for session in sessions:
+        session.stop()
     assert len(os.listdir("/proc/self/fd")) == before
 
 

@@ -110,6 +110,37 @@ def test_of_equal_ones_the_first_to_arrive() -> None:
     assert run.rows == rows({"id": 1, "path": "b", "n": 5})
 
 
+def test_rivals_that_follow_each_other_are_refused_one_by_one() -> None:
+    run = Run({"key": "id", "keep": "largest", "by": ["n"]})
+    run.batch({"id": 1, "n": 0}).batch({"id": 1, "n": "y"}, {"id": 1, "n": 1})
+    assert run.rows == rows({"id": 1, "n": 1})
+    assert [error.record for error in run.context.errors] == [text({"id": 1, "n": "y"})]
+    run.batch({"id": 1, "n": "x"}, {"id": 1, "n": "y"}, {"id": 1, "n": "x"})
+    assert run.rows == rows({"id": 1, "n": 1})
+    assert len(run.context.errors) == 4
+
+
+def test_one_that_lost_to_a_rival_that_is_refused_takes_part() -> None:
+    run = Run({"key": "id", "keep": "largest", "by": ["n"], "origin": "path"})
+    run.batch({"id": 1, "n": 5, "path": "b"})
+    run.batch({"id": 1, "n": None, "path": "a"}, {"id": 1, "n": "x", "path": "a"})
+    assert len(run.context.errors) == 1
+    assert run.feed(OriginGone("b")).rows == rows({"id": 1, "n": None, "path": "a"})
+
+
+def test_of_those_that_cannot_be_compared_the_first_to_arrive_takes_the_place_of_one_that_goes() -> None:
+    run = Run({"key": "id", "keep": "largest", "by": ["n"], "origin": "path", "rank": "r"})
+    first = {"id": 1, "n": 1, "path": "a", "r": 0}
+    run.batch(first, {"id": 1, "n": 1, "path": "b", "r": 1}, {"id": 1, "n": "x", "path": "c", "r": 0})
+    assert run.feed(OriginGone("b")).rows == rows(first)
+
+
+def test_ties_decide_between_measures_that_are_nan() -> None:
+    run = Run({"key": "id", "keep": "largest", "by": ["n"], "ties": "path"})
+    run.batch({"id": 1, "n": math.nan, "path": "b"}).batch({"id": 1, "n": math.nan, "path": "a"})
+    assert run.rows == rows({"id": 1, "n": math.nan, "path": "a"})
+
+
 def test_null_measures_are_least() -> None:
     run = Run({"key": "id", "keep": "largest", "by": ["n", "m"]})
     run.batch({"id": 1, "n": 1, "m": 9}, {"id": 1, "n": None, "m": 10}, {"id": 1, "n": 2, "m": None})

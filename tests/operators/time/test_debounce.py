@@ -155,6 +155,18 @@ def test_a_rename_comes_behind_what_is_held_for_the_old_path() -> None:
     assert merged(created, renamed, gone) == [created, renamed, gone]
 
 
+@pytest.mark.parametrize("leading", [False, True])
+def test_what_comes_of_the_old_path_of_a_rename_comes_behind_it(leading: bool) -> None:
+    modified = FileEvent("modify", "b", state(1), state(2))
+    renamed = FileEvent("rename", "b", state(5), state(5), old_path="a")
+    created = FileEvent("create", "a", None, state(0))
+    context = TestContext()
+    events = [(0, modified), (0.05, renamed), (0.07, created), (0.08, modified), (0.5, created)]
+    source = MarbleSource([Event(at, "next", event) for at, event in events], scheduler=context.virtual)
+    found = record(source.pipe(debounce("100ms", by="path", leading=leading)), context=context)
+    assert [event.value for event in found] == [modified, renamed, created, modified, created]
+
+
 def test_batches_are_merged_and_blocks_pass(context: TestContext) -> None:
     one, two = Batch([{"n": 1}]), Batch([{"n": 2}], [{"n": 1}])
     assert run_marbles(debounce("200ms"), "-ab|", {"a": one, "b": two, "c": Batch([{"n": 2}])}) == "---(c|)"

@@ -107,6 +107,14 @@ def test_an_extreme_takes_only_numbers_of_one_type_at_once(values: list[object],
     assert slot.read() == (present or [None])[0]
 
 
+def test_an_extreme_that_cannot_be_counted_stays() -> None:
+    slot = Extreme(largest=True).begun([2])
+    with pytest.raises(TypeError, match="unhashable"):
+        slot.may_add([3])
+    slot = Extreme(largest=True).restored(unpack(pack(slot.dump())))
+    assert slot.read() == [2]
+
+
 def test_a_history_refuses_to_give_back_what_it_has_not() -> None:
     slot = History(first=True)
     slot.add("a")
