@@ -16,7 +16,7 @@ def tune() -> None:
     Every block is a quarter of a megabyte, and glibc gives such a piece back to the system as soon as it is freed: each
     byte of the next one then costs a page fault, a fifth of the time of a backlog. Records make no reference cycles,
     and what is loaded by now stays: looking for garbage often would cost another tenth. At the end of the process
-    nothing is looked through for what may be freed: the system takes it all, a fiftieth of the time of a backlog sooner.
+    nothing is looked through for what may be freed: the system takes it all, which saves a fiftieth of a backlog.
 
     Threads share one arena: that of a thread of its own grows by single pages, each with a call of the system, which
     made half of the time of writing thousands of records as JSON. They hardly ever allocate at the same time.
