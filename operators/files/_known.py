@@ -193,6 +193,27 @@ class Known:
         self._drop_log(tail)
         return self._release(tail.path)
 
+    def outlived(self, tail: Tail) -> bool:
+        """Note what was read of a file whose content is another by now; whether it may turn up compressed.
+
+        It may where files of its log are compressed: a new file has the inode of one that was removed, and the
+        compressed one is not told of yet. The new content waits until that one is, or is not for a while.
+        """
+        if tail.packed is not None or tail.path in self.leaving or not self._has_packed(tail.log):
+            return False
+        before = self._note_log(Tail.restored(tail.path, tail.row()))
+        self.leaving[tail.path] = before
+        self._note_lost(before)
+        self.note(tail.path)
+        return True
+
+    def _has_packed(self, log: str) -> bool:
+        """Whether a compressed file of a log is known."""
+        return any(
+            path.startswith(log) and path.endswith(ENDINGS) and generation(path).log == log
+            for path in (*self.live, *self.saved)
+        )
+
     def missing(self, tail: Tail) -> None:
         """A file of which nothing was read turned out not to be there."""
         self._remove(tail, rest=False)

@@ -304,12 +304,15 @@ class Reader:
     def _restart(self, tail: Tail) -> bool:
         """Read a file from its beginning, now or behind what was made of what stood in it."""
         copy = self._copy_of(tail)
+        outlived = copy is None and self.copies is not None and self.known.outlived(tail)
         tail.restart()
-        if copy is None:
+        if copy is None and not outlived:
             return True
         tail.checked = False
-        self._dirty(copy, copy.size)
-        self._enqueue(tail)
+        if copy is not None:
+            self._dirty(copy, copy.size)
+            self._enqueue(tail)
+        self._settle_lost()
         return False
 
     def _emit(self, tail: Tail, found: Found) -> None:

@@ -275,6 +275,35 @@ def test_what_is_rotated_and_compressed_between_two_looks_is_not_read_again(star
         assert read(session) == numbers(number, number + 300)
 
 
+def test_a_log_whose_inode_is_taken_over_before_its_copy_is_seen_is_not_read_again(start: Any, logs: Path) -> None:
+    put(logs / "x.log.1.gz", gzip.compress(numbers(0, 300)), 10)
+    put(logs / "x.log", numbers(300, 600), 20)
+    session = start(read={})
+    assert read(session) == numbers(0, 600)
+    states = session.context.checkpoint()
+    session.stop()
+    put(logs / "x.log", numbers(600, 610), 40)  # as if it were another file with the inode of the one that is gone
+    session = start(read={}, context=TestContext(states))
+    seen = read(session, 0.5)
+    (logs / "x.log.1.gz").rename(logs / "x.log.2.gz")
+    put(logs / "x.log.1.gz", gzip.compress(numbers(300, 600)), 30)
+    assert seen + read(session, 10) == numbers(600, 610)
+
+
+def test_a_log_that_is_cut_beside_compressed_ones_is_void_after_a_while(start: Any, logs: Path) -> None:
+    put(logs / "x.log.1.gz", gzip.compress(numbers(0, 300)), 10)
+    put(logs / "x.log", numbers(300, 600), 20)
+    session = start(read={})
+    assert read(session) == numbers(0, 600)
+    put(logs / "x.log", b"new\n", 30)
+    assert session.lines(10) == [("x.log", None), ("x.log", b"new")]
+    session = restarted(session, start)
+    put(logs / "x.log", b"2\n", 40)
+    assert session.lines(1) == []
+    session = restarted(session, start)
+    assert session.lines(10) == [("x.log", None), ("x.log", b"2")]
+
+
 @pytest.mark.parametrize("written", [0, 5, 30])
 def test_a_compressed_file_of_which_too_little_is_written_waits(start: Any, logs: Path, written: int) -> None:
     put(logs / "x.log.1", numbers(0, 300), 10)
