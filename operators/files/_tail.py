@@ -10,6 +10,7 @@ import resource
 import msgspec
 
 from rxpipe.elements import FileState
+from rxpipe.operators.files._codecs import ENDINGS
 from rxpipe.operators.files._packed import Packed, Place
 from rxpipe.operators.files._rotation import generation
 from rxpipe.operators.files._sample import SAMPLE, digest
@@ -168,18 +169,20 @@ class Tail:
     def same_at(self, path: str) -> bool:
         """Whether the file at a path with this one's device and inode is this one: nobody took over its inode.
 
-        Where the path is another file's by now, this one was renamed: its content is looked at when it is read.
+        Where the path is another file's by now, this one was renamed: its content is looked at when it is read. But it
+        was not renamed to what is compressed: that is another file, whatever it was made of.
         """
         if self.fd >= 0 or self.offset == 0:
             return True
+        untold = self.path.endswith(ENDINGS) or not path.endswith(ENDINGS)
         try:
             fd = open_file(path)
         except OSError:
-            return True
+            return untold
         try:
             found = os.fstat(fd)
             if (found.st_dev, found.st_ino) != self.identity:
-                return True
+                return untold
             return found.st_size >= self.offset and self.same_content(fd)
         finally:
             os.close(fd)

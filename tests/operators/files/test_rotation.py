@@ -275,6 +275,23 @@ def test_what_is_rotated_and_compressed_between_two_looks_is_not_read_again(star
         assert read(session) == numbers(number, number + 300)
 
 
+@pytest.mark.parametrize(
+    ("before", "path", "same"),
+    [("x.log", "x.log.1", True), ("x.log", "x.log.1.gz", False), ("x.log.1.gz", "x.log.2.gz", True)],
+)
+@pytest.mark.parametrize("there", [True, False])
+def test_where_an_inode_was_that_is_elsewhere_by_now(
+    tmp_path: Path, before: str, path: str, same: bool, there: bool
+) -> None:
+    put(tmp_path / "inode", b"another one's by now\n", 10)
+    found = os.stat(tmp_path / "inode")
+    if there:
+        put(tmp_path / path, b"", 10)
+    tail = Tail(str(tmp_path / before), found.st_dev, found.st_ino)
+    tail.offset = 7
+    assert tail.same_at(str(tmp_path / path)) is same
+
+
 def test_a_log_whose_inode_is_taken_over_before_its_copy_is_seen_is_not_read_again(start: Any, logs: Path) -> None:
     put(logs / "x.log.1.gz", gzip.compress(numbers(0, 300)), 10)
     put(logs / "x.log", numbers(300, 600), 20)
