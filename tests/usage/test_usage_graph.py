@@ -285,12 +285,20 @@ def offsets(run: AsyncRun) -> dict[str, int]:
     return {path: file["offset"] for path, file in run.status().files.items()}
 
 
+STEADY = 0.25
+"""Seconds: longer than the graph holds the last event of a file, which may leave its offset as it is."""
+
+
 async def caught_up(run: AsyncRun, history: History) -> None:
     wanted = history.ends()
+    since: float | None = None
 
     def caught() -> bool:
-        got = offsets(run)
-        return got.keys() == wanted.keys() and all(got[path] in ends for path, ends in wanted.items())
+        nonlocal since
+        got, now = offsets(run), time.monotonic()
+        same = got.keys() == wanted.keys() and all(got[path] in ends for path, ends in wanted.items())
+        since = (now if since is None else since) if same else None
+        return since is not None and now - since >= STEADY
 
     await until(caught, lambda: (offsets(run), wanted))
 
