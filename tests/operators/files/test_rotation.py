@@ -114,20 +114,19 @@ def test_where_the_times_are_the_same_the_numbers_decide(start: Any, logs: Path)
     assert [line for _, line in session.lines()] == [b"0", b"1", b"2", b"3"]
 
 
-def test_logs_take_turns(start: Any, logs: Path) -> None:
-    put(logs / "x.log.1", lines(b"a", 6), 10)
-    put(logs / "x.log", lines(b"b", 6), 20)
-    put(logs / "y.log", lines(b"c", 6), 30)
+@pytest.mark.parametrize(
+    ("files", "order"),
+    [
+        ([("x.log.1", b"a", 6), ("x.log", b"b", 6), ("y.log", b"c", 6)], b"aacaacaacbcbcbcbbb"),
+        ([("x.log", b"a", 4), ("y.log", b"b", 5), ("z.log", b"c", 4)], b"aaaabccccbbbb"),
+    ],
+    ids=["logs take turns", "a small file is read in one go"],
+)
+def test_turns(start: Any, logs: Path, files: list[tuple[str, bytes, int]], order: bytes) -> None:
+    for changed, (name, letter, count) in enumerate(files, 1):
+        put(logs / name, lines(letter, count), changed)
     session = start(read={"block": 3})
-    assert b"".join(line[:1] for _, line in session.lines()) == b"aacaacaacbcbcbcbbb"
-
-
-def test_a_small_file_is_read_in_one_go(start: Any, logs: Path) -> None:
-    put(logs / "x.log", lines(b"a", 4), 10)
-    put(logs / "y.log", lines(b"b", 5), 20)
-    put(logs / "z.log", lines(b"c", 4), 30)
-    session = start(read={"block": 3})
-    assert b"".join(line[:1] for _, line in session.lines()) == b"aaaabccccbbbb"
+    assert b"".join(line[:1] for _, line in session.lines()) == order
 
 
 def lines(letter: bytes, count: int) -> bytes:
