@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from rxpipe.operators.files._codecs import CorruptError, codec, kind_of
+from rxpipe.operators.files._codecs import CorruptError, codec
 from rxpipe.operators.files._packed import Packed, Place, packed_as
 from rxpipe.operators.files._sample import SAMPLE
 from rxpipe.operators.files._tail import open_file
@@ -51,19 +50,14 @@ class Copies:
         self._waiting[original] = (copy, kind)
         return True
 
-    def after(self, original: Tail, unread: Iterable[Tail]) -> Tail | None:
-        """The compressed file that was made of one that is gone, to be read on from there.
-
-        Args:
-            original: The file that is gone.
-            unread: Other files of its log, of which nothing may have been read yet.
-        """
+    def after(self, original: Tail) -> Tail | None:
+        """The compressed file that was made of one that is gone, to be read on from there."""
         found = self._waiting.pop(original, None)
         if original.packed is not None:
             return None
         if not original.offset:  # there is nothing to pass over
             return found[0] if found is not None and not found[0].gone else None
-        for tail in unread if found is None else ():
+        for tail in self._known.unread_copies(original.log) if found is None else ():
             kind = self._kind(tail, original)
             if kind is not None:
                 found = (tail, kind)
@@ -75,14 +69,15 @@ class Copies:
         return copy
 
     def _kind(self, tail: Tail, original: Tail) -> str | None:
-        """How a file is compressed that was made of the original, and of which nothing was read; else None."""
-        if tail.gone or tail.offset or tail.packed is not None or kind_of(tail.path, b"") is None:
-            return None
+        """How a file is compressed, if it was made of the original; else None."""
         try:
             fd = open_file(tail.path)
         except OSError:  # told of when its turn comes
             return None
         try:
+            found = os.fstat(fd)
+            if (found.st_dev, found.st_ino) != tail.identity:
+                return None
             packed = packed_as(self._compression, tail.path, fd)
             return packed.kind if packed is not None and original.begins(beginning(fd, packed.kind)[0]) else None
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 
@@ -10,7 +11,7 @@ import msgspec
 from rxpipe.context import Change, Context
 from rxpipe.elements import FileEvent, FileState
 from rxpipe.operators.files._codecs import ENDINGS
-from rxpipe.operators.files._listing import listing_of
+from rxpipe.operators.files._listing import Listing, listing_of
 from rxpipe.operators.files._rotation import generation
 from rxpipe.operators.files._tail import Row, Tail
 from rxpipe.operators.files._tree import parent
@@ -45,14 +46,20 @@ class Known:
         from_end: bool,
     ) -> None:
         self.live: dict[str, Tail] = {}
-        self.leaving: dict[str, Tail] = {}
-        """By path: a file that was there before the one that is there now, and is not yet done with."""
+        self.leaving: dict[str, list[Tail]] = {}
+        """By path: the files that were there before and are not yet done with; it is the turn of the first of them."""
         self.by_identity: dict[tuple[int, int], Tail] = {}
         self._plain: dict[str, dict[Tail, None]] = {}
-        self.lost: dict[Tail, None] = {}
-        """Files that were saved and are no longer where they were: renamed while nobody looked, or gone."""
+        """By log: the files that are not compressed, also those that are gone and not yet done with."""
+        self._compressed: dict[str, dict[Tail, None]] = {}
+        """By log: the files that are compressed, as their names say; empty where none is known any more."""
+        self.lost: dict[Tail, float] = {}
+        """Files that are no longer where they were, and since when: renamed while nobody looked, or gone."""
         self._lost_at: dict[tuple[int, int], dict[Tail, None]] = {}
         """The same by their identity, which one may have from another that is gone."""
+        self._now = context.now
+        self._listed: Listing | None = None
+        """The last folder that was listed, as it was."""
         self._dirty = dirty
         self._forget = forget
         self._follow = follow
@@ -86,27 +93,30 @@ class Known:
             self.note(path)
             return None
         tail = self._note_log(Tail.restored(path, row))
-        self.leaving.setdefault(path, tail)  # one that was there before it has its turn first
         self.by_identity.setdefault(tail.identity, tail)  # a live one may have its inode by now
         self._note_lost(tail)
         return tail
 
     def _note_log(self, tail: Tail) -> Tail:
         """A file is known, or of another log now: something compressed may turn up that was made of it."""
-        if not tail.path.endswith(ENDINGS):
-            self._plain.setdefault(tail.log, {})[tail] = None
+        self._of_logs(tail).setdefault(tail.log, {})[tail] = None
         return tail
 
     def _drop_log(self, tail: Tail) -> None:
         """A file is not known any more, or will be of another log."""
-        known = self._plain.get(tail.log, {})
-        known.pop(tail, None)
-        if not known:
-            self._plain.pop(tail.log, None)
+        self._of_logs(tail).get(tail.log, {}).pop(tail, None)
+        if not self._plain.get(tail.log, True):
+            del self._plain[tail.log]
+
+    def _of_logs(self, tail: Tail) -> dict[str, dict[Tail, None]]:
+        return self._compressed if tail.path.endswith(ENDINGS) else self._plain
 
     def _note_lost(self, tail: Tail) -> None:
         """A file is not where it was."""
-        self.lost[tail] = self._lost_at.setdefault(tail.identity, {})[tail] = None
+        tail.sought = True
+        self._leave(tail)
+        self.lost[tail] = self._now()
+        self._lost_at.setdefault(tail.identity, {})[tail] = None
 
     def _drop_lost(self, tail: Tail) -> None:
         """A file was found, or is gone."""
@@ -121,11 +131,9 @@ class Known:
         if self._note_start:
             self._note_start = False
             yield _STARTED, "", b"\xc0"
-        before: dict[str, dict[str, Tail]] = {}
-        for tail in (*self.leaving.values(), *self.lost):
-            before.setdefault(tail.path, {})[f"{_BEFORE} {tail.name}"] = tail
         for path in changed:
-            key, there = os.fsencode(path), before.get(path, {})
+            key = os.fsencode(path)
+            there = {f"{_BEFORE} {number:03}": tail for number, tail in enumerate(self.leaving.get(path, ()))}
             if path not in self.saved:  # else what is saved stands until the file turns up
                 yield key, "", _packed(self.live.get(path))
             for part in self._before.pop(path, set()) - there.keys():
@@ -148,12 +156,22 @@ class Known:
             self._replaced(event.path, event.new)
         self._seen(event.path, event.new, known=event.known)
 
-    def settle(self) -> None:
-        """What was saved and did not turn up is gone, unless it is still there and only not watched."""
+    def settle(self, left: Callable[[float], float]) -> float:
+        """What was saved and did not turn up is gone, unless it is still there and only not watched.
+
+        Args:
+            left: For how many seconds more what was lost at a time is waited for.
+
+        Returns:
+            After how many seconds to ask again; 0 if there is nothing more to wait for.
+        """
         for path in [path for path, row in self.saved.items() if not _is_there(path, row)]:
-            self._lose(path, self.saved.pop(path))
-        for tail in list(self.lost):
+            tail = self._lose(path, self.saved.pop(path))
+            if tail is not None:
+                self.lost[tail] = -math.inf
+        for tail in [tail for tail, since in self.lost.items() if not left(since)]:
             self._remove(tail)
+        return min(map(left, self.lost.values()), default=0.0)
 
     @property
     def unsettled(self) -> bool:
@@ -174,7 +192,7 @@ class Known:
                 self._lose(path, self.saved.pop(path))
         for tail in self._plain.get(copy.log, ()):
             if tail.begins(beginning):
-                if tail in self.lost:
+                if tail in self.lost and not any(tail.same_at(path) for path in self._beside(tail)):
                     self._remove(tail)
                 return tail
         return None
@@ -187,11 +205,8 @@ class Known:
 
     def done(self, tail: Tail) -> Tail | None:
         """A file that is gone is done with; returns the file whose way is free now."""
-        if self.leaving.get(tail.path) is not tail:
-            return None
-        self.note(tail.path)
         self._drop_log(tail)
-        return self._release(tail.path)
+        return self._release(tail, tail.path)
 
     def outlived(self, tail: Tail) -> bool:
         """Note what was read of a file whose content is another by now; whether it may turn up compressed.
@@ -199,28 +214,37 @@ class Known:
         It may where files of its log are compressed: a new file has the inode of one that was removed, and the
         compressed one is not told of yet. The new content waits until that one is, or is not for a while.
         """
-        if tail.packed is not None or tail.path in self.leaving or not self._has_packed(tail.log):
+        if tail.packed is not None or tail.gone or not self._has_packed(tail.log):
             return False
-        before = self._note_log(Tail.restored(tail.path, tail.row()))
-        self.leaving[tail.path] = before
-        self._note_lost(before)
-        self.note(tail.path)
+        self._note_lost(self._note_log(Tail.restored(tail.path, tail.row())))
+        return True
+
+    def awaits_copy(self, tail: Tail) -> bool:
+        """Whether a file, of which all was read and which is gone, may turn up compressed: it is lost for now."""
+        if tail.packed is not None or not tail.offset or tail.sought or not self._has_packed(tail.log):
+            return False
+        tail.dirty = False
+        self._note_lost(tail)
         return True
 
     def _has_packed(self, log: str) -> bool:
-        """Whether a compressed file of a log is known."""
-        return any(
-            path.startswith(log) and path.endswith(ENDINGS) and generation(path).log == log
-            for path in (*self.live, *self.saved)
+        """Whether files of a log are compressed: whether one is known, or was."""
+        return log in self._compressed or any(
+            path.startswith(log) and path.endswith(ENDINGS) and generation(path).log == log for path in self.saved
         )
+
+    def unread_copies(self, log: str) -> list[Tail]:
+        """The compressed files of a log of which nothing was read."""
+        copies = self._compressed.get(log, ())
+        return [tail for tail in copies if not (tail.offset or tail.gone) and tail.packed is None]
 
     def missing(self, tail: Tail) -> None:
         """A file of which nothing was read turned out not to be there."""
         self._remove(tail, rest=False)
 
     def waits(self, tail: Tail) -> bool:
-        """Whether a file has to wait until the one that was at its path before is done with."""
-        return not tail.gone and tail.path in self.leaving
+        """Whether a file has to wait until those that were at its path before are done with."""
+        return tail.path in self.leaving and self.leaving[tail.path][0] is not tail
 
     def _left(self, path: str) -> None:
         """The file at a path is no longer there."""
@@ -289,7 +313,7 @@ class Known:
         lost = self._lost_at.get(state.identity, {})
         if found is None and len(lost) > 1:  # their inode was that of several, one after the other
             found = next((tail for tail in lost if tail.same_at(path)), None)
-        return found or self.by_identity.get(state.identity)
+        return found or self.by_identity.get(state.identity) or next(iter(lost), None)
 
     def _saved_as(self, path: str, state: FileState) -> str | None:
         """The path under which the file was saved that is at a path now: this one, or where it was before."""
@@ -302,8 +326,7 @@ class Known:
 
     def _displace(self, tail: Tail) -> None:
         """Another file is where this one was: it was renamed beside, or is gone."""
-        listing = listing_of(parent(tail.path))
-        beside = [] if listing is None else [path for path in listing.with_inode(tail.inode) if path != tail.path]
+        beside = self._beside(tail)
         for path in beside:
             if tail.same_at(path):
                 self._move(tail, path)
@@ -312,6 +335,14 @@ class Known:
             self._set_aside(tail)
         else:
             self._remove(tail)
+
+    def _beside(self, tail: Tail) -> list[str]:
+        """Where else in its folder the inode of a file is now."""
+        folder = parent(tail.path)
+        if self._listed is None or self._listed.folder != folder or not self._listed.whole():
+            self._listed = listing_of(folder)
+        listing = self._listed
+        return [] if listing is None else [path for path in listing.with_inode(tail.inode) if path != tail.path]
 
     def _move(self, tail: Tail, path: str) -> None:
         """A file is read on under another path; one that only took over its inode, or is to be read anew, is not."""
@@ -327,6 +358,7 @@ class Known:
         if self.live.get(old_path) is tail:
             del self.live[old_path]
         self._drop_lost(tail)
+        tail.sought = tail.gone = False
         there = self.live.get(path)
         self._drop_log(tail)
         tail.move(path)
@@ -339,21 +371,19 @@ class Known:
         self.live[path] = self.by_identity[tail.identity] = tail
         self.note(old_path)
         self.note(path)
-        if self.leaving.get(old_path) is tail:
-            waiting = self._release(old_path)
-            if waiting is not None:
-                self._dirty(waiting, waiting.size)
+        waiting = self._release(tail, old_path)
+        if waiting is not None:
+            self._dirty(waiting, waiting.size)
 
     def _set_aside(self, tail: Tail) -> None:
         """Another file took over the inode of one, which is gone; what it was compressed to may still be told of."""
-        if tail.packed is not None or not tail.offset or self.leaving.get(tail.path) not in (None, tail):
+        if tail.packed is not None or not tail.offset:
             self._remove(tail, rest=False)
             return
         if self.live.get(tail.path) is tail:
             del self.live[tail.path]
         if self.by_identity.get(tail.identity) is tail:
             del self.by_identity[tail.identity]
-        self.leaving[tail.path] = tail
         self._note_lost(tail)
 
     def _remove(self, tail: Tail, *, rest: bool = True) -> None:
@@ -366,18 +396,27 @@ class Known:
         self._drop_lost(tail)
         tail.gone = True
         tail.rest = rest
-        if self.leaving.get(path) not in (None, tail):
-            self.note(path)
-            self._drop_log(tail)
-            self._forget(tail)
-            return
-        self.leaving[path] = tail
+        self._leave(tail)
         self._dirty(tail, tail.size)
 
-    def _release(self, path: str) -> Tail | None:
-        del self.leaving[path]
-        tail = self.live.get(path)
-        return tail if tail is not None and tail.dirty else None
+    def _leave(self, tail: Tail) -> None:
+        """A file is not at its path any more, and not yet done with."""
+        leaving = self.leaving.setdefault(tail.path, [])
+        if tail not in leaving:
+            leaving.append(tail)
+        self.note(tail.path)
+
+    def _release(self, tail: Tail, path: str) -> Tail | None:
+        """A file is done with, or elsewhere; returns the one whose way is free now, of those that were there or are."""
+        leaving = self.leaving.get(path, [])
+        if tail not in leaving:
+            return None
+        self.note(path)
+        leaving.remove(tail)
+        if not leaving:
+            del self.leaving[path]
+        waiting = leaving[0] if leaving else self.live.get(path)
+        return waiting if waiting is not None and waiting.dirty else None
 
 
 def _packed(tail: Tail | None) -> bytes | None:

@@ -20,6 +20,7 @@ class Listing:
         folder: The folder.
 
     Attributes:
+        folder: The folder.
         entries: The entries, also those of earlier listings if the last one may lack some.
         names: The paths that the last one has.
 
@@ -28,7 +29,7 @@ class Listing:
     """
 
     def __init__(self, folder: str) -> None:
-        self._folder = folder
+        self.folder = folder
         self._inodes: dict[int, list[str]] | None = None
         found: dict[str, os.DirEntry[str]] = {}
         for _ in range(LISTINGS):
@@ -45,7 +46,7 @@ class Listing:
     def whole(self) -> bool:
         """Whether nothing has come or gone since it was begun, so that it lacks nothing."""
         try:
-            return self._began - self._mtime_ns > _GRAIN and os.stat(self._folder).st_mtime_ns == self._mtime_ns
+            return self._began - self._mtime_ns > _GRAIN and os.stat(self.folder).st_mtime_ns == self._mtime_ns
         except OSError:
             return True
 

@@ -137,12 +137,15 @@ class Reader:
         self.timers["settle"].disposable = self.scheduler.schedule_relative(wait, self._settle)
 
     def _settle(self, *_: Any) -> None:
-        wait = self.last_known + _SETTLE - self.context.now()
-        if PRECISION < wait <= _SETTLE:
+        wait = self._left_since(self.last_known) or self.known.settle(self._left_since)
+        self._settling = wait > 0
+        if wait:
             self._settle_later(wait)
-            return
-        self._settling = False
-        self.known.settle()
+
+    def _left_since(self, moment: float) -> float:
+        """How many seconds are left to turn up since a moment; none if the clock was set back behind it."""
+        wait = moment + _SETTLE - self.context.now()
+        return wait if PRECISION < wait <= _SETTLE else 0.0
 
     def _dirty(self, tail: Tail, size: int) -> None:
         """There may be something to read; also of a file that is being read, it may be that it was cut."""
@@ -350,10 +353,13 @@ class Reader:
     def _finish(self, tail: Tail) -> None:
         """All that could be read of a file that is gone was read."""
         self._forget(tail)
+        copy = self._copy_of(tail)
+        if copy is None and self.copies is not None and not self.completing and self.known.awaits_copy(tail):
+            self._settle_lost()
+            return
         waiting = self.known.done(tail)
         if waiting is not None:
             self._enqueue(waiting)
-        copy = self._copy_of(tail)
         if copy is not None:
             self._dirty(copy, copy.size)
         elif tail.offset > 0:
@@ -361,7 +367,7 @@ class Reader:
 
     def _copy_of(self, tail: Tail) -> Tail | None:
         """What goes on where a file that is gone ends."""
-        return None if self.copies is None else self.copies.after(tail, self.queue.of(tail.log))
+        return None if self.copies is None else self.copies.after(tail)
 
     def _forget(self, tail: Tail) -> None:
         """Nothing more is read of a file."""
@@ -414,7 +420,7 @@ class Reader:
         """The source is done: read on to the end, then complete."""
         self.completing = True
         if not self.context.draining:  # else what did not turn up yet may do so in the next run
-            self.known.settle()
+            self.known.settle(lambda _: 0.0)
         for tail in list(self.held):
             if self.last_line or tail.packed is not None:
                 self._dirty(tail, tail.size)

@@ -65,10 +65,6 @@ class Turns:
             self.turns.append(tail.log)
         heappush(self._waiting.setdefault(tail.log, []), (tail.changed_ns, tail.age, tail.path, self._added, tail))
 
-    def of(self, log: str) -> list[Tail]:
-        """The files of a log that wait."""
-        return [tail for *_, tail in self._waiting.get(log, ())]
-
     def take(self) -> Tail:
         """The file whose turn it is."""
         log = self.turns.popleft()

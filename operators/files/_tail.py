@@ -83,13 +83,14 @@ class Tail:
         gone: Whether it was removed: what is left is read from the open descriptor, then it is forgotten.
         from_end: Whether to start at the end of its last complete line.
         rest: Whether what is left of it then counts.
+        sought: Whether it was waited for once: it may be elsewhere by now, or compressed.
         packed: Where its lines are, if it is compressed; the offset is then how much of it was decompressed.
     """
 
     __slots__ = (
         "age", "ahead", "before", "changed_ns", "checked", "device", "dirty", "due", "fd", "from_end", "gone", "head",
         "inode", "lag", "log", "mtime_ns", "name", "offset", "packed", "path", "queued", "rest", "scanned", "size",
-        "tries",
+        "sought", "tries",
     )  # fmt: skip
 
     def __init__(self, path: str, device: int, inode: int) -> None:
@@ -103,7 +104,7 @@ class Tail:
         self.ahead = b""
         self.fd = -1
         self.due = 0.0
-        self.dirty = self.queued = self.checked = self.gone = self.from_end = False
+        self.dirty = self.queued = self.checked = self.gone = self.from_end = self.sought = False
         self.rest = True
         self.packed: Packed | None = None
 

@@ -85,13 +85,18 @@ class Tree:
         links: dict[Identity, list[str]] = {}
         searched = set(listed)
         for left in reversed(range(LISTINGS)):
-            self._follow(changed, searched, links)
+            listings = self._follow(changed, searched, links)
             seen = changed.copy()
             moved, others = self._moves(changed)
-            gone = any(path not in moved and self._left(path, changed) for path in changed)
-            if not gone or not left or self._stands(seen, changed):
+            gone = [path for path in changed if path not in moved and self._left(path, changed)]
+            if not gone or not left:
                 break
-            searched.clear()  # what was found there was moved meanwhile
+            if copies := self._copies(gone, changed, listings):
+                changed |= copies
+            elif self._stands(seen, changed):
+                break
+            else:
+                searched.clear()  # what was found there was moved meanwhile
         for path in others:
             changed[path] = None
         events = _events(files, changed, moved)
@@ -116,13 +121,31 @@ class Tree:
         found = (*seen.items(), *before.items())
         return all(new is None or _identity(changed[path]) == new.identity for path, new in found)
 
-    def _follow(self, changed: Found, listed: set[str], links: dict[Identity, list[str]]) -> None:
+    def _copies(self, gone: Iterable[str], changed: Found, listings: dict[str, Listing | None]) -> Found:
+        """What is new of compressed files of the logs of files that are gone: what one became is there before that."""
+        logs = {generation(path).log for path in gone if not _is_packed(path)}
+        copies: Found = {}
+        for folder in {parent(log) for log in logs}:
+            listing = listings.get(folder)
+            beside = {*self.in_folder.get(folder, ()), *(() if listing is None else listing.names)}
+            for path in filter(_is_packed, beside - changed.keys()):
+                if generation(path).log in logs and self._wanted(path):
+                    found = self.look(path)
+                    if found != self.files.get(path):
+                        copies[path] = found
+        return copies
+
+    def _follow(self, changed: Found, listed: set[str], links: dict[Identity, list[str]]) -> dict[str, Listing | None]:
         """Look for the files that left their path: under their other names, and beside.
 
         Others may be moved meanwhile, also one that was found before: it is looked for, too.
+
+        Returns:
+            The folders that were listed, as they were when that was last done.
         """
         arrived = {new.identity for new in changed.values() if new is not None}
         listings: dict[str, Listing | None] = {}
+        last: dict[str, Listing | None] = {}
         found: Counter[Identity] = Counter()
         left = deque(path for path in changed if self._left(path, changed))
         for _ in range(LISTINGS):
@@ -145,10 +168,12 @@ class Tree:
                     arrived.discard(gone.identity)
                     homes += [home for home in [self.names.get(gone.identity)] if home in changed]
                 left += [home for home in homes if self._left(home, changed)]
+            last |= listings
             listings = {folder: made for folder, made in listings.items() if made is None or made.whole()}
             left += [path for path in missing if parent(path) not in listings and parent(path) not in listed]
             if not left:
                 break
+        return last
 
     def _left(self, path: str, changed: Found) -> bool:
         old, new = self.files.get(path), changed[path]
@@ -249,7 +274,8 @@ def _events(files: dict[str, FileState], changed: Found, moved: dict[str, str]) 
 def _compressing(removed: list[FileEvent], renames: list[FileEvent], rest: list[FileEvent]) -> bool:
     """Whether a removed file may have been compressed, and no compressed one needs room that others make."""
     logs = {generation(event.path).log for event in rest if event.kind == "create" and _is_packed(event.path)}
-    compressed = any(generation(event.path).log in logs and not _is_packed(event.path) for event in removed)
+    gone = (*removed, *(event for event in rest if event.kind == "replace"))
+    compressed = any(generation(event.path).log in logs and not _is_packed(event.path) for event in gone)
     return compressed and all(_is_packed(event.path) for event in renames if _is_packed(event.old_path or ""))
 
 

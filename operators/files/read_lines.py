@@ -44,8 +44,8 @@ def read_lines(
     A file of the same log that is compressed later (`x.log.1` becomes `x.log.1.gz`), also while nothing ran, is read on
     where it was left: it is known by the same digests, and read once what it was made of is gone. (A plain copy is
     another file: leave what copies files before it truncates them out of the patterns.) So, beside compressed files of
-    its log, a file that became shorter or has other content counts as void, and is read anew, only after two seconds:
-    it may be another one with the inode of a log that is to turn up compressed.
+    its log, a file that became shorter, has other content or is gone counts as void only after two seconds:
+    what was read of it may turn up compressed.
 
     A file that is compressed with gzip or zstd gives the lines that are in it, and offsets are those of the lines. It
     may grow by whole members or in the middle of one; what does not give a block is held. A restart goes on at the

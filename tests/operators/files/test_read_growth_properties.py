@@ -30,7 +30,8 @@ Told = dict[str, list[bytes | None]]
 
 NAMES = ("a", "x.log", "x.log.1")
 CONTENT = st.lists(st.sampled_from([b"", b"1", b"2", b"1234", b"\0", b"y" * 40]), max_size=4)
-LIMITS = st.sampled_from([1 << 26, 1 << 26, 60])
+MUCH = 1 << 26
+LIMITS = st.sampled_from([MUCH, MUCH, 60])
 
 
 class InTurns(Reader):
@@ -305,6 +306,8 @@ def test_what_is_read_at_once_is_what_is_read_in_turns(
     steps: Any, options: dict[str, Any], limit: int, sample: int, descriptors: int
 ) -> None:
     before = AtOnce.count
+    if descriptors == 1:  # what waits to be read of a file that goes is read only if it is still open: let nothing wait
+        limit, steps = MUCH, [(*step, "nothing" if then == "hold" else then) for *step, then in steps]
     run(steps, options, limit, sample, descriptors, exact)
     note_event(f"at once: {min(AtOnce.count - before, 3)}")
 

@@ -384,7 +384,7 @@ def test_no_descriptor_left_to_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(NotifyError, match=r"^no descriptor to wait for notifications: Too many open files$"):
         Inotify(lambda call: call(), lambda paths, lost: None, loop=Loop())  # type: ignore[arg-type]  # as much of a loop as is used
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_mounts_with_spaces_and_without_a_list(tmp_path: Path) -> None:
