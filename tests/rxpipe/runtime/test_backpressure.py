@@ -354,7 +354,7 @@ class Rows:
                 self.peak = max(self.peak, flow.in_flight)
                 observer.on_next(batch)
                 del batch
-                timers.schedule_relative(0.001, pump)
+                timers.schedule_relative(0.005, pump)
 
             def stop() -> None:
                 nonlocal done
