@@ -17,7 +17,7 @@ _FIRST = {b"\x1f", b"\x28", *(bytes([0x50 + low]) for low in range(16))}
 """The first bytes of compressed files, and of few others."""
 
 SUFFIXES = {".gz": GZIP, ".zst": ZSTD, ".zstd": ZSTD}
-ENDINGS = tuple(SUFFIXES)
+_ENDINGS = tuple(SUFFIXES)
 
 
 class CorruptError(Exception):
@@ -50,6 +50,11 @@ class Codec(Protocol):
         ...
 
 
+def is_packed(path: str) -> bool:
+    """Whether a file is compressed, as its name says."""
+    return path.endswith(_ENDINGS)
+
+
 def kind_of(path: str, head: bytes) -> str | None:
     """How a file is compressed, by its first bytes or its suffix."""
     if head[:1] in _FIRST:
@@ -58,7 +63,7 @@ def kind_of(path: str, head: bytes) -> str | None:
                 return kind
         if int.from_bytes(head, "little") & ~0xF == _SKIPPABLE:
             return ZSTD
-    return SUFFIXES[path[path.rindex(".") :]] if path.endswith(ENDINGS) else None
+    return SUFFIXES[path[path.rindex(".") :]] if is_packed(path) else None
 
 
 def codec(kind: str) -> Codec:

@@ -57,7 +57,7 @@ class Copies:
             return None
         if not original.offset:  # there is nothing to pass over
             return found[0] if found is not None and not found[0].gone else None
-        for tail in self._known.unread_copies(original.log) if found is None else ():
+        for tail in self._known.logs.unread(original.log) if found is None else ():
             kind = self._kind(tail, original)
             if kind is not None:
                 found = (tail, kind)

@@ -10,8 +10,10 @@ import msgspec
 
 from rxpipe.context import Change, Context
 from rxpipe.elements import FileEvent, FileState
-from rxpipe.operators.files._codecs import ENDINGS
+from rxpipe.operators.files._codecs import is_packed
+from rxpipe.operators.files._leaving import Leaving
 from rxpipe.operators.files._listing import Listing, listing_of
+from rxpipe.operators.files._logs import Logs
 from rxpipe.operators.files._rotation import generation
 from rxpipe.operators.files._tail import Row, Tail
 from rxpipe.operators.files._tree import parent
@@ -33,35 +35,16 @@ class Known:
         follow: Whether a renamed file is read on.
         from_end: Whether files that were there before the first run are read from their end.
         dirty: Called with a file that may have something to read, and its size as far as known.
-        forget: Called with a file that is not read any more.
     """
 
-    def __init__(
-        self,
-        context: Context,
-        dirty: Callable[[Tail, int], None],
-        forget: Callable[[Tail], None],
-        *,
-        follow: bool,
-        from_end: bool,
-    ) -> None:
+    def __init__(self, context: Context, dirty: Callable[[Tail, int], None], *, follow: bool, from_end: bool) -> None:
         self.live: dict[str, Tail] = {}
-        self.leaving: dict[str, list[Tail]] = {}
-        """By path: the files that were there before and are not yet done with; it is the turn of the first of them."""
         self.by_identity: dict[tuple[int, int], Tail] = {}
-        self._plain: dict[str, dict[Tail, None]] = {}
-        """By log: the files that are not compressed, also those that are gone and not yet done with."""
-        self._compressed: dict[str, dict[Tail, None]] = {}
-        """By log: the files that are compressed, as their names say; empty where none is known any more."""
-        self.lost: dict[Tail, float] = {}
-        """Files that are no longer where they were, and since when: renamed while nobody looked, or gone."""
-        self._lost_at: dict[tuple[int, int], dict[Tail, None]] = {}
-        """The same by their identity, which one may have from another that is gone."""
-        self._now = context.now
+        self.leaving = Leaving(context.now, self.note)
+        self.logs = Logs()
         self._listed: Listing | None = None
         """The last folder that was listed, as it was."""
         self._dirty = dirty
-        self._forget = forget
         self._follow = follow
         self._changed: set[str] = set()
         saved = context.state("source", self.changes, _HOLDS)
@@ -87,43 +70,15 @@ class Known:
             if key != _STARTED:
                 yield os.fsdecode(key), part, decode(value)
 
-    def _lose(self, path: str, row: Row) -> Tail | None:
+    def _lose(self, path: str, row: Row, since: float | None = None) -> Tail | None:
         """A saved file is not where it was; the file, unless nothing was read of it: there is nothing to remember."""
         if not row.offset and row.packed is None:
             self.note(path)
             return None
-        tail = self._note_log(Tail.restored(path, row))
+        tail = self.logs.add(Tail.restored(path, row))
         self.by_identity.setdefault(tail.identity, tail)  # a live one may have its inode by now
-        self._note_lost(tail)
+        self.leaving.lose(tail, since)
         return tail
-
-    def _note_log(self, tail: Tail) -> Tail:
-        """A file is known, or of another log now: something compressed may turn up that was made of it."""
-        self._of_logs(tail).setdefault(tail.log, {})[tail] = None
-        return tail
-
-    def _drop_log(self, tail: Tail) -> None:
-        """A file is not known any more, or will be of another log."""
-        self._of_logs(tail).get(tail.log, {}).pop(tail, None)
-        if not self._plain.get(tail.log, True):
-            del self._plain[tail.log]
-
-    def _of_logs(self, tail: Tail) -> dict[str, dict[Tail, None]]:
-        return self._compressed if tail.path.endswith(ENDINGS) else self._plain
-
-    def _note_lost(self, tail: Tail) -> None:
-        """A file is not where it was."""
-        tail.sought = True
-        self._leave(tail)
-        self.lost[tail] = self._now()
-        self._lost_at.setdefault(tail.identity, {})[tail] = None
-
-    def _drop_lost(self, tail: Tail) -> None:
-        """A file was found, or is gone."""
-        if tail in self.lost:
-            del self.lost[tail], self._lost_at[tail.identity][tail]
-            if not self._lost_at[tail.identity]:
-                del self._lost_at[tail.identity]
 
     def changes(self) -> Iterator[Change]:
         """The rows that changed since the last checkpoint."""
@@ -133,7 +88,7 @@ class Known:
             yield _STARTED, "", b"\xc0"
         for path in changed:
             key = os.fsencode(path)
-            there = {f"{_BEFORE} {number:03}": tail for number, tail in enumerate(self.leaving.get(path, ()))}
+            there = {f"{_BEFORE} {number:03}": tail for number, tail in enumerate(self.leaving.at(path))}
             if path not in self.saved:  # else what is saved stands until the file turns up
                 yield key, "", _packed(self.live.get(path))
             for part in self._before.pop(path, set()) - there.keys():
@@ -166,17 +121,15 @@ class Known:
             After how many seconds to ask again; 0 if there is nothing more to wait for.
         """
         for path in [path for path, row in self.saved.items() if not _is_there(path, row)]:
-            tail = self._lose(path, self.saved.pop(path))
-            if tail is not None:
-                self.lost[tail] = -math.inf
-        for tail in [tail for tail, since in self.lost.items() if not left(since)]:
+            self._lose(path, self.saved.pop(path), -math.inf)
+        for tail in self.leaving.overdue(left):
             self._remove(tail)
-        return min(map(left, self.lost.values()), default=0.0)
+        return self.leaving.due(left)
 
     @property
     def unsettled(self) -> bool:
         """Whether something was saved that did not turn up yet."""
-        return bool(self.lost or self.saved)
+        return self.leaving.any_lost or bool(self.saved)
 
     def note(self, path: str) -> None:
         """Save the row of a path with the next checkpoint."""
@@ -190,22 +143,22 @@ class Known:
                 self._unsaved(path)
             else:
                 self._lose(path, self.saved.pop(path))
-        for tail in self._plain.get(copy.log, ()):
+        for tail in self.logs.plain(copy.log):
             if tail.begins(beginning):
-                if tail in self.lost and not any(tail.same_at(path) for path in self._beside(tail)):
+                if self.leaving.is_lost(tail) and not any(tail.same_at(path) for path in self._beside(tail)):
                     self._remove(tail)
                 return tail
         return None
 
     def has_plain(self, log: str) -> bool:
         """Whether a file of a log is known that is not compressed."""
-        return bool(self._plain.get(log)) or any(
+        return bool(self.logs.plain(log)) or any(
             path.startswith(log) and generation(path).log == log for path in self.saved
         )
 
     def done(self, tail: Tail) -> Tail | None:
         """A file that is gone is done with; returns the file whose way is free now."""
-        self._drop_log(tail)
+        self.logs.remove(tail)
         return self._release(tail, tail.path)
 
     def outlived(self, tail: Tail) -> bool:
@@ -216,7 +169,7 @@ class Known:
         """
         if tail.packed is not None or tail.gone or not self._has_packed(tail.log):
             return False
-        self._note_lost(self._note_log(Tail.restored(tail.path, tail.row())))
+        self.leaving.lose(self.logs.add(Tail.restored(tail.path, tail.row())))
         return True
 
     def awaits_copy(self, tail: Tail) -> bool:
@@ -224,27 +177,18 @@ class Known:
         if tail.packed is not None or not tail.offset or tail.sought or not self._has_packed(tail.log):
             return False
         tail.dirty = False
-        self._note_lost(tail)
+        self.leaving.lose(tail)
         return True
 
     def _has_packed(self, log: str) -> bool:
         """Whether files of a log are compressed: whether one is known, or was."""
-        return log in self._compressed or any(
-            path.startswith(log) and path.endswith(ENDINGS) and generation(path).log == log for path in self.saved
+        return self.logs.compresses(log) or any(
+            path.startswith(log) and is_packed(path) and generation(path).log == log for path in self.saved
         )
-
-    def unread_copies(self, log: str) -> list[Tail]:
-        """The compressed files of a log of which nothing was read."""
-        copies = self._compressed.get(log, ())
-        return [tail for tail in copies if not (tail.offset or tail.gone) and tail.packed is None]
 
     def missing(self, tail: Tail) -> None:
         """A file of which nothing was read turned out not to be there."""
         self._remove(tail, rest=False)
-
-    def waits(self, tail: Tail) -> bool:
-        """Whether a file has to wait until those that were at its path before are done with."""
-        return tail.path in self.leaving and self.leaving[tail.path][0] is not tail
 
     def _left(self, path: str) -> None:
         """The file at a path is no longer there."""
@@ -264,7 +208,7 @@ class Known:
         """Bring a file to life that is known from the state only."""
         row = self.saved.pop(path, None)
         if row is not None:
-            tail = self._note_log(Tail.restored(path, row))
+            tail = self.logs.add(Tail.restored(path, row))
             self.live[path] = self.by_identity[tail.identity] = tail
 
     def _renamed(self, old_path: str, path: str, state: FileState) -> None:
@@ -291,7 +235,7 @@ class Known:
         saved = self._saved_as(path, state)
         row = self.saved.pop(path, None)
         if row is not None and saved == path:
-            tail = self._note_log(Tail.restored(path, row))
+            tail = self.logs.add(Tail.restored(path, row))
         else:
             if row is not None:
                 self._lose(path, row)
@@ -300,7 +244,7 @@ class Known:
                 self._move(other, path)
                 if path in self.live:
                     return self.live[path]
-            tail = self._note_log(Tail(path, *state.identity))
+            tail = self.logs.add(Tail(path, *state.identity))
             tail.from_end = self._from_end and known
             self.note(path)
         self.live[path] = self.by_identity[state.identity] = tail
@@ -310,7 +254,7 @@ class Known:
         """The file that is at a path now, if it was known under another path or saved under one."""
         saved = self._saved_as(path, state)
         found = None if saved is None else self._lose(saved, self.saved.pop(saved))
-        lost = self._lost_at.get(state.identity, {})
+        lost = self.leaving.lost(state.identity)
         if found is None and len(lost) > 1:  # their inode was that of several, one after the other
             found = next((tail for tail in lost if tail.same_at(path)), None)
         return found or self.by_identity.get(state.identity) or next(iter(lost), None)
@@ -357,12 +301,12 @@ class Known:
         old_path = tail.path
         if self.live.get(old_path) is tail:
             del self.live[old_path]
-        self._drop_lost(tail)
+        self.leaving.found(tail)
         tail.sought = tail.gone = False
         there = self.live.get(path)
-        self._drop_log(tail)
+        self.logs.remove(tail)
         tail.move(path)
-        self._note_log(tail)
+        self.logs.add(tail)
         if there is not None:
             self._displace(there)
         row = self.saved.pop(path, None)
@@ -384,7 +328,7 @@ class Known:
             del self.live[tail.path]
         if self.by_identity.get(tail.identity) is tail:
             del self.by_identity[tail.identity]
-        self._note_lost(tail)
+        self.leaving.lose(tail)
 
     def _remove(self, tail: Tail, *, rest: bool = True) -> None:
         """A file is gone: its turn comes to read what is left and to tell."""
@@ -393,29 +337,17 @@ class Known:
             del self.live[path]
         if self.by_identity.get(tail.identity) is tail:
             del self.by_identity[tail.identity]
-        self._drop_lost(tail)
+        self.leaving.found(tail)
         tail.gone = True
         tail.rest = rest
-        self._leave(tail)
+        self.leaving.add(tail)
         self._dirty(tail, tail.size)
-
-    def _leave(self, tail: Tail) -> None:
-        """A file is not at its path any more, and not yet done with."""
-        leaving = self.leaving.setdefault(tail.path, [])
-        if tail not in leaving:
-            leaving.append(tail)
-        self.note(tail.path)
 
     def _release(self, tail: Tail, path: str) -> Tail | None:
         """A file is done with, or elsewhere; returns the one whose way is free now, of those that were there or are."""
-        leaving = self.leaving.get(path, [])
-        if tail not in leaving:
+        if not self.leaving.remove(tail, path):
             return None
-        self.note(path)
-        leaving.remove(tail)
-        if not leaving:
-            del self.leaving[path]
-        waiting = leaving[0] if leaving else self.live.get(path)
+        waiting = next(iter(self.leaving.at(path)), self.live.get(path))
         return waiting if waiting is not None and waiting.dirty else None
 
 

@@ -72,7 +72,7 @@ class Reader:
         self.completing = self.closed = self._scheduled = self._waiting = self._settling = self._taking = False
         self._budget = self.block
         """How many bytes may be read before the rest of the dataflow has its turn."""
-        self.known = Known(context, self._dirty, self._forget, follow=follow, from_end=start == "end")
+        self.known = Known(context, self._dirty, follow=follow, from_end=start == "end")
         self.copies = Copies(self.known, compression) if follow else None
         self.last_known = context.now()
         if self.known.unsettled:
@@ -103,7 +103,7 @@ class Reader:
             tail is None
             or state is None
             or not tail.only_grew(state, self.block)
-            or self.known.waits(tail)
+            or self.known.leaving.waits(tail)
             or self.queue.turns
             or self._budget <= 0
             or self._taking
@@ -128,7 +128,7 @@ class Reader:
         return True
 
     def _settle_lost(self) -> None:
-        if not self._settling and self.known.lost:
+        if not self._settling and self.known.leaving.any_lost:
             self._settle_later(_SETTLE)
 
     def _settle_later(self, wait: float) -> None:
@@ -157,7 +157,7 @@ class Reader:
         self._enqueue(tail)
 
     def _enqueue(self, tail: Tail, *, first: bool = False) -> None:
-        if not tail.queued and not self.known.waits(tail):
+        if not tail.queued and not self.known.leaving.waits(tail):
             tail.queued = True
             self.queue.add(tail, first=first)
             self._wake()
@@ -208,7 +208,7 @@ class Reader:
                 return True
             tail = self.queue.take()
             tail.queued = False
-            if not tail.dirty or self.known.waits(tail):
+            if not tail.dirty or self.known.leaving.waits(tail):
                 continue
             before = self.read_bytes
             try:

@@ -10,7 +10,7 @@ import resource
 import msgspec
 
 from rxpipe.elements import FileState
-from rxpipe.operators.files._codecs import ENDINGS
+from rxpipe.operators.files._codecs import is_packed
 from rxpipe.operators.files._packed import Packed, Place
 from rxpipe.operators.files._rotation import generation
 from rxpipe.operators.files._sample import SAMPLE, digest
@@ -175,7 +175,7 @@ class Tail:
         """
         if self.fd >= 0 or self.offset == 0:
             return True
-        untold = self.path.endswith(ENDINGS) or not path.endswith(ENDINGS)
+        untold = is_packed(self.path) or not is_packed(path)
         try:
             fd = open_file(path)
         except OSError:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from rxpipe.elements import FileEvent, FileState
-from rxpipe.operators.files._codecs import ENDINGS
+from rxpipe.operators.files._codecs import is_packed
 from rxpipe.operators.files._listing import LISTINGS, Listing, listing_of
 from rxpipe.operators.files._rotation import generation
 
@@ -123,12 +123,12 @@ class Tree:
 
     def _copies(self, gone: Iterable[str], changed: Found, listings: dict[str, Listing | None]) -> Found:
         """What is new of compressed files of the logs of files that are gone: what one became is there before that."""
-        logs = {generation(path).log for path in gone if not _is_packed(path)}
+        logs = {generation(path).log for path in gone if not is_packed(path)}
         copies: Found = {}
         for folder in {parent(log) for log in logs}:
             listing = listings.get(folder)
             beside = {*self.in_folder.get(folder, ()), *(() if listing is None else listing.names)}
-            for path in filter(_is_packed, beside - changed.keys()):
+            for path in filter(is_packed, beside - changed.keys()):
                 if generation(path).log in logs and self._wanted(path):
                     found = self.look(path)
                     if found != self.files.get(path):
@@ -267,20 +267,16 @@ def _events(files: dict[str, FileState], changed: Found, moved: dict[str, str]) 
     renames = _renames(files, changed, moved, came_from)
     events = removed + renames + rest
     if _compressing(removed, renames, rest):
-        events.sort(key=lambda event: not (_is_packed(event.path) and event.kind in _COMING))
+        events.sort(key=lambda event: not (is_packed(event.path) and event.kind in _COMING))
     return events
 
 
 def _compressing(removed: list[FileEvent], renames: list[FileEvent], rest: list[FileEvent]) -> bool:
     """Whether a removed file may have been compressed, and no compressed one needs room that others make."""
-    logs = {generation(event.path).log for event in rest if event.kind == "create" and _is_packed(event.path)}
+    logs = {generation(event.path).log for event in rest if event.kind == "create" and is_packed(event.path)}
     gone = (*removed, *(event for event in rest if event.kind == "replace"))
-    compressed = any(generation(event.path).log in logs and not _is_packed(event.path) for event in gone)
-    return compressed and all(_is_packed(event.path) for event in renames if _is_packed(event.old_path or ""))
-
-
-def _is_packed(path: str) -> bool:
-    return path.endswith(ENDINGS)
+    compressed = any(generation(event.path).log in logs and not is_packed(event.path) for event in gone)
+    return compressed and all(is_packed(event.path) for event in renames if is_packed(event.old_path or ""))
 
 
 def turn(event: FileEvent) -> tuple[str, int, int, str]:
