@@ -11,10 +11,10 @@ run: $(VENV)/run.stamp  ## Install into .venv and show the live usage of Claude 
 	$(BIN)/rxpipe run usage
 
 test: $(VENV)/test.stamp  ## Run the whole suite
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist loadgroup
 
 nightly: $(VENV)/test.stamp  ## The same with many examples of each property, and with what takes long
-	$(BIN)/python -m pytest -n auto -m "nightly or not nightly" --hypothesis-profile nightly
+	$(BIN)/python -m pytest -n auto --dist loadgroup -m "nightly or not nightly" --hypothesis-profile nightly
 
 crash: $(VENV)/test.stamp  ## Kill runs and lose power as often as KILLS says; SEED repeats what it did
 	$(BIN)/python -m tests.faults.test_crash $(or $(KILLS),2000) $(SEED)

@@ -17,6 +17,8 @@ from tests.conformance.tailing.table import PAGE, put
 from tests.conformance.tailing.tools import Rxpipe
 from tests.conformance.tailing.writer import Writer, line_of
 
+pytestmark = pytest.mark.xdist_group("tailing")  # else each worker would run all scenarios
+
 AT_ONCE = 4
 """How many scenarios run beside each other: they wait more than they work."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,16 @@ from loguru import logger
 
 from rxpipe.context import entered
 from rxpipe.elements import FileEvent, LineDelta, OriginGone
+from rxpipe.operators.files import _watcher
 from rxpipe.operators.files.read_lines import read_lines
 from rxpipe.operators.files.watch import watch
 from rxpipe.testing import TestContext
+
+
+@pytest.fixture(autouse=True)
+def scan_in_one_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a slow machine a scan gives way, and files are read before the others are known: in another order."""
+    monkeypatch.setattr(_watcher, "_SLICE", math.inf)
 
 
 class Session:
