@@ -144,7 +144,7 @@ class Known:
             else:
                 self._lose(path, self.saved.pop(path))
         for tail in self.logs.plain(copy.log):
-            if tail.begins(beginning):
+            if tail.begins(beginning, look=self.leaving.waits(tail)):  # one that waits has its turn behind its copy
                 if self.leaving.is_lost(tail) and not any(tail.same_at(path) for path in self._beside(tail)):
                     self._remove(tail)
                 return tail

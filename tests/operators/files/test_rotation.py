@@ -335,6 +335,37 @@ def test_a_compressed_file_of_which_too_little_is_written_waits(start: Any, logs
     assert read(session) == numbers(300, 310)
 
 
+@pytest.mark.parametrize("written", [0, 5, 30, None])
+def test_a_copy_that_is_removed_does_not_keep_the_next_one_waiting(
+    start: Any, logs: Path, written: int | None
+) -> None:
+    put(logs / "x.log.1", numbers(0, 300), 10)
+    session = start(read={})
+    assert read(session) == numbers(0, 300)
+    (logs / "x.log.1.gz").write_bytes(gzip.compress(numbers(0, 300))[:written])
+    assert read(session) == b""
+    (logs / "x.log.1.gz").unlink()  # as who compresses does when interrupted
+    assert read(session) == b""
+    put(logs / "x.log.1", numbers(0, 310), 20)
+    compress(logs / "x.log.1")
+    assert read(session) == numbers(300, 310)
+    assert read(session, 10) == b""
+    assert [*session.context.checkpoint()[0]] == [(os.fsencode(logs / "x.log.1.gz"), "")]
+
+
+def test_a_copy_of_a_file_that_has_to_wait_waits_too(start: Any, logs: Path) -> None:
+    put(logs / "x.log.2.gz", gzip.compress(b"1\n"), 10)
+    put(logs / "x.log.1", b"2\n", 20)
+    session = start(read={})
+    assert read(session) == b"1\n2\n"
+    (logs / "x.log.1").rename(logs / "y")  # so that nothing gets its inode
+    (logs / "y").rename(logs.parent / "y")
+    put(logs / "x.log.1", b"3\n", 30)
+    assert read(session) == b""
+    compress(logs / "x.log.1", keep=True)
+    assert session.lines(10) == [("x.log.1", None), ("x.log.1", b"3")]
+
+
 @pytest.mark.parametrize("ending", ["", ".gz"])
 def test_many_files_of_a_log_take_no_more_than_many_of_many(start: Any, logs: Path, ending: str) -> None:
     calls = []
