@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rxpipe.operators.files import _known
 from rxpipe.operators.files._packed import OtherError, Packed, Place
 from rxpipe.operators.files._rotation import generation
 from rxpipe.operators.files._sample import SAMPLE, digest
@@ -364,6 +365,28 @@ def test_a_copy_of_a_file_that_has_to_wait_waits_too(start: Any, logs: Path) -> 
     assert read(session) == b""
     compress(logs / "x.log.1", keep=True)
     assert session.lines(10) == [("x.log.1", None), ("x.log.1", b"3")]
+
+
+def test_what_is_saved_and_not_watched_is_looked_at_once(
+    start: Any, logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["x.log", *(f"x.log.{number}" for number in range(1, 4))]
+    for name in ("x.log.5.gz", "y.log"):
+        put(logs / name, gzip.compress(b"0\n") if name.endswith(".gz") else b"0\n", 10)
+    for name in names:
+        put(logs / name, name.encode() + b"\n", 20)
+    session = start(read={})
+    assert len(read(session).splitlines()) == 2 + len(names)
+    states = session.context.checkpoint()
+    session.stop()
+    looked: list[str] = []
+    is_there = _known._is_there
+    monkeypatch.setattr(_known, "_is_there", lambda path, row: looked.append(path) or is_there(path, row))
+    session = start(read={}, context=TestContext(states), patterns=["x*"])
+    assert read(session, 5) == b""
+    gone = [line for name in names if not (logs / name).unlink() for line in session.lines(1)]
+    assert gone + session.lines(10) == [(name, None) for name in names]
+    assert looked == [str(logs / "y.log")]
 
 
 @pytest.mark.parametrize("ending", ["", ".gz"])
