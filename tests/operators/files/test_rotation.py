@@ -321,6 +321,19 @@ def test_a_log_that_is_cut_beside_compressed_ones_is_void_after_a_while(start: A
     assert session.lines(10) == [("x.log", None), ("x.log", b"2")]
 
 
+def test_a_log_that_is_cut_beside_compressed_ones_is_read_where_it_is_read_once(start: Any, logs: Path) -> None:
+    put(logs / "x.log.1.gz", gzip.compress(numbers(0, 300)), 10)
+    put(logs / "x.log", numbers(300, 600), 20)
+    session = start(read={})
+    assert read(session) == numbers(0, 600)
+    states = session.context.checkpoint()
+    session.stop()
+    put(logs / "x.log", b"new\n", 30)
+    session = start(read={}, context=TestContext(states, once=True))
+    assert session.lines(1) == [("x.log", None), ("x.log", b"new")]
+    assert session.done
+
+
 @pytest.mark.parametrize("written", [0, 5, 30])
 def test_a_compressed_file_of_which_too_little_is_written_waits(start: Any, logs: Path, written: int) -> None:
     put(logs / "x.log.1", numbers(0, 300), 10)
