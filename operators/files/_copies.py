@@ -34,8 +34,8 @@ class Copies:
     def waits(self, copy: Tail, fd: int, *, completing: bool) -> bool:
         """Whether a compressed file, of which nothing was read, has to wait for the file it was made of.
 
-        It also waits while too little of it is written to tell, unless the run ends. One that is gone waits for nothing:
-        it is done with.
+        It also waits while too little of it is written to tell, unless the run ends. One that would have to wait and is
+        gone is done with.
         """
         if copy.packed is None:
             return False

@@ -113,7 +113,7 @@ class Known:
         self._seen(event.path, event.new, known=event.known)
 
     def settle(self, left: Callable[[float], float]) -> float:
-        """What was saved and did not turn up is gone, unless it is still there and only not watched, which is looked at once.
+        """What was saved and did not turn up is gone, unless it is still there and only not watched: looked at once.
 
         Args:
             left: For how many seconds more what was lost at a time is waited for.
@@ -147,11 +147,16 @@ class Known:
             else:
                 self._lose(path, self.saved.pop(path))
         for tail in self.logs.plain(copy.log):
-            if tail.begins(beginning, look=self.leaving.waits(tail)):  # one that waits has its turn behind its copy
+            if tail.begins(beginning, self._unread_at(tail)):
                 if self.leaving.is_lost(tail) and not any(tail.same_at(path) for path in self._beside(tail)):
                     self._remove(tail)
                 return tail
         return None
+
+    def _unread_at(self, tail: Tail) -> list[str]:
+        """Where a file may be of which nothing was read, and will not be before its copy: it waits, or is elsewhere."""
+        passed = not tail.queued and tail.size < 0
+        return [tail.path, *self._beside(tail)] if not tail.offset and (passed or self.leaving.waits(tail)) else []
 
     def has_plain(self, log: str) -> bool:
         """Whether a file of a log is known that is not compressed."""

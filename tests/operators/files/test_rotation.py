@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rxpipe.operators.files import _known
+from rxpipe.operators.files import _known, _watcher
 from rxpipe.operators.files._packed import OtherError, Packed, Place
 from rxpipe.operators.files._rotation import generation
 from rxpipe.operators.files._sample import SAMPLE, digest
-from rxpipe.operators.files._tail import Tail
+from rxpipe.operators.files._tail import Row, Tail
 from rxpipe.testing import TestContext
 from tests.operators.files.files import append, restarted
 from tests.operators.files.test_read_lines_properties import Follower
@@ -350,9 +350,7 @@ def test_a_compressed_file_of_which_too_little_is_written_waits(start: Any, logs
 
 
 @pytest.mark.parametrize("written", [0, 5, 30, None])
-def test_a_copy_that_is_removed_does_not_keep_the_next_one_waiting(
-    start: Any, logs: Path, written: int | None
-) -> None:
+def test_a_copy_that_is_removed_does_not_keep_the_next_one_waiting(start: Any, logs: Path, written: int | None) -> None:
     put(logs / "x.log.1", numbers(0, 300), 10)
     session = start(read={})
     assert read(session) == numbers(0, 300)
@@ -394,12 +392,40 @@ def test_what_is_saved_and_not_watched_is_looked_at_once(
     session.stop()
     looked: list[str] = []
     is_there = _known._is_there
-    monkeypatch.setattr(_known, "_is_there", lambda path, row: looked.append(path) or is_there(path, row))
+
+    def look(path: str, row: Row) -> bool:
+        looked.append(path)
+        return is_there(path, row)
+
+    monkeypatch.setattr(_known, "_is_there", look)
     session = start(read={}, context=TestContext(states), patterns=["x*"])
     assert read(session, 5) == b""
-    gone = [line for name in names if not (logs / name).unlink() for line in session.lines(1)]
+    gone = []
+    for name in names:
+        (logs / name).unlink()
+        gone += session.lines(1)
     assert gone + session.lines(10) == [(name, None) for name in names]
     assert looked == [str(logs / "y.log")]
+
+
+def test_a_copy_waits_for_a_file_that_has_to_wait_and_is_elsewhere(
+    start: Any, logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_watcher, "_SLICE", -1.0)  # files are read between two events
+    put(logs / "x.log.2.gz", gzip.compress(b"1\n"), 10)
+    put(logs / "x.log.1", b"2\n", 20)
+    put(logs / "x.log", b"3\n", 30)
+    session = start(read={})
+    assert read(session) == b"1\n2\n3\n"
+    (logs / "x.log").rename(logs.parent / "x.log")  # so that nothing gets its inode
+    put(logs / "x.log", b"4\n", 40)
+    assert read(session) == b""
+    (logs / "x.log.1").rename(logs.parent / "x.log.1")
+    (logs / "x.log").rename(logs / "x.log.1")
+    compress(logs / "x.log.1", keep=True)
+    seen = session.lines(10)
+    assert [line for _, line in seen if line is not None] == [b"4"]
+    assert sorted(path for path, line in seen if line is None) == ["x.log", "x.log.1"]
 
 
 @pytest.mark.parametrize("ending", ["", ".gz"])
