@@ -34,7 +34,8 @@ class Copies:
     def waits(self, copy: Tail, fd: int, *, completing: bool) -> bool:
         """Whether a compressed file, of which nothing was read, has to wait for the file it was made of.
 
-        It also waits while too little of it is written to tell, unless the run ends.
+        It also waits while too little of it is written to tell, unless the run ends. One that would have to wait and is
+        gone is done with.
         """
         if copy.packed is None:
             return False
@@ -47,7 +48,8 @@ class Copies:
         if original is None:
             return False
         copy.packed = None
-        self._waiting[original] = (copy, kind)
+        if not copy.gone:
+            self._waiting[original] = (copy, kind)
         return True
 
     def after(self, original: Tail) -> Tail | None:
@@ -55,14 +57,16 @@ class Copies:
         found = self._waiting.pop(original, None)
         if original.packed is not None:
             return None
+        if found is not None and found[0].gone:
+            found = None
         if not original.offset:  # there is nothing to pass over
-            return found[0] if found is not None and not found[0].gone else None
+            return None if found is None else found[0]
         for tail in self._known.logs.unread(original.log) if found is None else ():
             kind = self._kind(tail, original)
             if kind is not None:
                 found = (tail, kind)
                 break
-        if found is None or found[0].gone:
+        if found is None:
             return None
         copy, kind = found
         copy.packed = Packed(Place(kind, emitted=original.offset, before=original.before.digest))

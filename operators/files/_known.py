@@ -44,6 +44,7 @@ class Known:
         self.logs = Logs()
         self._listed: Listing | None = None
         """The last folder that was listed, as it was."""
+        self._settled = False
         self._dirty = dirty
         self._follow = follow
         self._changed: set[str] = set()
@@ -112,7 +113,7 @@ class Known:
         self._seen(event.path, event.new, known=event.known)
 
     def settle(self, left: Callable[[float], float]) -> float:
-        """What was saved and did not turn up is gone, unless it is still there and only not watched.
+        """What was saved and did not turn up is gone, unless it is still there and only not watched: looked at once.
 
         Args:
             left: For how many seconds more what was lost at a time is waited for.
@@ -120,8 +121,10 @@ class Known:
         Returns:
             After how many seconds to ask again; 0 if there is nothing more to wait for.
         """
-        for path in [path for path, row in self.saved.items() if not _is_there(path, row)]:
-            self._lose(path, self.saved.pop(path), -math.inf)
+        if not self._settled:
+            self._settled = True
+            for path in [path for path, row in self.saved.items() if not _is_there(path, row)]:
+                self._lose(path, self.saved.pop(path), -math.inf)
         for tail in self.leaving.overdue(left):
             self._remove(tail)
         return self.leaving.due(left)
@@ -144,11 +147,16 @@ class Known:
             else:
                 self._lose(path, self.saved.pop(path))
         for tail in self.logs.plain(copy.log):
-            if tail.begins(beginning):
+            if tail.begins(beginning, self._unread_at(tail)):
                 if self.leaving.is_lost(tail) and not any(tail.same_at(path) for path in self._beside(tail)):
                     self._remove(tail)
                 return tail
         return None
+
+    def _unread_at(self, tail: Tail) -> list[str]:
+        """Where a file may be of which nothing was read, and will not be before its copy: it waits, or is elsewhere."""
+        passed = not tail.queued and tail.size < 0
+        return [tail.path, *self._beside(tail)] if not tail.offset and (passed or self.leaving.waits(tail)) else []
 
     def has_plain(self, log: str) -> bool:
         """Whether a file of a log is known that is not compressed."""

@@ -284,7 +284,7 @@ class Reader:
             waits = self.copies is not None and self.copies.waits(tail, fd, completing=self.completing)
             self._settle_lost()
             if waits:
-                self._idle(tail)
+                (self._finish if tail.gone else self._idle)(tail)
                 return False
         if tail.from_end:
             tail.from_end = False
@@ -307,7 +307,7 @@ class Reader:
     def _restart(self, tail: Tail) -> bool:
         """Read a file from its beginning, now or behind what was made of what stood in it."""
         copy = self._copy_of(tail)
-        outlived = copy is None and self.copies is not None and self.known.outlived(tail)
+        outlived = copy is None and self._may_turn_up() and self.known.outlived(tail)
         tail.restart()
         if copy is None and not outlived:
             return True
@@ -354,7 +354,7 @@ class Reader:
         """All that could be read of a file that is gone was read."""
         self._forget(tail)
         copy = self._copy_of(tail)
-        if copy is None and self.copies is not None and not self.completing and self.known.awaits_copy(tail):
+        if copy is None and self._may_turn_up() and self.known.awaits_copy(tail):
             self._settle_lost()
             return
         waiting = self.known.done(tail)
@@ -368,6 +368,10 @@ class Reader:
     def _copy_of(self, tail: Tail) -> Tail | None:
         """What goes on where a file that is gone ends."""
         return None if self.copies is None else self.copies.after(tail)
+
+    def _may_turn_up(self) -> bool:
+        """Whether compressed files are read on where others end, and some may still be told of."""
+        return self.copies is not None and not self.completing
 
     def _forget(self, tail: Tail) -> None:
         """Nothing more is read of a file."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
 import resource
+from collections.abc import Iterable
 
 import msgspec
 
@@ -188,13 +190,33 @@ class Tail:
         finally:
             os.close(fd)
 
-    def begins(self, head: bytes) -> bool:
-        """Whether it begins with these bytes, the first of another file, as far as that can be told."""
+    def begins(self, head: bytes, at: Iterable[str] = ()) -> bool:
+        """Whether it begins with these bytes, the first of another file, as far as that can be told.
+
+        Args:
+            head: The bytes.
+            at: Where it may be, to be opened if nothing was read of it yet.
+        """
         if self.packed is not None:
             return False
         if not self.offset:
-            return bool(head) and self.fd >= 0 and os.pread(self.fd, len(head), 0) == head
+            return bool(head) and self._first(len(head), at) == head
         return self.head.is_of(head) if self.head else self.before.is_of(head[: self.offset])
+
+    def _first(self, length: int, at: Iterable[str]) -> bytes:
+        """Its first bytes, none if it is not open and nowhere there."""
+        if self.fd >= 0:
+            return os.pread(self.fd, length, 0)
+        for path in at:
+            with contextlib.suppress(OSError):  # told of when its turn comes
+                fd = open_file(path)
+                try:
+                    found = os.fstat(fd)
+                    if (found.st_dev, found.st_ino) == self.identity:
+                        return os.pread(fd, length, 0)
+                finally:
+                    os.close(fd)
+        return b""
 
     def advance(self, fd: int, to: int, data: bytes = b"") -> None:
         """Move the offset; `data` are the bytes before it, as far as they are at hand."""

@@ -16,10 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rxpipe.operators.files import _known, _watcher
 from rxpipe.operators.files._packed import OtherError, Packed, Place
 from rxpipe.operators.files._rotation import generation
 from rxpipe.operators.files._sample import SAMPLE, digest
-from rxpipe.operators.files._tail import Tail
+from rxpipe.operators.files._tail import Row, Tail
 from rxpipe.testing import TestContext
 from tests.operators.files.files import append, restarted
 from tests.operators.files.test_read_lines_properties import Follower
@@ -320,6 +321,19 @@ def test_a_log_that_is_cut_beside_compressed_ones_is_void_after_a_while(start: A
     assert session.lines(10) == [("x.log", None), ("x.log", b"2")]
 
 
+def test_a_log_that_is_cut_beside_compressed_ones_is_read_where_it_is_read_once(start: Any, logs: Path) -> None:
+    put(logs / "x.log.1.gz", gzip.compress(numbers(0, 300)), 10)
+    put(logs / "x.log", numbers(300, 600), 20)
+    session = start(read={})
+    assert read(session) == numbers(0, 600)
+    states = session.context.checkpoint()
+    session.stop()
+    put(logs / "x.log", b"new\n", 30)
+    session = start(read={}, context=TestContext(states, once=True))
+    assert session.lines(1) == [("x.log", None), ("x.log", b"new")]
+    assert session.done
+
+
 @pytest.mark.parametrize("written", [0, 5, 30])
 def test_a_compressed_file_of_which_too_little_is_written_waits(start: Any, logs: Path, written: int) -> None:
     put(logs / "x.log.1", numbers(0, 300), 10)
@@ -333,6 +347,85 @@ def test_a_compressed_file_of_which_too_little_is_written_waits(start: Any, logs
     (logs / "x.log.1").unlink()
     put(logs / "x.log", numbers(300, 310), 20)
     assert read(session) == numbers(300, 310)
+
+
+@pytest.mark.parametrize("written", [0, 5, 30, None])
+def test_a_copy_that_is_removed_does_not_keep_the_next_one_waiting(start: Any, logs: Path, written: int | None) -> None:
+    put(logs / "x.log.1", numbers(0, 300), 10)
+    session = start(read={})
+    assert read(session) == numbers(0, 300)
+    (logs / "x.log.1.gz").write_bytes(gzip.compress(numbers(0, 300))[:written])
+    assert read(session) == b""
+    (logs / "x.log.1.gz").unlink()  # as who compresses does when interrupted
+    assert read(session) == b""
+    put(logs / "x.log.1", numbers(0, 310), 20)
+    compress(logs / "x.log.1")
+    assert read(session) == numbers(300, 310)
+    assert read(session, 10) == b""
+    assert [*session.context.checkpoint()[0]] == [(os.fsencode(logs / "x.log.1.gz"), "")]
+
+
+def test_a_copy_of_a_file_that_has_to_wait_waits_too(start: Any, logs: Path) -> None:
+    put(logs / "x.log.2.gz", gzip.compress(b"1\n"), 10)
+    put(logs / "x.log.1", b"2\n", 20)
+    session = start(read={})
+    assert read(session) == b"1\n2\n"
+    (logs / "x.log.1").rename(logs / "y")  # so that nothing gets its inode
+    (logs / "y").rename(logs.parent / "y")
+    put(logs / "x.log.1", b"3\n", 30)
+    assert read(session) == b""
+    compress(logs / "x.log.1", keep=True)
+    assert session.lines(10) == [("x.log.1", None), ("x.log.1", b"3")]
+
+
+def test_what_is_saved_and_not_watched_is_looked_at_once(
+    start: Any, logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["x.log", *(f"x.log.{number}" for number in range(1, 4))]
+    for name in ("x.log.5.gz", "y.log"):
+        put(logs / name, gzip.compress(b"0\n") if name.endswith(".gz") else b"0\n", 10)
+    for name in names:
+        put(logs / name, name.encode() + b"\n", 20)
+    session = start(read={})
+    assert len(read(session).splitlines()) == 2 + len(names)
+    states = session.context.checkpoint()
+    session.stop()
+    looked: list[str] = []
+    is_there = _known._is_there
+
+    def look(path: str, row: Row) -> bool:
+        looked.append(path)
+        return is_there(path, row)
+
+    monkeypatch.setattr(_known, "_is_there", look)
+    session = start(read={}, context=TestContext(states), patterns=["x*"])
+    assert read(session, 5) == b""
+    gone = []
+    for name in names:
+        (logs / name).unlink()
+        gone += session.lines(1)
+    assert gone + session.lines(10) == [(name, None) for name in names]
+    assert looked == [str(logs / "y.log")]
+
+
+def test_a_copy_waits_for_a_file_that_has_to_wait_and_is_elsewhere(
+    start: Any, logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_watcher, "_SLICE", -1.0)  # files are read between two events
+    put(logs / "x.log.2.gz", gzip.compress(b"1\n"), 10)
+    put(logs / "x.log.1", b"2\n", 20)
+    put(logs / "x.log", b"3\n", 30)
+    session = start(read={})
+    assert read(session) == b"1\n2\n3\n"
+    (logs / "x.log").rename(logs.parent / "x.log")  # so that nothing gets its inode
+    put(logs / "x.log", b"4\n", 40)
+    assert read(session) == b""
+    (logs / "x.log.1").rename(logs.parent / "x.log.1")
+    (logs / "x.log").rename(logs / "x.log.1")
+    compress(logs / "x.log.1", keep=True)
+    seen = session.lines(10)
+    assert [line for _, line in seen if line is not None] == [b"4"]
+    assert sorted(path for path, line in seen if line is None) == ["x.log", "x.log.1"]
 
 
 @pytest.mark.parametrize("ending", ["", ".gz"])
