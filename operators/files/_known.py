@@ -51,17 +51,17 @@ class Known:
         saved = context.state("source", self.changes, _HOLDS)
         self._persistent = saved.persistent
         rows = list(saved.items())
-        self.saved = {path: row for path, part, row in self._restored(rows) if not part}
+        restored = list(self._restored(rows))
+        self.saved = {path: row for path, part, row in restored if not part}
         self._saved_at: dict[tuple[int, int], list[str]] = {}
         for path, row in self.saved.items():
             self._saved_at.setdefault((row.device, row.inode), []).append(path)
         self._from_end = self._note_start = from_end and not rows
         self._before: dict[str, set[str]] = {}
         """By path: the parts of its state that are saved of files that were there before."""
-        for path, part, row in self._restored(rows):
-            if part:
-                self._before.setdefault(path, set()).add(part)
-                self._lose(path, row)
+        for path, part, row in sorted((one for one in restored if one[1]), key=lambda one: one[1]):
+            self._before.setdefault(path, set()).add(part)
+            self._lose(path, row)
 
     @staticmethod
     def _restored(rows: list[tuple[bytes, str, bytes]]) -> Iterator[tuple[str, str, Row]]:

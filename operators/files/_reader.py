@@ -284,7 +284,8 @@ class Reader:
             waits = self.copies is not None and self.copies.waits(tail, fd, completing=self.completing)
             self._settle_lost()
             if waits:
-                (self._finish if tail.gone else self._idle)(tail)
+                end = self._finish if tail.gone else self._idle
+                end(tail)
                 return False
         if tail.from_end:
             tail.from_end = False
