@@ -335,11 +335,12 @@ def test_a_step_that_needs_more_than_the_record_is_refused_when_it_begins() -> N
 # What is left behind
 
 PROGRAM = """
+import signal
 import sys
-from pathlib import Path
 import rxpipe
 from rxpipe import operators as ops
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # who runs the tests may have it ignored
 graph = rxpipe.Graph("left", {"main": [
     ops.watch([sys.argv[1]], patterns=["*.jsonl"]), ops.read_lines(),
     ops.parallel(["parse_json"], workers=2), ops.to_jsonl(sys.argv[1] + "/out.txt"),
