@@ -292,11 +292,17 @@ def test_where_an_inode_was_that_is_elsewhere_by_now(
     assert tail.same_at(str(tmp_path / path)) is same
 
 
-def test_a_log_whose_inode_is_taken_over_before_its_copy_is_seen_is_not_read_again(start: Any, logs: Path) -> None:
+def beside_a_compressed_one(start: Any, logs: Path) -> Any:
+    """Follow a log that has a file beside it which was rotated and compressed; all is read."""
     put(logs / "x.log.1.gz", gzip.compress(numbers(0, 300)), 10)
     put(logs / "x.log", numbers(300, 600), 20)
     session = start(read={})
     assert read(session) == numbers(0, 600)
+    return session
+
+
+def test_a_log_whose_inode_is_taken_over_before_its_copy_is_seen_is_not_read_again(start: Any, logs: Path) -> None:
+    session = beside_a_compressed_one(start, logs)
     states = session.context.checkpoint()
     session.stop()
     put(logs / "x.log", numbers(600, 610), 40)  # as if it were another file with the inode of the one that is gone
@@ -308,10 +314,7 @@ def test_a_log_whose_inode_is_taken_over_before_its_copy_is_seen_is_not_read_aga
 
 
 def test_a_log_that_is_cut_beside_compressed_ones_is_void_after_a_while(start: Any, logs: Path) -> None:
-    put(logs / "x.log.1.gz", gzip.compress(numbers(0, 300)), 10)
-    put(logs / "x.log", numbers(300, 600), 20)
-    session = start(read={})
-    assert read(session) == numbers(0, 600)
+    session = beside_a_compressed_one(start, logs)
     put(logs / "x.log", b"new\n", 30)
     assert session.lines(10) == [("x.log", None), ("x.log", b"new")]
     session = restarted(session, start)
@@ -322,10 +325,7 @@ def test_a_log_that_is_cut_beside_compressed_ones_is_void_after_a_while(start: A
 
 
 def test_a_log_that_is_cut_beside_compressed_ones_is_read_where_it_is_read_once(start: Any, logs: Path) -> None:
-    put(logs / "x.log.1.gz", gzip.compress(numbers(0, 300)), 10)
-    put(logs / "x.log", numbers(300, 600), 20)
-    session = start(read={})
-    assert read(session) == numbers(0, 600)
+    session = beside_a_compressed_one(start, logs)
     states = session.context.checkpoint()
     session.stop()
     put(logs / "x.log", b"new\n", 30)
