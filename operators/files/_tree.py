@@ -220,7 +220,8 @@ class Tree:
                 self._other_names.setdefault(new.identity, set()).add(path)
             else:
                 taken[new.identity] = path
-        return moved, others
+        there = {home: path for home, path in moved.items() if _identity(changed[path]) == self.files[home].identity}
+        return there, others  # where one went another may have come, or nothing be any more, when it was looked at again
 
     def _forget(self, path: str) -> None:
         old = self.files.pop(path, None)
