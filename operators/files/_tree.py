@@ -220,8 +220,9 @@ class Tree:
                 self._other_names.setdefault(new.identity, set()).add(path)
             else:
                 taken[new.identity] = path
+        # where one went nothing may be any more, or another one, since it was looked at again
         there = {home: path for home, path in moved.items() if _identity(changed[path]) == self.files[home].identity}
-        return there, others  # where one went another may have come, or nothing be any more, when it was looked at again
+        return there, others
 
     def _forget(self, path: str) -> None:
         old = self.files.pop(path, None)
