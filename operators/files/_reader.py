@@ -138,7 +138,7 @@ class Reader:
 
     def _settle(self, *_: Any) -> None:
         wait = self._left_since(self.last_known) or self.known.settle(self._left_since)
-        self._settling = wait > 0
+        self._settling = False
         if wait:
             self._settle_later(wait)
 
